@@ -1,0 +1,81 @@
+"""See inside a transformer while you type: live logit lens and attention for Hugging Face models in a notebook."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from layerwidget.engine.local import Live as Live
+    from layerwidget.errors import (
+        EmptyPromptError as EmptyPromptError,
+        LayerWidgetError as LayerWidgetError,
+        MissingComponentError as MissingComponentError,
+        ModelLoadError as ModelLoadError,
+        PromptError as PromptError,
+        QuestionError as QuestionError,
+        SelectionError as SelectionError,
+        StructureError as StructureError,
+    )
+    from layerwidget.explorer import Explorer as Explorer, explore as explore
+    from layerwidget.model.hooked_model import HookedModel as HookedModel
+    from layerwidget.model.load import load as load
+    from layerwidget.questions import Attention as Attention, LogitLens as LogitLens
+    from layerwidget.results import AttentionGrid as AttentionGrid, LensGrid as LensGrid
+    from layerwidget.tokens import Tokens as Tokens
+    from layerwidget.trace import Trace as Trace
+    from layerwidget.widgets.attention_view import AttentionView as AttentionView
+    from layerwidget.widgets.depth_curves import DepthCurves as DepthCurves
+    from layerwidget.widgets.layer_slider import LayerSlider as LayerSlider
+    from layerwidget.widgets.logit_lens_view import LogitLensView as LogitLensView
+    from layerwidget.widgets.prompt_editor import PromptEditor as PromptEditor
+    from layerwidget.widgets.traits import Selection as Selection
+
+# Public name -> module. Loaded on first use, so that data and views can be read without torch.
+_HOMES = {
+    "Attention": "questions",
+    "AttentionGrid": "results",
+    "AttentionView": "widgets.attention_view",
+    "DepthCurves": "widgets.depth_curves",
+    "EmptyPromptError": "errors",
+    "Explorer": "explorer",
+    "HookedModel": "model.hooked_model",
+    "LayerSlider": "widgets.layer_slider",
+    "LayerWidgetError": "errors",
+    "LensGrid": "results",
+    "Live": "engine.local",
+    "LogitLens": "questions",
+    "LogitLensView": "widgets.logit_lens_view",
+    "MissingComponentError": "errors",
+    "ModelLoadError": "errors",
+    "PromptEditor": "widgets.prompt_editor",
+    "PromptError": "errors",
+    "QuestionError": "errors",
+    "Selection": "widgets.traits",
+    "SelectionError": "errors",
+    "StructureError": "errors",
+    "Tokens": "tokens",
+    "Trace": "trace",
+    "explore": "explorer",
+    "load": "model.load",
+}
+# Whoever has a model can ask questions of its traces.
+_WITH_ANALYSES = {"HookedModel", "load", "Live", "Explorer", "explore"}
+
+__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604 - the names are strings
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'layerwidget' has no attribute {name!r}; it offers {', '.join(sorted(_HOMES))}")
+    if name in _WITH_ANALYSES:
+        importlib.import_module("layerwidget.analysis")
+    value = getattr(importlib.import_module(f"layerwidget.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,141 @@
+"""The logit lens: every layer's residual through the model's own final norm, head and output transform.
+
+Rows are decoded in chunks, so `[layer, pos, d_vocab]` never exists. Source: science.md, "Logit lens".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from layerwidget.cancellation import checkpoint
+from layerwidget.errors import QuestionError, SelectionError
+from layerwidget.layers import parse_layers
+from layerwidget.questions import LogitLens, answers
+from layerwidget.results import LensGrid
+from layerwidget.trace import COMPONENTS, Trace
+
+#: Logits of one chunk; as much again is needed for their probabilities.
+CHUNK_BYTES = 24 * 2**20
+
+
+@dataclass(frozen=True)
+class _Final:
+    """The model's own prediction at some positions: shapes [pos, d_vocab] and [pos]."""
+
+    probs: torch.Tensor
+    neg_entropy: torch.Tensor
+    top_id: torch.Tensor
+
+
+@answers(LogitLens)
+@torch.no_grad()
+def logit_lens(question: LogitLens, trace: Trace) -> LensGrid:
+    """Top tokens, entropy, KL to the final prediction and pinned tokens in every cell.
+
+    Raises:
+        SelectionError: when layers or tokens are out of range, or the chosen layers lack the component.
+        MissingComponentError: when no layer has the component.
+    """
+    layers = _layers(question, trace)
+    d_vocab = trace.logits.shape[-1]
+    tokens = torch.tensor(_valid_tokens(question.tokens, d_vocab), dtype=torch.long, device=trace.logits.device)
+    k = min(question.k, d_vocab)
+    rows_per_chunk = max(1, CHUNK_BYTES // (4 * d_vocab))
+    width = max(1, rows_per_chunk // len(layers))
+    blocks = []
+    for start in range(0, len(trace.tokens), width):
+        checkpoint()
+        stop = min(start + width, len(trace.tokens))
+        final = _final(trace.logits[start:stop])
+        per_call = max(1, rows_per_chunk // (stop - start))
+        parts = []
+        for first in range(0, len(layers), per_call):
+            checkpoint()
+            residuals = [trace.activations[question.component][layer][start:stop] for layer in layers[first : first + per_call]]
+            parts.append(_decode(trace, residuals, final, tokens, k))
+        block = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        block["final_ids"] = final.top_id
+        blocks.append(block)
+    grid = {name: torch.cat([block[name] for block in blocks], dim=0 if name == "final_ids" else 1) for name in blocks[0]}
+    return _grid(question, trace, layers, {name: tensor.cpu().numpy() for name, tensor in grid.items()})
+
+
+def _layers(question: LogitLens, trace: Trace) -> tuple[int, ...]:
+    if question.component not in COMPONENTS:
+        raise QuestionError(f"The logit lens decodes one of {COMPONENTS}; got component={question.component!r}.")
+    wanted = parse_layers(question.layers, trace.model.anatomy.n_layers)
+    have = trace.layers_with(question.component)
+    layers = tuple(layer for layer in wanted if layer in have)
+    if not layers:
+        raise SelectionError(f"None of the layers {wanted} has {question.component!r}; layers with it: {have}.")
+    return layers
+
+
+def _valid_tokens(tokens: tuple[int, ...], d_vocab: int) -> list[int]:
+    for token in tokens:
+        if not 0 <= token < d_vocab:
+            raise SelectionError(f"Token id {token} is out of range: this model has {d_vocab} tokens, 0 to {d_vocab - 1}.")
+    return list(tokens)
+
+
+def _final(logits: torch.Tensor) -> _Final:
+    log_probs = logits.float().log_softmax(-1)
+    probs = log_probs.exp()
+    return _Final(probs, -torch.special.entr(probs).sum(-1), log_probs.argmax(-1))
+
+
+def _decode(
+    trace: Trace, residuals: list[torch.Tensor], final: _Final, tokens: torch.Tensor, k: int
+) -> dict[str, torch.Tensor]:
+    """Everything about some layers at the positions of `final`; each tensor has shape [layer, pos, ...]."""
+    device = final.probs.device
+    n_pos = final.probs.shape[0]
+    rows = torch.cat([residual.to(device) for residual in residuals])
+    logits = trace.model.tail(rows)
+    log_norm = logits.logsumexp(-1, keepdim=True)
+    top_logits, top_ids = logits.topk(k)
+    asked = torch.cat([final.top_id.repeat(len(residuals))[:, None], tokens.expand(len(rows), -1)], -1)
+    asked_logits = logits.gather(-1, asked)
+    ranks = torch.stack([(logits > logit[:, None]).sum(-1) for logit in asked_logits.unbind(-1)], -1)
+    log_probs = logits.sub_(log_norm)
+    cross = torch.linalg.vecdot(log_probs.view(len(residuals), n_pos, -1), final.probs)
+    entropy = -torch.linalg.vecdot(log_probs, log_probs.exp())
+    cells = {
+        "top_ids": top_ids,
+        "top_probs": (top_logits - log_norm).exp(),
+        "entropy_nats": entropy.clamp_(min=0),
+        "final_probs": (asked_logits - log_norm).exp()[:, 0],
+        "final_ranks": ranks[:, 0],
+        "token_ranks": ranks[:, 1:],
+        "token_log_probs": (asked_logits - log_norm)[:, 1:],
+    }
+    shaped = {name: cell.unflatten(0, (len(residuals), n_pos)) for name, cell in cells.items()}
+    # Rounding can leave KL a hair below its bound of zero.
+    return shaped | {"kl_to_final_nats": (final.neg_entropy - cross).clamp_(min=0)}
+
+
+def _grid(question: LogitLens, trace: Trace, layers: tuple[int, ...], arrays: dict[str, np.ndarray]) -> LensGrid:
+    ids = trace.tokens.ids
+    shown = {*ids.tolist(), *np.unique(arrays["top_ids"]).tolist(), *arrays["final_ids"].tolist(), *question.tokens}
+    return LensGrid(
+        layers=layers,
+        n_layers=trace.model.anatomy.n_layers,
+        token_ids=ids,
+        pieces=trace.model.pieces(shown),
+        model_name=trace.model.name,
+        d_vocab=trace.logits.shape[-1],
+        component=question.component,
+        tokens=question.tokens,
+        top_ids=arrays["top_ids"],
+        top_probs=arrays["top_probs"],
+        entropy_nats=arrays["entropy_nats"],
+        kl_to_final_nats=arrays["kl_to_final_nats"],
+        final_ids=arrays["final_ids"],
+        final_probs=arrays["final_probs"],
+        final_ranks=arrays["final_ranks"],
+        token_ranks=arrays["token_ranks"],
+        token_log_probs=arrays["token_log_probs"],
+    )

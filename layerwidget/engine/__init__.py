@@ -1,0 +1,1 @@
+"""Work: one thread per model, newest edit wins."""

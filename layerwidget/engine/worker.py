@@ -1,0 +1,88 @@
+"""One thread owns a model; every client has at most one job waiting, its newest."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from layerwidget.cancellation import cancelled_by
+from layerwidget.errors import Cancelled
+
+if TYPE_CHECKING:
+    from layerwidget.model.hooked_model import HookedModel
+
+#: A running pass is given up for a newer edit only when the picture is fresher than this; always cancelling would starve it.
+FRESH_S = 0.4
+#: An idle thread ends after this time; the next job starts another.
+IDLE_S = 20.0
+
+_workers: weakref.WeakKeyDictionary[HookedModel, Worker] = weakref.WeakKeyDictionary()
+_workers_lock = threading.Lock()
+
+
+class Worker:
+    """Runs jobs of several clients one at a time, off the caller's thread."""
+
+    def __init__(self) -> None:
+        self._wake = threading.Condition()
+        self._waiting: dict[object, Callable[[], None]] = {}
+        self._running: object | None = None
+        self._stop: set[object] = set()
+        self._painted: dict[object, float] = {}
+        self._thread: threading.Thread | None = None
+
+    @classmethod
+    def of(cls, model: HookedModel) -> Worker:
+        """The worker of a model; all explorers of that model share it."""
+        with _workers_lock:
+            return _workers.setdefault(model, cls())
+
+    def submit(self, client: object, job: Callable[[], None]) -> None:
+        """Run `job` next for this client, in place of any job of it that still waits."""
+        with self._wake:
+            self._waiting.pop(client, None)
+            self._waiting[client] = job
+            if self._running is client and time.monotonic() - self._painted.get(client, 0.0) < FRESH_S:
+                self._stop.add(client)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="layerwidget", daemon=True)
+                self._thread.start()
+            self._wake.notify_all()
+
+    def painted(self, client: object) -> None:
+        """The client's picture is up to date now, so its next pass may be given up for a newer edit."""
+        self._painted[client] = time.monotonic()
+
+    def stop(self, client: object) -> None:
+        """Give up the client's running job at its next checkpoint and forget the waiting one."""
+        with self._wake:
+            self._waiting.pop(client, None)
+            self._stop.add(client)
+
+    def leave(self, client: object) -> None:
+        """Forget a client altogether."""
+        self.stop(client)
+        self._painted.pop(client, None)
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                if not self._waiting and not self._wake.wait_for(lambda: bool(self._waiting), IDLE_S):
+                    self._thread = None
+                    return
+                client = next(iter(self._waiting))
+                job = self._waiting.pop(client)
+                self._running = client
+                self._stop.discard(client)
+            try:
+                with cancelled_by(lambda: client in self._stop):  # noqa: B023 - asked only while this job runs
+                    job()
+            except Cancelled:
+                pass  # A newer job of the same client waits, or it was stopped on purpose.
+            finally:
+                with self._wake:
+                    self._running = None
+                    self._stop.discard(client)

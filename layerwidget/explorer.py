@@ -1,0 +1,295 @@
+"""Explorer: a model, its views and its controls, wired together."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets
+import traitlets as t
+
+from layerwidget.engine.local import Live
+from layerwidget.engine.worker import Worker
+from layerwidget.errors import Cancelled, EmptyPromptError, LayerWidgetError
+from layerwidget.layers import format_layers, parse_layers
+from layerwidget.questions import Attention, LogitLens, TraceQuestion
+from layerwidget.tokens import well_formed
+from layerwidget.widgets.attention_view import AttentionView
+from layerwidget.widgets.depth_curves import DepthCurves
+from layerwidget.widgets.layer_slider import LayerSlider
+from layerwidget.widgets.logit_lens_view import LogitLensView
+from layerwidget.widgets.prompt_editor import PromptEditor
+from layerwidget.widgets.status_line import ErrorPanel, StatusLine
+from layerwidget.widgets.traits import Selection, SelectionTraits
+
+if TYPE_CHECKING:
+    from layerwidget.model.hooked_model import HookedModel
+    from layerwidget.tokens import Tokens
+
+_SHARED = ("layers", "layer", "head", "position", "token", "tokens")
+_WORDS_PER_CELL = 10
+#: Attention weights held at once; beyond it, fewer layers are computed and the view says so.
+ATTENTION_BYTES = 256 * 2**20
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywidgets has no types
+    """The whole instrument in one widget: edit the prompt, drag the layers, and every view follows.
+
+    Attributes:
+        prompt: the text; typing in the widget sets it.
+        layers: the layers in view, a selection such as `"10-20"` or `"late"`, kept in its shortest form.
+        layer, head, position, token, tokens: what is chosen; `selection` holds the first four in one value.
+        results: the newest answers by name, `"lens"` (`LensGrid`) and `"attention"` (`AttentionGrid`); empty without a prompt.
+        model: the hooked model.
+        editor, slider, lens_view, attention_view, curves, status, error_panel: the widgets it is made of.
+    """
+
+    prompt = t.Unicode()
+    results = t.Instance(Mapping, default_value=_NOTHING)
+
+    @t.validate("prompt")
+    def _encodable(self, proposal: dict[str, Any]) -> str:
+        return well_formed(proposal["value"])
+
+    def __init__(
+        self,
+        model: HookedModel,
+        prompt: str = "",
+        layers: str | int | tuple[int, ...] = "all",
+        selection: Selection | None = None,
+        tokens: tuple[int, ...] = (),
+    ) -> None:
+        anatomy = model.anatomy
+        self.model = model
+        self.n_layers, self.n_heads = anatomy.n_layers, anatomy.n_heads or None
+        self._made: tuple[Any, ...] = ()
+        self._live = Live(model)
+        self._worker = Worker.of(model)
+        self._asked = 0
+        self._shown = 0
+        self._change = threading.Condition()
+        self._error: BaseException | None = None
+        self._n_pos = 0
+        self._follows_last = selection is None
+        self._following = 0
+        chosen = selection or Selection(layer=parse_layers(layers, anatomy.n_layers)[-1])
+        numbers = parse_layers(layers, anatomy.n_layers)
+        super().__init__(
+            prompt=prompt, layers=format_layers(numbers), group=uuid.uuid4().hex, tokens=list(tokens),
+            layer=chosen.layer, head=chosen.head, position=chosen.position, token=chosen.token,
+        )  # fmt: skip
+        self._build()
+        self._wire()
+        self._ask(None)
+
+    # What it is made of
+
+    def _build(self) -> None:
+        shared = {name: getattr(self, name) for name in (*_SHARED, "group")}
+        anatomy = self.model.anatomy
+        self.editor = PromptEditor(self.prompt, **shared)
+        self.slider = LayerSlider(max=anatomy.n_layers - 1, **shared)
+        self.lens_view = LogitLensView(**shared)
+        self.attention_view = AttentionView(**shared)
+        self.curves = DepthCurves(**shared)
+        self.status = StatusLine(group=self.group, model_name=self.model.name, facts=_facts(self.model))
+        self.error_panel = ErrorPanel()
+        for view in self._views:
+            view.n_layers, view.n_heads = self.n_layers, self.n_heads
+        self.curves.layout = ipywidgets.Layout(width="250px", flex="0 0 auto")
+        row = ipywidgets.Layout(align_items="flex-start", width="100%")
+        upper = ipywidgets.HBox([self.slider, self.lens_view], layout=row)
+        lower = ipywidgets.HBox([self.attention_view, self.curves], layout=row)
+        body = ipywidgets.VBox([self.editor, upper, lower], layout=ipywidgets.Layout(width="100%"))
+        body.add_class("lw-body")
+        self.add_class("lw-explorer")
+        self.children = (self.status, body, self.error_panel)
+        self._made = (*self._views, self.curves, self.curves.figure, self.status, self.error_panel, upper, lower, body)
+
+    @property
+    def _views(self) -> tuple[Any, ...]:
+        return (self.editor, self.slider, self.lens_view, self.attention_view, self.curves.driver)
+
+    def _wire(self) -> None:
+        # Not traitlets.link: it raises when a value moves on while it is being passed along, as it does when
+        # the reader and the model's thread change things at the same time. The last value wins instead.
+        self.observe(self._spread, [*_SHARED, "prompt"])
+        for view in self._views:
+            view.observe(self._take, [*_SHARED, "prompt"] if view is self.editor else list(_SHARED))
+        self.observe(self._ranged, "layers")
+        self.observe(self._placed, "position")
+        self.observe(self._ask, ["prompt", "layers", "tokens"])
+
+    def _spread(self, change: dict[str, Any]) -> None:
+        name = change["name"]
+        for view in (self.editor,) if name == "prompt" else self._views:
+            setattr(view, name, getattr(self, name))
+
+    def _take(self, change: dict[str, Any]) -> None:
+        setattr(self, change["name"], change["new"])
+
+    def _ranged(self, _change: object) -> None:
+        numbers = parse_layers(self.layers, self.model.anatomy.n_layers)
+        if self.layer not in numbers:
+            self.layer = min(numbers, key=lambda number: abs(number - self.layer))
+
+    def _placed(self, change: dict[str, Any]) -> None:
+        if self._following != threading.get_ident():
+            self._follows_last = change["new"] == self._n_pos - 1
+
+    # What it does
+
+    def wait(self, timeout_s: float = 60.0) -> None:
+        """Return when what is shown matches the prompt, the layers and the pinned tokens.
+
+        Raises:
+            TimeoutError: when that takes longer than `timeout_s`.
+            LayerWidgetError: when the prompt could not be computed; what the panel under the widget says.
+        """
+        with self._change:
+            if not self._change.wait_for(lambda: self._shown >= self._asked, timeout_s):
+                raise TimeoutError(f"The explorer is still computing after {timeout_s:g} s; wait longer with wait(timeout_s=...).")
+            if self._error is not None:
+                raise self._error
+
+    def close(self) -> None:
+        """Stop working for this explorer and remove its widgets."""
+        self._worker.leave(self)
+        for widget in self._made:
+            widget.close()
+        super().close()
+
+    def _ask(self, _change: object) -> None:
+        """Something that is shown has changed: compute it, unless a newer change comes first."""
+        with self._change:
+            self._asked += 1
+            asked = self._asked
+        prompt, layers, tokens = self.prompt, self.layers, tuple(self.tokens)
+        self._worker.submit(self, lambda: self._answer(asked, prompt, layers, tokens))
+
+    def _answer(self, asked: int, prompt: str, layers: str, pinned: tuple[int, ...]) -> None:
+        """On the worker's thread: from the prompt to the pixels."""
+        error: BaseException | None = None
+        try:
+            self.status.state = "busy"
+            self._compute(prompt, layers, pinned)
+        except Cancelled:
+            raise
+        except EmptyPromptError:
+            self._show_empty(prompt)
+        except Exception as caught:  # noqa: BLE001 - whatever it is, the reader must see it under the widget
+            error = caught
+            self._show_error(caught)
+        else:
+            self._clear_error()
+        self._worker.painted(self)
+        with self._change:
+            self._shown, self._error = asked, error
+            self._change.notify_all()
+
+    def _compute(self, prompt: str, layers: str, pinned: tuple[int, ...]) -> None:
+        started = time.perf_counter()
+        passes = self._live.passes
+        tokens = self.model.tokenize(prompt)
+        if not len(tokens):
+            raise EmptyPromptError("The prompt is empty.")
+        self._show_tokens(tokens)
+        lens = LogitLens(k=_WORDS_PER_CELL, tokens=pinned)
+        fitting, note = self._fitting_layers(layers, len(tokens))
+        attention = Attention(fitting) if fitting else None
+        found: dict[str, Any] = {}
+
+        def answered(question: TraceQuestion[Any], answer: Any) -> None:
+            if question is attention:
+                found["attention"] = answer
+                self.attention_view.show(answer, prompt)
+            else:
+                found["lens"] = answer
+                self.lens_view.show(answer, prompt)
+                self.curves.show(answer)
+
+        questions = [question for question in (attention, lens) if question is not None]
+        self._live.update(tokens, *questions, answered=answered)
+        if attention is None:
+            self.attention_view.show(None, prompt, note)
+        self.results = MappingProxyType(found)
+        took_ms = (time.perf_counter() - started) * 1000
+        with self.status.hold_sync():
+            fresh = self._live.passes > passes
+            self.status.work = f"{len(tokens)} tokens{'' if fresh else ' · same pass'} · {took_ms:.0f} ms{note and attention and ' · ' + note}"
+            self.status.prompt = prompt
+            self.status.state = "fresh"
+
+    def _fitting_layers(self, layers: str, n_pos: int) -> tuple[tuple[int, ...], str]:
+        """The layers whose attention fits into memory, nearest to the chosen one, and what is left out."""
+        anatomy = self.model.anatomy
+        numbers = parse_layers(layers, anatomy.n_layers)
+        if not anatomy.n_heads:
+            return (), "This model has no attention heads."
+        room = ATTENTION_BYTES // (4 * anatomy.n_heads * n_pos**2)
+        if room >= len(numbers):
+            return numbers, ""
+        if not room:
+            return (), f"Attention is not computed at {n_pos} tokens: one layer would take more than {ATTENTION_BYTES >> 20} MB."
+        nearest = sorted(sorted(numbers, key=lambda number: abs(number - self.layer))[:room])
+        return tuple(nearest), f"attention of layers {format_layers(nearest)} only"
+
+    def _show_tokens(self, tokens: Tokens) -> None:
+        if len(tokens) != self._n_pos:
+            self._n_pos = len(tokens)
+            # Whoever is at the end, or beyond it now, goes along with what is typed.
+            self._follows_last = self._follows_last or self.position >= self._n_pos - 1
+            if self._follows_last:
+                self._following = threading.get_ident()
+                self.position = self._n_pos - 1
+                self._following = 0
+        note = "A character that cannot be encoded is read as U+FFFD (\ufffd)." if "\ufffd" in (tokens.text or "") else ""
+        self.editor.show_tokens(tokens, note)
+
+    def _show_empty(self, prompt: str) -> None:
+        self._clear_error()
+        self.editor.show_tokens(None)
+        self.lens_view.show(None, prompt)
+        self.attention_view.show(None, prompt)
+        self.curves.show(None)
+        self.results = _NOTHING
+        self._follows_last = True
+        with self.status.hold_sync():
+            self.status.work, self.status.prompt, self.status.state = "", prompt, "empty"
+
+    def _show_error(self, error: Exception) -> None:
+        with self.error_panel.hold_sync():
+            name = "" if isinstance(error, LayerWidgetError) else f"{type(error).__name__}: "
+            self.error_panel.message = f"{name}{error}"
+            self.error_panel.traceback = "".join(traceback.format_exception(error))
+        self.status.state = "failed"
+
+    def _clear_error(self) -> None:
+        with self.error_panel.hold_sync():
+            self.error_panel.message = self.error_panel.traceback = ""
+
+
+def explore(source: str | HookedModel = "demo", prompt: str = "", **options: Any) -> Explorer:
+    """Load a model (unless it is one already) and show it: `lw.explore("demo")`.
+
+    Args:
+        source: what `layerwidget.load` takes, or a `HookedModel`.
+        prompt: the first text.
+        options: further arguments of `Explorer`.
+    """
+    from layerwidget.model.load import load
+
+    return Explorer(load(source) if isinstance(source, str) else source, prompt, **options)
+
+
+def _facts(model: HookedModel) -> str:
+    anatomy = model.anatomy
+    heads = f" · {anatomy.n_heads} heads" if anatomy.n_heads else ""
+    grouped = f" ({anatomy.n_kv_heads} kv)" if anatomy.n_heads and anatomy.n_kv_heads != anatomy.n_heads else ""
+    return f"{anatomy.n_layers} layers{heads}{grouped} · {anatomy.d_model} wide"

@@ -1,0 +1,1 @@
+"""The model floor: loading, finding the parts, tracing. The only floor that imports transformers."""

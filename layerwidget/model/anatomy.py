@@ -1,0 +1,219 @@
+"""Anatomy: where everything is in a model, found by structure. Prints as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from layerwidget.model.attention_shape import AttentionSite
+from layerwidget.model.layer_parts import Factor
+from layerwidget.model.paths import Path, show
+from layerwidget.model.stream import StreamLayout
+
+
+@dataclass(frozen=True)
+class Port:
+    """A place where the stream can be read.
+
+    Attributes:
+        path: where the tensor sits in the module's output, or in `{"args": args, "kwargs": kwargs}` of its input.
+        overwritten: whether the model later writes into that tensor, so that whoever reads it must copy it.
+    """
+
+    path: Path
+    overwritten: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """A sublayer: a module whose output is added to the stream.
+
+    Attributes:
+        kind: `attention`, `mlp` (works on each position alone) or `mixer` (mixes positions without attention).
+        module: path of the module whose output is added: the sublayer itself, or its post-norm.
+        call: which call of that module within a pass, from 0.
+        output: where the addend sits in the module's output.
+        factors: numbers, or paths of parameters, by which the output is multiplied before it is added.
+    """
+
+    kind: str
+    module: str
+    call: int
+    output: Port
+    factors: tuple[Factor, ...] = ()
+
+    def __str__(self) -> str:
+        """Path, place in the output and factors, as code."""
+        factors = "".join(f" * {factor:g}" if isinstance(factor, float) else f" * {factor}" for factor in self.factors)
+        place = show(self.output.path)
+        return f"{self.module}{place if place.startswith('[') or not place else '.' + place}{factors}"
+
+
+@dataclass(frozen=True)
+class LayerAnatomy:
+    """One layer of the stack.
+
+    Attributes:
+        layer: its number, from 0.
+        module: path of its module.
+        call: which call of that module within a pass, from 0 (a shared module is several layers).
+        input: where the stream enters.
+        output: where the stream leaves.
+        parts: what is added to the stream, in order; empty where `trouble` says why it could not be told.
+        parallel: whether attention and FFN read the same stream; None without both.
+        attention_site: the attention operation, or None.
+        n_params: parameters of the module.
+        trouble: why the layer's output could not be written as input plus parts, or "".
+    """
+
+    layer: int
+    module: str
+    call: int
+    input: Port
+    output: Port
+    parts: tuple[Part, ...]
+    parallel: bool | None
+    attention_site: AttentionSite | None
+    n_params: int
+    trouble: str = ""
+
+    def parts_of(self, kind: str) -> tuple[Part, ...]:
+        """The parts of one kind."""
+        return tuple(part for part in self.parts if part.kind == kind)
+
+    @property
+    def attention(self) -> Part | None:
+        """The attention part, or None."""
+        return next(iter(self.parts_of("attention")), None)
+
+    @property
+    def mlp(self) -> Part | None:
+        """The first FFN part, or None."""
+        return next(iter(self.parts_of("mlp")), None)
+
+    @property
+    def parts_before_mid(self) -> tuple[Part, ...]:
+        """The parts that the stream between mixing and FFN already holds; empty where there is no such stream."""
+        kinds = [part.kind for part in self.parts]
+        if self.parallel is not False or "mlp" not in kinds:
+            return ()
+        first = kinds.index("mlp")
+        return self.parts[:first] if all(kind == "mlp" for kind in kinds[first:]) else ()
+
+
+@dataclass(frozen=True, repr=False)
+class Anatomy:
+    """Where everything is in a model.
+
+    Attributes:
+        name: the model's name.
+        layers: the layer stack, first layer first.
+        layout: how the stream's axes are arranged.
+        logits: where the logits sit in the model's output.
+        embedding: path of the token embedding, or None.
+        n_embeddings: how many token ids it knows.
+        final_norm: path of the module that norms the stream after the last layer, or None.
+        head: path of the module that makes logits of it, or None.
+        d_vocab: how many logits there are per position.
+        n_params: parameters of the whole model, shared ones counted once.
+        causal: whether no position attends to a later one; None without attention.
+        absent: component -> why no layer has it.
+    """
+
+    name: str
+    layers: tuple[LayerAnatomy, ...]
+    layout: StreamLayout
+    logits: Path
+    embedding: str | None
+    n_embeddings: int
+    final_norm: str | None
+    head: str | None
+    d_vocab: int
+    n_params: int
+    causal: bool | None
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def n_layers(self) -> int:
+        """How many layers the stack has."""
+        return len(self.layers)
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual stream."""
+        return self.layout.d_model
+
+    @property
+    def attention_site(self) -> AttentionSite | None:
+        """The attention operation of the first layer that has one."""
+        return next((layer.attention_site for layer in self.layers if layer.attention_site), None)
+
+    @property
+    def n_heads(self) -> int:
+        """Query heads of the first layer with attention; 0 without attention."""
+        return self.attention_site.n_heads if self.attention_site else 0
+
+    @property
+    def n_kv_heads(self) -> int:
+        """Key/value heads of the first layer with attention; 0 without attention."""
+        return self.attention_site.n_kv_heads if self.attention_site else 0
+
+    @property
+    def d_head(self) -> int:
+        """Width of a head; 0 without attention."""
+        return self.attention_site.d_head if self.attention_site else 0
+
+    def why_absent(self, component: str) -> str:
+        """The reason why no layer has a component, as `" (...)"`, or "" where none is known."""
+        reason = self.absent.get(component, "")
+        return f" ({reason})" if reason else ""
+
+    def __repr__(self) -> str:
+        """A table: the model in four lines, then one line per layer."""
+        shared = f" ({self.n_kv_heads} key/value)" if self.n_kv_heads != self.n_heads else ""
+        heads = f"{self.n_heads} heads{shared} of width {self.d_head}" if self.n_heads else "no attention"
+        lines = [
+            f"{self.name}: {self.n_layers} layers, d_model {self.d_model}, {heads}, "
+            f"d_vocab {self.d_vocab:,}, {self.n_params:,} parameters",
+            f"  embedding   {self.embedding or 'not identified'}",
+            f"  final norm  {self.final_norm or 'not identified (the tail is replayed as a whole)'}",
+            f"  head        {self.head or 'not identified (the tail is replayed as a whole)'}",
+        ]
+        lines += [f"  no {component}: {reason}" for component, reason in self.absent.items()]
+        return "\n".join(lines + _table([_HEADINGS, *(_row(layer) for layer in self.layers)]))
+
+
+def absent_components(layers: tuple[LayerAnatomy, ...]) -> dict[str, str]:
+    """Why a component is missing from every layer."""
+    trouble = next((f"in layer {layer.layer}, {layer.trouble}" for layer in layers if layer.trouble), "")
+    reasons = {}
+    if not any(layer.attention for layer in layers):
+        reasons["attn_out"] = trouble or "nothing that is added to its stream comes from attention"
+    if not any(layer.mlp for layer in layers):
+        reasons["mlp_out"] = trouble or "its blocks have no FFN of their own"
+    if not any(layer.parts_before_mid for layer in layers):
+        parallel = any(layer.parallel for layer in layers)
+        default = "its blocks have no stream between attention and FFN"
+        reasons["resid_mid"] = "its blocks run attention and FFN in parallel" if parallel else trouble or default
+    return reasons
+
+
+_HEADINGS = ("layer", "module", "block", "attention adds", "FFN adds", "parameters")
+
+
+def _row(layer: LayerAnatomy) -> tuple[str, ...]:
+    block = {True: "parallel", False: "sequential", None: "-"}[layer.parallel]
+    mixing = ", ".join(_within(part, layer) for part in layer.parts if part.kind != "mlp")
+    mlp = ", ".join(_within(part, layer) for part in layer.parts_of("mlp"))
+    return str(layer.layer), layer.module, block, mixing or layer.trouble or "-", mlp or "-", f"{layer.n_params:,}"
+
+
+def _within(part: Part, layer: LayerAnatomy) -> str:
+    return str(part).replace(f"{layer.module}.", "") + (" (mixer)" if part.kind == "mixer" else "")
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]

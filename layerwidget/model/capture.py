@@ -1,0 +1,179 @@
+"""Record one forward pass: plain hooks that are there only while it runs, and only listen to who asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from layerwidget.cancellation import checkpoint
+from layerwidget.errors import Cancelled
+from layerwidget.model.anatomy import Anatomy, LayerAnatomy, Part, Port
+from layerwidget.model.paths import tensor_at
+from layerwidget.model.patterns import FusedAttention, SoftmaxAttention
+from layerwidget.model.tracing import SDPA, SOFTMAXES
+
+_Act = Callable[[Any], None]
+
+_listening: ContextVar[Capture | None] = ContextVar("layerwidget_capture", default=None)
+
+
+class Capture:
+    """Context manager; whatever the model computes inside, in this thread, is recorded.
+
+    Attributes:
+        resid_pre: layer -> what entered it, shape [pos, d_model].
+        resid_post: layer -> what left it.
+        added: (layer, number of the part) -> what the part added to the stream.
+        attention: layer -> what its attention weights can be computed from.
+        attended: layer -> value and output of fused attention; only with `keep_values`.
+
+    Args:
+        model: the model.
+        anatomy: where to listen.
+        cancelled: asked at every layer; when it answers True, the pass ends with `Cancelled`.
+        keep_values: also keep what verifies the attention weights.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        anatomy: Anatomy,
+        cancelled: Callable[[], bool] | None = None,
+        keep_values: bool = False,
+    ) -> None:
+        self._model = model
+        self._anatomy = anatomy
+        self._cancelled = cancelled
+        self._exit = ExitStack()
+        self._before: dict[str, dict[int, _Act]] = {}
+        self._after: dict[str, dict[int, _Act]] = {}
+        self._layer: LayerAnatomy | None = None
+        self._kernels: dict[str, int] = {}
+        self.keep_values = keep_values
+        self.resid_pre: dict[int, torch.Tensor] = {}
+        self.resid_post: dict[int, torch.Tensor] = {}
+        self.added: dict[tuple[int, int], torch.Tensor] = {}
+        self.attention: dict[int, FusedAttention | SoftmaxAttention] = {}
+        self.attended: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        for layer in anatomy.layers:
+            self._plan(layer)
+
+    def __enter__(self) -> Capture:
+        """Put the hooks on."""
+        with ExitStack() as stack:
+            for name, acts in self._before.items():
+                hook = _entering(self, acts)
+                handle = self._model.get_submodule(name).register_forward_pre_hook(hook, with_kwargs=True)
+                stack.callback(handle.remove)
+            for name, acts in self._after.items():
+                handle = self._model.get_submodule(name).register_forward_hook(_leaving(self, acts))
+                stack.callback(handle.remove)
+            token = _listening.set(self)
+            stack.callback(_listening.reset, token)
+            stack.enter_context(_AttentionCatcher(self))
+            self._exit = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Take exactly these hooks off."""
+        self._exit.close()
+
+    def catch(self, kernel: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: torch.Tensor) -> None:
+        """Keep an attention operation if it is the one of the layer that runs now."""
+        if _listening.get() is not self:
+            return
+        nth = self._kernels.get(kernel, 0)
+        self._kernels[kernel] = nth + 1
+        layer = self._layer
+        site = layer.attention_site if layer is not None else None
+        if layer is None or site is None or (site.kernel, site.nth) != (kernel, nth):
+            return
+        if kernel == "softmax":
+            self.attention[layer.layer] = SoftmaxAttention(out)
+            return
+        self.attention[layer.layer] = FusedAttention.from_call(*args, **kwargs)
+        if self.keep_values:
+            self.attended[layer.layer] = (args[2] if len(args) > 2 else kwargs["value"], out)
+
+    def _plan(self, layer: LayerAnatomy) -> None:
+        def enter(named: Any) -> None:
+            if self._cancelled is not None and self._cancelled():
+                raise Cancelled(f"The pass was given up before layer {layer.layer} of {self._anatomy.name}.")
+            checkpoint()
+            self._layer = layer
+            self._kernels.clear()
+            self.resid_pre[layer.layer] = self._rows(named, layer.input)
+
+        def leave(output: Any) -> None:
+            self._layer = None
+            self.resid_post[layer.layer] = self._rows(output, layer.output)
+
+        self._before.setdefault(layer.module, {})[layer.call] = enter
+        for number, part in enumerate(layer.parts):
+            self._after.setdefault(part.module, {})[part.call] = self._keep(layer, number, part)
+        self._after.setdefault(layer.module, {})[layer.call] = leave
+
+    def _keep(self, layer: LayerAnatomy, number: int, part: Part) -> _Act:
+        def keep(output: Any) -> None:
+            value = self._rows(output, part.output)
+            for factor in part.factors:
+                value = value * (self._weight(factor) if isinstance(factor, str) else factor)
+            self.added[layer.layer, number] = value
+
+        return keep
+
+    def _rows(self, value: Any, port: Port) -> torch.Tensor:
+        rows = self._anatomy.layout.rows(tensor_at(value, port.path))
+        return rows.clone() if port.overwritten else rows
+
+    def _weight(self, name: str) -> torch.Tensor:
+        holder, _, attribute = name.rpartition(".")
+        weight: torch.Tensor = getattr(self._model.get_submodule(holder), attribute)
+        return weight.detach()
+
+
+def _entering(capture: Capture, acts: dict[int, _Act]) -> Callable[..., None]:
+    count = -1
+
+    def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
+        nonlocal count
+        if _listening.get() is capture:
+            count += 1
+            if count in acts:
+                acts[count]({"args": args, "kwargs": kwargs})
+
+    return hook
+
+
+def _leaving(capture: Capture, acts: dict[int, _Act]) -> Callable[..., None]:
+    count = -1
+
+    def hook(module: nn.Module, args: Any, output: Any) -> None:
+        nonlocal count
+        if _listening.get() is capture:
+            count += 1
+            if count in acts:
+                acts[count](output)
+
+    return hook
+
+
+class _AttentionCatcher(TorchFunctionMode):
+    def __init__(self, capture: Capture) -> None:
+        super().__init__()
+        self.capture = capture
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        if func is SDPA:
+            self.capture.catch("sdpa", args, kwargs, out)
+        elif func in SOFTMAXES:
+            self.capture.catch("softmax", args, kwargs, out)
+        return out

@@ -1,0 +1,137 @@
+"""Find a model's parts by structure: one watched pass, read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from layerwidget.errors import StructureError
+from layerwidget.model.anatomy import Anatomy, absent_components
+from layerwidget.model.layer_anatomy import LayerDescriber
+from layerwidget.model.paths import Path
+from layerwidget.model.stack import Stack, find_stack
+from layerwidget.model.tracing import Call, WatchedPass, watch
+
+
+def probe_ids(model: nn.Module, n_embeddings: int, n_ctx: int | None) -> torch.Tensor:
+    """Two prompts for the watched pass, shape [2, pos]: of a length that no other axis of the model has."""
+    sizes = {size for weight in model.parameters() for size in weight.shape}
+    lengths = range(7, 64) if n_ctx is None else range(7, min(64, n_ctx + 1))
+    free = [n for n in lengths if not sizes & {n, n + 1} and all(size % n for size in sizes if size < 1024)]
+    n_pos = free[0] if free else min(n_ctx or 63, 63)
+    return random_ids(2 * n_pos, n_embeddings, seed=1).reshape(2, n_pos)
+
+
+def random_ids(n_ids: int, n_embeddings: int, seed: int) -> torch.Tensor:
+    """Token ids from the middle of the vocabulary, away from padding and other special tokens, shape [n_ids]."""
+    low, high = n_embeddings // 4, max(n_embeddings // 4 + 1, 3 * n_embeddings // 4)
+    return torch.randint(low, high, (n_ids,), generator=torch.Generator().manual_seed(seed))
+
+
+@dataclass(frozen=True)
+class Located:
+    """What the watched pass told.
+
+    Attributes:
+        anatomy: where everything is.
+        returned: path of each layer's module -> what it returned, for those who stand in for it.
+    """
+
+    anatomy: Anatomy
+    returned: Mapping[str, Any]
+
+
+def locate(model: nn.Module, name: str, ids: torch.Tensor, run: Callable[[torch.Tensor], Any]) -> Located:
+    """The anatomy of a model.
+
+    Args:
+        model: the model; its hooks are as before afterwards.
+        name: what to call it.
+        ids: token ids of the watched pass, shape [2, pos].
+        run: calls the model with ids.
+
+    Raises:
+        StructureError: when the model makes no logits or no layer stack is found.
+    """
+    watched = watch(model, ids, run)
+    anatomy = _Locator(model, watched).anatomy(name)
+    layers = {layer.module for layer in anatomy.layers}
+    return Located(anatomy, {call.name: call.output for call in watched.calls if call.name in layers})
+
+
+class _Locator:
+    def __init__(self, model: nn.Module, watched: WatchedPass) -> None:
+        self.model = model
+        self.watched = watched
+        self.flow = watched.flow
+        self.modules = dict(model.named_modules())
+        named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+        # A weight that is shared is called by its first path.
+        self.weights = {id(weight): path for path, weight in reversed(named)}
+
+    def anatomy(self, name: str) -> Anatomy:
+        path, logits = self._logits()
+        stack = find_stack(self.watched, logits, self.modules)
+        embedding, n_embeddings = self._embedding()
+        d_vocab = self.flow.nodes[logits].shape[-1]
+        if d_vocab == stack.layout.d_model and d_vocab != n_embeddings:
+            raise StructureError(
+                f"{name} returns vectors of width {d_vocab} (its d_model), not logits over its {n_embeddings} tokens. "
+                f"Load it with its language-model head, e.g. AutoModelForCausalLM instead of AutoModel."
+            )
+        describe = LayerDescriber(self.watched, stack, self.weights)
+        layers = tuple(describe.layer(index) for index in range(len(stack.calls)))
+        final_norm, head = self._tail_modules(stack, logits)
+        return Anatomy(
+            name=name,
+            layers=layers,
+            layout=stack.layout,
+            logits=path,
+            embedding=embedding,
+            n_embeddings=n_embeddings or d_vocab,
+            final_norm=final_norm,
+            head=head,
+            d_vocab=d_vocab,
+            n_params=sum(weight.numel() for weight in self.model.parameters()),
+            causal=None,
+            absent=absent_components(layers),
+        )
+
+    def _logits(self) -> tuple[Path, int]:
+        root = self.watched.calls[0]
+        for path, node in root.outputs.items():
+            shape = self.flow.nodes[node].shape
+            if len(shape) == 3 and shape[:2] == (self.watched.n_batch, self.watched.n_pos):
+                return path, node
+        raise StructureError(
+            f"The model returns no logits of shape [batch, pos, d_vocab]; for {tuple(self.watched.ids.shape)} ids it "
+            f"returned {[self.flow.nodes[node].shape for node in root.outputs.values()]}."
+        )
+
+    def _embedding(self) -> tuple[str | None, int]:
+        """The first table that is looked up with the token ids."""
+        ids = self.flow.node_of(self.watched.ids)
+        for node in self.flow.nodes:
+            if node.op == "embedding" and ids in self.watched.ancestors(node.parents[1]):
+                path = self.weights.get(id(self.flow.tensors[node.parents[0]]), "")
+                return path.rpartition(".")[0] or None, self.flow.nodes[node.parents[0]].shape[0]
+        return None, 0
+
+    def _tail_modules(self, stack: Stack, logits: int) -> tuple[str | None, str | None]:
+        """The module that norms the last layer's output, and the one that makes something as wide as the vocabulary."""
+        last = stack.calls[-1]
+        leaving = last.outputs[stack.output]
+        used = self.watched.ancestors(logits)
+        nodes = self.flow.nodes
+
+        def returns(call: Call, shape: tuple[int, ...]) -> bool:
+            return any(node in used and nodes[node].shape[-len(shape) :] == shape for node in call.outputs.values())
+
+        later = [call for call in self.watched.calls if call.start >= last.end and call.n_ops > 0]
+        norms = [call for call in later if leaving in call.inputs.values() and returns(call, nodes[leaving].shape)]
+        heads = [call for call in later if returns(call, nodes[logits].shape[-1:])]
+        return norms[0].name if norms else None, max(heads, key=lambda call: call.depth).name if heads else None

@@ -1,0 +1,77 @@
+"""From what a person types, or a list of numbers, to token ids that the model can read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from layerwidget.errors import EmptyPromptError, PromptError
+from layerwidget.tokens import IntArray
+
+
+def clean_text(text: str) -> str:
+    """Text in which lone surrogates (half characters) are U+FFFD, and pairs are the character that they mean."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def ids_of_text(text: str, tokenizer: Any | None, add_special_tokens: bool | None) -> IntArray:
+    """Token ids of a text, shape [pos].
+
+    Raises:
+        PromptError: when there is no tokenizer.
+    """
+    if tokenizer is None:
+        raise PromptError("This model came without a tokenizer, so it cannot read text: give a list of token ids.")
+    options = {} if add_special_tokens is None else {"add_special_tokens": add_special_tokens}
+    return np.asarray(tokenizer(text, verbose=False, **options)["input_ids"], dtype=np.int64)
+
+
+def ids_of_numbers(prompt: Any) -> IntArray:
+    """Token ids given as a list, an array or a 1-D tensor, shape [pos].
+
+    Raises:
+        PromptError: for anything else.
+    """
+    try:
+        numbers = np.asarray(prompt.detach().cpu() if hasattr(prompt, "detach") else prompt)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise _no_prompt(prompt) from error
+    if numbers.ndim == 1 and numbers.size == 0:
+        return np.zeros(0, dtype=np.int64)
+    if not np.issubdtype(numbers.dtype, np.integer):
+        raise _no_prompt(prompt)
+    if numbers.ndim != 1:
+        raise PromptError(
+            f"A prompt of token ids is one list of numbers, shape [pos]; got shape {list(numbers.shape)}. "
+            f"One prompt at a time: give ids[0]."
+        )
+    return numbers.astype(np.int64)
+
+
+def check_ids(ids: IntArray, n_embeddings: int, n_ctx: int | None, name: str) -> None:
+    """Raise unless the model can read these ids.
+
+    Raises:
+        EmptyPromptError: for no ids.
+        PromptError: for ids outside the vocabulary, or more than the model was trained for.
+    """
+    if len(ids) == 0:
+        raise EmptyPromptError("The prompt holds no token: type something, or give at least one token id.")
+    if n_ctx is not None and len(ids) > n_ctx:
+        raise PromptError(
+            f"The prompt has {len(ids):,} tokens; {name} was trained for at most {n_ctx:,}. "
+            f"Shorten it by {len(ids) - n_ctx:,} tokens, or take a model with a longer context."
+        )
+    outside = ids[(ids < 0) | (ids >= n_embeddings)]
+    if len(outside):
+        raise PromptError(
+            f"Token id {int(outside[0])} does not exist in {name}: ids run from 0 to {n_embeddings - 1}. "
+            f"Do the ids come from another model's tokenizer?"
+        )
+
+
+def _no_prompt(prompt: object) -> PromptError:
+    return PromptError(
+        f"A prompt is text, or a list or 1-D tensor of whole numbers (token ids); got {type(prompt).__name__}."
+    )

@@ -1,0 +1,157 @@
+"""Find the layer stack of a watched pass: the chain of calls through which one stream of residual vectors runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+from torch import nn
+
+from layerwidget.errors import StructureError
+from layerwidget.model.paths import Path
+from layerwidget.model.stream import StreamLayout
+from layerwidget.model.tracing import Call, WatchedPass
+
+#: A stack that does less than this share of the largest stack's work is a head or a pooler, not the model's layers.
+_MIN_SHARE = 0.25
+
+_Ports = tuple[Path, Path]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The layers in the order in which the stream runs through them.
+
+    Attributes:
+        calls: one call per layer; a module that is called several times is several layers.
+        output: where the stream sits in a layer's output.
+        input: where it sits in `{"args": args, "kwargs": kwargs}` of the next layer.
+        layout: how the stream's axes are arranged.
+    """
+
+    calls: tuple[Call, ...]
+    output: Path
+    input: Path
+    layout: StreamLayout
+
+    @property
+    def n_ops(self) -> int:
+        """How many values the layers computed."""
+        return sum(call.n_ops for call in self.calls)
+
+
+def find_stack(watched: WatchedPass, logits: int, modules: dict[str, nn.Module]) -> Stack:
+    """The layer stack that the logits were computed from.
+
+    Args:
+        watched: the pass.
+        logits: node of the logits.
+        modules: every module by its path.
+
+    Raises:
+        StructureError: when no chain of calls carries a stream.
+    """
+    used = watched.ancestors(logits)
+    groups = list(_groups(watched.calls, modules))
+    stacks = [stack for group in groups for stack in _chains(watched, group, used)]
+    if not stacks:
+        stacks = [stack for group in groups if len(group) == 1 for stack in _single(watched, group[0], used, modules)]
+    stacks = [one for one in stacks if not any(_nested(one, other) for other in stacks)]
+    if not stacks:
+        raise StructureError(
+            f"No layer stack found: among {len(watched.calls)} module calls, no two that follow each other hand on a "
+            f"stream of shape [batch, pos, d_model] on which the logits depend. Is this a transformer with layers?"
+        )
+    largest = max(stack.n_ops for stack in stacks)
+    return [stack for stack in stacks if stack.n_ops >= _MIN_SHARE * largest][-1]
+
+
+def _groups(calls: Iterable[Call], modules: dict[str, nn.Module]) -> Iterable[list[Call]]:
+    """Calls that may be layers of one stack: same caller, and same list of modules or same class."""
+    groups: dict[tuple[int, object], list[Call]] = {}
+    for call in calls:
+        if call.parent is None or call.n_ops == 0:
+            continue
+        holder = call.name.rpartition(".")[0]
+        in_list = isinstance(modules.get(holder), nn.ModuleList | nn.Sequential)
+        groups.setdefault((id(call.parent), holder if in_list else type(call.module)), []).append(call)
+    return sorted(groups.values(), key=lambda group: group[0].start)
+
+
+def _chains(watched: WatchedPass, group: list[Call], used: set[int]) -> Iterable[Stack]:
+    links = [set(_links(watched, one, other, used)) for one, other in pairwise(group)]
+    votes = Counter(ports for link in links for ports in link)
+    if not votes:
+        return
+    ports = votes.most_common(1)[0][0]
+    run: list[Call] = [group[0]]
+    for link, call in zip([*links, set()], [*group[1:], None], strict=True):
+        if ports in link and call is not None:
+            run.append(call)
+            continue
+        layers = _without_leaves(run, watched)
+        if len(layers) > 1:
+            yield _stack(watched, layers, ports)
+        run = [call] if call is not None else []
+
+
+def _links(watched: WatchedPass, one: Call, other: Call, used: set[int]) -> Iterable[_Ports]:
+    """Pairs of output and input path over which a stream runs from one call to the next."""
+    nodes = watched.flow.nodes
+    for in_path, entering in other.inputs.items():
+        if StreamLayout.of(nodes[entering].shape, watched.n_batch, watched.n_pos) is None or entering not in used:
+            continue
+        origins = _origins(watched, entering, one.end)
+        for out_path, leaving in one.outputs.items():
+            passed_through = leaving in one.inputs.values()
+            if leaving in origins and not passed_through and nodes[leaving].shape == nodes[entering].shape:
+                yield out_path, in_path
+
+
+def _origins(watched: WatchedPass, node: int, made_before: int) -> set[int]:
+    """Nodes of which a value is a rearranged, scaled or added-to copy; not searched beyond those made earlier."""
+    seen: set[int] = set()
+    todo = [node]
+    while todo:
+        current = todo.pop()
+        seen.add(current)
+        step = watched.flow.nodes[current]
+        if current >= made_before and (step.moves or step.adds or step.multiplies):
+            todo.extend(parent for parent in step.parents if parent not in seen)
+    return seen
+
+
+def _without_leaves(run: list[Call], watched: WatchedPass) -> list[Call]:
+    """Drop norms at both ends of a chain (modules without parts); keep the chain when it has no other elements."""
+    parents = {id(call.parent) for call in watched.calls}
+    inner = [index for index, call in enumerate(run) if id(call) in parents]
+    return run[inner[0] : inner[-1] + 1] if inner else []
+
+
+def _single(watched: WatchedPass, call: Call, used: set[int], modules: dict[str, nn.Module]) -> Iterable[Stack]:
+    """A stack of one layer: the only element of a list of modules, with a stream in and out."""
+    if not isinstance(modules.get(call.name.rpartition(".")[0]), nn.ModuleList):
+        return
+    nodes = watched.flow.nodes
+    for out_path, leaving in call.outputs.items():
+        for in_path, entering in call.inputs.items():
+            layout = StreamLayout.of(nodes[leaving].shape, watched.n_batch, watched.n_pos)
+            same_shape = nodes[leaving].shape == nodes[entering].shape
+            if layout and same_shape and leaving in used and leaving != entering:
+                yield _stack(watched, [call], (out_path, in_path))
+                return
+
+
+def _stack(watched: WatchedPass, layers: list[Call], ports: _Ports) -> Stack:
+    output, entry = ports
+    shape = watched.flow.nodes[layers[0].outputs[output]].shape
+    layout = StreamLayout.of(shape, watched.n_batch, watched.n_pos)
+    if layout is None or entry not in layers[0].inputs:
+        raise StructureError(f"The first layer of {layers[0].name!r} takes its stream in another way than the others.")
+    return Stack(tuple(layers), output, entry, layout)
+
+
+def _nested(one: Stack, other: Stack) -> bool:
+    return one is not other and any(layer.encloses(one.calls[0]) for layer in other.calls)

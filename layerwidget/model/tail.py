@@ -1,0 +1,134 @@
+"""The tail: from any residual vector to logits, as the model itself would make them.
+
+The model is *replayed* without its layers. A shallow twin of it shares every module but the layers, which are replaced
+by stand-ins that return the given vectors. So final norm, head, soft-cap, scale and bias are the model's own code and
+weights, and the model itself is never touched. The vectors lie along the position axis, a chunk at a time.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from layerwidget.model.anatomy import Anatomy
+from layerwidget.model.paths import Path, tensor_at, with_tensor_at
+from layerwidget.model.running import run_model, weight_dtype
+
+_CHUNK = 512
+
+
+class Tail:
+    """Final norm, head and output transform of a model, for arbitrary residual vectors.
+
+    Args:
+        model: the model.
+        anatomy: where its layers are.
+        returned: path of each layer's module -> something it returned, whose structure the stand-ins imitate.
+        n_ctx: no chunk is longer than this.
+        dtype: the floating-point type to compute in: the model's own, or fp32 for a copy of the tail's weights in fp32.
+    """
+
+    def __init__(
+        self, model: nn.Module, anatomy: Anatomy, returned: Mapping[str, Any], n_ctx: int | None, dtype: torch.dtype
+    ) -> None:
+        self._anatomy = anatomy
+        self._chunk = min(n_ctx or _CHUNK, _CHUNK)
+        self._stream = torch.empty(0)
+        path = anatomy.layers[0].output.path
+        native = dtype == weight_dtype(model)
+        # Some half-precision models carry their stream in fp32.
+        self._dtype = tensor_at(next(iter(returned.values())), path).dtype if native else dtype
+        stand_ins = {
+            name: _stand_in(model.get_submodule(name), self._forward(output, path)) for name, output in returned.items()
+        }
+        self._twin = _twin(model, stand_ins, "", _as_it_is if native else _Converted(dtype))
+
+    def __call__(self, rows: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        """Logits of residual vectors. Callers hold the model's lock.
+
+        Args:
+            rows: shape [n, d_model].
+            ids: any token id, shape [1, 1]: the model wants some, and does not use them.
+
+        Returns:
+            Logits, shape [n, d_vocab], in the type in which the tail computes them.
+        """
+        if rows.shape[0] == 0:
+            return rows.new_empty(0, self._anatomy.d_vocab)
+        chunks = [self._replay(chunk, ids) for chunk in rows.to(self._dtype).split(self._chunk)]
+        return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
+
+    def _replay(self, rows: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        self._stream = self._anatomy.layout.stream(rows)
+        try:
+            output = run_model(self._twin, ids.expand(1, rows.shape[0]))
+        finally:
+            self._stream = torch.empty(0)
+        return tensor_at(output, self._anatomy.logits).reshape(rows.shape[0], -1)
+
+    def _forward(self, returned: Any, path: Path) -> Callable[..., Any]:
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            # A copy, because what follows may write into it.
+            return with_tensor_at(returned, path, self._stream.clone())
+
+        return forward
+
+
+def _stand_in(layer: nn.Module, forward: Callable[..., Any]) -> nn.Module:
+    """A twin of a layer with its attributes (some models read them) and another `forward`, without hooks."""
+    twin = copy.copy(layer)
+    for name, value in layer.__dict__.items():
+        if "_hooks" in name and isinstance(value, dict):
+            twin.__dict__[name] = type(value)()
+    twin.__dict__["forward"] = forward
+    return twin
+
+
+def _twin(
+    module: nn.Module, stand_ins: Mapping[str, nn.Module], name: str, convert: Callable[[nn.Module], nn.Module]
+) -> nn.Module:
+    """A copy of the modules above the layers; everything beside the way to them is shared, or converted."""
+    if name in stand_ins:
+        return stand_ins[name]
+    prefix = f"{name}." if name else ""
+    if not any(layer.startswith(prefix) for layer in stand_ins):
+        return convert(module)
+    twin = copy.copy(module)
+    # Something like accelerate may have put a `forward` on the instance that is bound to the original.
+    twin.__dict__.pop("forward", None)
+    twin.__dict__["training"] = False
+    twin.__dict__["_modules"] = {
+        child: None if part is None else _twin(part, stand_ins, prefix + child, convert)
+        for child, part in module._modules.items()
+    }
+    if isinstance(convert, _Converted):
+        twin.__dict__["_parameters"] = {key: convert.tensor(value) for key, value in module._parameters.items()}
+        twin.__dict__["_buffers"] = {key: convert.tensor(value) for key, value in module._buffers.items()}
+    return twin
+
+
+def _as_it_is(module: nn.Module) -> nn.Module:
+    return module
+
+
+class _Converted:
+    """Copies in another floating-point type. Weights that are shared stay shared."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self.memo: dict[int, Any] = {}
+
+    def __call__(self, module: nn.Module) -> nn.Module:
+        return copy.deepcopy(module, self.memo).to(self.dtype)
+
+    def tensor(self, value: Any) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return value
+        copied = copy.deepcopy(value, self.memo)
+        if copied.is_floating_point():
+            copied.data = copied.data.to(self.dtype)
+        return copied

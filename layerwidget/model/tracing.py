@@ -1,0 +1,197 @@
+"""One forward pass, watched: the tree of module calls, the data flow between them, the attention operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import get_ident
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
+
+from layerwidget.model.dataflow import DataFlow
+from layerwidget.model.paths import Path, tensors_in
+
+SDPA = torch.nn.functional.scaled_dot_product_attention
+SOFTMAXES = frozenset({torch.nn.functional.softmax, torch.softmax, torch.Tensor.softmax, torch.special.softmax})
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of one module.
+
+    Attributes:
+        name: path of the module in the model, `""` for the model itself.
+        nth: how often the module was called before, in this pass.
+        parent: the call inside which it happened.
+        depth: how many calls enclose it.
+        args, kwargs: what it was called with.
+        inputs: path in `("args" or "kwargs", ...)` -> node.
+        outputs: path in the output -> node.
+        output: what it returned.
+        start, end: the range of nodes made during the call.
+    """
+
+    module: nn.Module
+    name: str
+    nth: int
+    parent: Call | None
+    depth: int
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    inputs: dict[Path, int]
+    start: int
+    outputs: dict[Path, int] = field(default_factory=dict)
+    output: Any = None
+    end: int = -1
+
+    @property
+    def n_ops(self) -> int:
+        """How many values were computed during the call."""
+        return self.end - self.start
+
+    def encloses(self, other: Call) -> bool:
+        """Whether another call happened inside this one."""
+        step = other.parent
+        while step is not None:
+            if step is self:
+                return True
+            step = step.parent
+        return False
+
+
+@dataclass(frozen=True)
+class AttentionOp:
+    """A call of fused attention (`sdpa`), or of a softmax that may belong to attention.
+
+    Attributes:
+        kernel: `sdpa` or `softmax`.
+        inputs: nodes of the tensor arguments: query, key, value (and mask), or the scores.
+        output: node of what it returned.
+    """
+
+    kernel: str
+    inputs: tuple[int, ...]
+    output: int
+
+
+@dataclass(eq=False)
+class WatchedPass:
+    """What was seen during one forward pass.
+
+    Attributes:
+        flow: the data-flow graph.
+        calls: module calls in the order in which they began; the first is the model's own.
+        attention: attention operations in order.
+        ids: the token ids that were read, shape [batch, pos].
+    """
+
+    flow: DataFlow
+    ids: torch.Tensor
+    calls: list[Call] = field(default_factory=list)
+    attention: list[AttentionOp] = field(default_factory=list)
+
+    @property
+    def n_batch(self) -> int:
+        """How many prompts were read at once."""
+        return int(self.ids.shape[0])
+
+    @property
+    def n_pos(self) -> int:
+        """How many positions each prompt had."""
+        return int(self.ids.shape[1])
+
+    def ancestors(self, node: int, start: int = 0, stop: frozenset[int] = frozenset()) -> set[int]:
+        """All nodes from `start` on that a node was computed from, itself included, not looking past `stop`."""
+        seen: set[int] = set()
+        todo = [node]
+        while todo:
+            current = todo.pop()
+            if current in seen or current < start:
+                continue
+            seen.add(current)
+            if current not in stop:
+                todo.extend(self.flow.nodes[current].parents)
+        return seen
+
+
+class _AttentionWatcher(TorchFunctionMode):
+    def __init__(self, watched: WatchedPass) -> None:
+        super().__init__()
+        self.watched = watched
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        kernel = "sdpa" if func is SDPA else "softmax" if func in SOFTMAXES else None
+        if kernel is None:
+            return func(*args, **kwargs)
+        flow = self.watched.flow
+        inputs = tuple(flow.node_of(tensor) for _, tensor in tensors_in((args, kwargs)))
+        out = func(*args, **kwargs)
+        self.watched.attention.append(AttentionOp(kernel, inputs, flow.node_of(out)))
+        return out
+
+
+class _CallRecorder:
+    def __init__(self, watched: WatchedPass) -> None:
+        self.watched = watched
+        self.open: list[Call] = []
+        self.counts: dict[int, int] = {}
+        self.thread = get_ident()
+
+    def before(self, name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if get_ident() != self.thread:
+                return
+            flow = self.watched.flow
+            nth = self.counts.get(id(module), 0)
+            self.counts[id(module)] = nth + 1
+            named = {"args": args, "kwargs": kwargs}
+            inputs = {path: flow.node_of(tensor) for path, tensor in tensors_in(named)}
+            parent = self.open[-1] if self.open else None
+            start = len(flow.nodes)
+            call = Call(module, name, nth, parent, len(self.open), args, kwargs, inputs, start)
+            self.open.append(call)
+            self.watched.calls.append(call)
+
+        return hook
+
+    def after(self, module: nn.Module, args: Any, output: Any) -> None:
+        if get_ident() != self.thread:
+            return
+        flow = self.watched.flow
+        call = self.open.pop()
+        call.output = output
+        call.outputs = {path: flow.node_of(tensor) for path, tensor in tensors_in(output)}
+        call.end = len(flow.nodes)
+
+
+@contextmanager
+def _recorded_calls(model: nn.Module, recorder: _CallRecorder) -> Iterator[None]:
+    handles: list[RemovableHandle] = []
+    try:
+        for name, module in model.named_modules():
+            handles.append(module.register_forward_pre_hook(recorder.before(name), with_kwargs=True))
+            handles.append(module.register_forward_hook(recorder.after))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def watch(model: nn.Module, ids: torch.Tensor, run: Callable[[torch.Tensor], Any]) -> WatchedPass:
+    """Run the model once and return what was seen.
+
+    Args:
+        model: the module to watch; its hooks are as before when this returns or raises.
+        ids: token ids, shape [batch, pos].
+        run: calls the model with the ids.
+    """
+    watched = WatchedPass(DataFlow(), ids)
+    with _recorded_calls(model, _CallRecorder(watched)), torch.no_grad(), _AttentionWatcher(watched), watched.flow:
+        run(ids)
+    return watched

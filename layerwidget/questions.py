@@ -1,0 +1,105 @@
+"""Questions: frozen values that say what is to be known. Views name them, `analysis/` answers them.
+
+A question is plain data, so it can be compared, cached and sent anywhere. `analysis/` registers how each
+type of question is answered with `@answers`; `question.run(trace)` looks that up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from layerwidget.errors import QuestionError
+from layerwidget.layers import LayerSelection
+from layerwidget.results import AttentionGrid, LensGrid
+
+if TYPE_CHECKING:
+    from layerwidget.trace import Trace
+
+AnswerT = TypeVar("AnswerT", covariant=True)
+_Q = TypeVar("_Q", bound="TraceQuestion[Any]")
+_A = TypeVar("_A")
+
+_ANSWERERS: dict[type, Callable[[Any, Any], Any]] = {}
+
+
+def answers(question_type: type[_Q]) -> Callable[[Callable[[_Q, Trace], _A]], Callable[[_Q, Trace], _A]]:
+    """Register the decorated function `(question, trace) -> result` as the way to answer one type of question."""
+
+    def register(function: Callable[[_Q, Trace], _A]) -> Callable[[_Q, Trace], _A]:
+        _ANSWERERS[question_type] = function
+        return function
+
+    return register
+
+
+class TraceQuestion(Generic[AnswerT]):
+    """A question that one trace answers, without another pass of the model."""
+
+    def run(self, trace: Trace) -> AnswerT:
+        """The answer, from one trace.
+
+        Raises:
+            QuestionError: when no analysis answers this type of question.
+            SelectionError: when the question names layers or heads that the model does not have.
+            MissingComponentError: when the model has no such activation.
+        """
+        answer = _ANSWERERS.get(type(self))
+        if answer is None:
+            raise QuestionError(
+                f"Nothing answers {type(self).__name__}: expected one of "
+                f"{sorted(known.__name__ for known in _ANSWERERS)}. Register an analysis with @layerwidget.questions.answers."
+            )
+        result: AnswerT = answer(self, trace)
+        return result
+
+
+@dataclass(frozen=True)
+class LogitLens(TraceQuestion[LensGrid]):
+    """What the model would predict if it stopped at each layer (nostalgebraist 2020).
+
+    Attributes:
+        layers: layer selection, e.g. `"10-20"`; see `layerwidget.layers`.
+        component: the activation that is decoded: `resid_pre`, `resid_mid`, `resid_post`, `attn_out` or `mlp_out`.
+        k: how many of the most probable tokens to keep per cell.
+        tokens: token ids whose rank and log-probability are wanted in every cell.
+    """
+
+    layers: LayerSelection = "all"
+    component: str = "resid_post"
+    k: int = 5
+    tokens: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without a model."""
+        object.__setattr__(self, "layers", _frozen(self.layers))
+        object.__setattr__(self, "tokens", tuple(int(token) for token in self.tokens))
+        if self.k < 1:
+            raise QuestionError(f"LogitLens keeps the k most probable tokens: expected k >= 1, got {self.k}.")
+
+
+@dataclass(frozen=True)
+class Attention(TraceQuestion[AttentionGrid]):
+    """Where every head looks: attention weights after the softmax.
+
+    Attributes:
+        layers: layer selection, e.g. `"10-12"`.
+        heads: head selection in the same grammar.
+    """
+
+    layers: LayerSelection = "all"
+    heads: LayerSelection = "all"
+
+    def __post_init__(self) -> None:
+        """Make the question hashable."""
+        object.__setattr__(self, "layers", _frozen(self.layers))
+        object.__setattr__(self, "heads", _frozen(self.heads))
+
+
+def _frozen(selection: LayerSelection) -> str | int | tuple[int, ...]:
+    if isinstance(selection, str | int):
+        return selection
+    if isinstance(selection, Sequence):
+        return tuple(int(number) for number in selection)
+    raise QuestionError(f"A selection is text, a number or a list of numbers; got {type(selection).__name__}.")

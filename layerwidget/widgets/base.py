@@ -1,0 +1,68 @@
+"""What every view has in common: traits, one binary message per result, and strict keywords."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from typing import Any
+
+import anywidget
+import numpy as np
+import traitlets as t
+
+from layerwidget.widgets.esm import module_text, style_text
+from layerwidget.widgets.traits import SelectionTraits
+
+_revisions = itertools.count(1)
+_SENDABLE = {"uint8", "uint16", "int32", "uint32", "float32"}
+
+
+class Panel(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget ships no usable stubs
+    """A widget drawn by `js/<module>.js`."""
+
+    def __init_subclass__(cls, module: str | None = None, **kwargs: Any) -> None:
+        if module is not None:
+            cls._esm = module_text(module)
+            cls._css = style_text()
+        super().__init_subclass__(**kwargs)
+
+    def __init__(self, **traits: Any) -> None:
+        known = {name for name in self.trait_names() if not name.startswith("_")}
+        unknown = sorted(set(traits) - known)
+        if unknown:
+            raise TypeError(f"{type(self).__name__} has no trait {', '.join(unknown)}. It has: {', '.join(sorted(known))}.")
+        super().__init__(**traits)
+
+
+class View(Panel, SelectionTraits):
+    """A panel that draws one result and takes part in the shared selection.
+
+    Bulk data travel as one binary message per result, tagged with a revision; they are never traits,
+    so a saved notebook stays small. The browser asks for them when it opens.
+    """
+
+    def __init__(self, **traits: Any) -> None:
+        self._message: tuple[dict[str, Any], list[bytes]] | None = None
+        super().__init__(**{"group": uuid.uuid4().hex, **traits})
+        self.on_msg(self._on_message)
+
+    @t.default("group")
+    def _own_group(self) -> str:
+        return uuid.uuid4().hex
+
+    def _publish(self, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Send everything the browser needs to draw, in one message."""
+        specs = []
+        buffers = []
+        for name, array in arrays.items():
+            if array.dtype.name not in _SENDABLE:
+                raise TypeError(f"Array {name!r} has dtype {array.dtype}; the browser reads {sorted(_SENDABLE)}.")
+            specs.append({"name": name, "dtype": array.dtype.name, "shape": list(array.shape)})
+            buffers.append(np.ascontiguousarray(array).tobytes())
+        message = {"type": "data", "revision": next(_revisions), "meta": meta, "arrays": specs}
+        self._message = (message, buffers)
+        self.send(message, buffers)
+
+    def _on_message(self, _widget: object, content: dict[str, Any], _buffers: list[bytes]) -> None:
+        if content.get("type") == "ready" and self._message is not None:
+            self.send(*self._message)

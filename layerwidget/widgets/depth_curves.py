@@ -1,0 +1,165 @@
+"""Curves over all layers at the chosen position: probability, rank, entropy, KL to the final prediction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bqplot
+import ipywidgets
+import numpy as np
+import traitlets as t
+
+from layerwidget.layers import parse_layers
+from layerwidget.results import FloatArray, LensGrid
+from layerwidget.widgets.base import View
+
+#: Okabe and Ito 2008, colour-blind safe; the same as in `js/lens_panel.js`.
+PIN_COLOURS = ("#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#b8a000")
+DATA_COLOUR = "#5573ea"
+HERE_COLOUR = "#e0661f"
+
+QUANTITIES = {"probability": "probability", "rank": "rank + 1, log scale", "entropy": "entropy (nats)", "kl": "KL to final (nats)"}
+
+
+class CurveDriver(View, module="curve_driver"):
+    """The title line, and the part that moves the marks in the browser while a range is dragged."""
+
+    band = t.Unicode().tag(sync=True)
+    cursor = t.Unicode().tag(sync=True)
+    detail = t.Unicode().tag(sync=True)
+
+
+class DepthCurves(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+    """A figure whose x axis is the layer; the layers in view are shaded, the chosen layer is marked.
+
+    `probability` and `rank` follow the pinned tokens, or the model's own answer where none is pinned.
+
+    Attributes:
+        quantity: one of `probability`, `rank`, `entropy`, `kl`.
+        driver: carries the shared selection traits (`layers`, `layer`, `position`, `tokens`, `group`).
+        lines: the bqplot lines; read their `x` and `y`.
+    """
+
+    quantity = t.Enum(tuple(QUANTITIES), "probability")
+
+    def __init__(self, lens: LensGrid | None = None, *, quantity: str = "probability", **selection: Any) -> None:
+        self._lens: LensGrid | None = None
+        self._x = bqplot.LinearScale(min=-0.5, max=0.5)
+        self._linear = bqplot.LinearScale(min=0, max=1)
+        self._log = bqplot.LogScale(min=1, max=10)
+        self.lines = bqplot.Lines(
+            x=[0, 1], y=[[0, 0]], visible=False, colors=[DATA_COLOUR], stroke_width=2, marker="circle", marker_size=14,
+            scales={"x": self._x, "y": self._linear}, display_legend=False, labels_visibility="none",
+        )  # fmt: skip
+        self._band = bqplot.Lines(
+            x=[-0.5, 0.5], y=[1, 1], fill="bottom", fill_colors=[DATA_COLOUR], fill_opacities=[0.12], opacities=[0],
+            scales={"x": self._x, "y": bqplot.LinearScale(min=0, max=1)},
+        )  # fmt: skip
+        self._cursor = bqplot.Lines(
+            x=[0, 0], y=[0, 1], colors=[HERE_COLOUR], stroke_width=1, scales={"x": self._x, "y": self._band.scales["y"]}
+        )
+        self._across = bqplot.Axis(scale=self._x, label="layer", label_offset="30px", tick_format="d", grid_lines="none")
+        self._up = bqplot.Axis(scale=self._linear, orientation="vertical", num_ticks=5, grid_lines="solid", grid_color="#8884")
+        self.figure = bqplot.Figure(
+            marks=[self._band, self._cursor, self.lines], axes=[self._across, self._up], animation_duration=0, title="",
+            fig_margin={"top": 10, "bottom": 42, "left": 40, "right": 10}, background_style={"fill": "transparent"}, padding_x=0, padding_y=0,
+            layout=ipywidgets.Layout(width="100%", height="270px", min_width="0"),
+        )  # fmt: skip
+        self.driver = CurveDriver(
+            band=f"IPY_MODEL_{self._band.model_id}", cursor=f"IPY_MODEL_{self._cursor.model_id}", **selection
+        )
+        self._choice = ipywidgets.ToggleButtons(
+            options=[("probability", "probability"), ("rank", "rank"), ("entropy", "entropy"), ("KL", "kl")],
+            style={"button_width": "auto"}, tooltips=list(QUANTITIES.values()), layout=ipywidgets.Layout(margin="0"),
+        )  # fmt: skip
+        self._legend = ipywidgets.HBox(layout=ipywidgets.Layout(height="22px", overflow="hidden"))
+        super().__init__([self.driver, self._choice, self.figure, self._legend], quantity=quantity)
+        self.add_class("lw-depth")
+        t.link((self, "quantity"), (self._choice, "value"))
+        self.observe(self._redraw, "quantity")
+        self.driver.observe(self._redraw, ["layers", "layer", "position", "tokens"])
+        if lens is not None:
+            self.show(lens)
+
+    def show(self, lens: LensGrid | None) -> None:
+        """Draw a result that holds all layers; None clears the figure."""
+        self._lens = lens
+        if lens is not None:
+            self.driver._bound_to(lens.n_layers, None)
+        self._redraw(None)
+
+    def _redraw(self, _change: object) -> None:
+        lens = self._lens
+        if lens is None:
+            with self.hold_sync():
+                self.lines.visible = False
+                self._legend.children = ()
+            self.driver.detail = ""
+            return
+        position = min(self.driver.position, len(lens.token_ids) - 1)
+        curves, names, colours = self._curves(lens, position)
+        in_view = parse_layers(self.driver.layers, lens.n_layers)
+        with self.figure.hold_sync(), self.lines.hold_sync(), self._band.hold_sync(), self._cursor.hold_sync():
+            self._x.min, self._x.max = -0.5, lens.n_layers - 0.5
+            self._across.tick_values = _ticks(lens.n_layers)
+            self._scale_y(lens, curves)
+            self.lines.x, self.lines.y = _plottable(lens.layers, curves)
+            self.lines.colors, self.lines.visible = colours, True
+            self._band.x = [in_view[0] - 0.5, in_view[-1] + 0.5]
+            self._cursor.x = [self.driver.layer, self.driver.layer]
+        self.driver.detail = f"{QUANTITIES[self.quantity]} after “{lens.prompt_pieces()[position].visible}” (position {position})"
+        self._legend.children = [_legend_entry(name, colour) for name, colour in zip(names, colours, strict=True)]
+
+    def _curves(self, lens: LensGrid, position: int) -> tuple[FloatArray, list[str], list[str]]:
+        if self.quantity == "entropy":
+            return lens.entropy_nats[None, :, position], ["entropy of each layer's prediction"], [DATA_COLOUR]
+        if self.quantity == "kl":
+            return lens.kl_to_final_nats[None, :, position], ["KL(final || layer)"], [DATA_COLOUR]
+        pinned = [token for token in self.driver.tokens if token in lens.tokens]
+        if pinned:
+            places = [lens.tokens.index(token) for token in pinned]
+            names = [lens.pieces[token].visible for token in pinned]
+            colours = [PIN_COLOURS[list(self.driver.tokens).index(token)] for token in pinned]
+            if self.quantity == "rank":
+                return lens.token_ranks[:, position, places].T + 1.0, names, colours
+            return np.exp(lens.token_log_probs[:, position, places].T), names, colours
+        name = f"{lens.pieces[int(lens.final_ids[position])].visible} (the model's answer)"
+        if self.quantity == "rank":
+            return lens.final_ranks[None, :, position] + 1.0, [name], [DATA_COLOUR]
+        return lens.final_probs[None, :, position], [name], [DATA_COLOUR]
+
+    def _scale_y(self, lens: LensGrid, curves: FloatArray) -> None:
+        rank = self.quantity == "rank"
+        scale = self._log if rank else self._linear
+        if rank:
+            self._log.min, self._log.max, self._log.reverse = 1, float(lens.d_vocab), True
+        else:
+            top = 1.0 if self.quantity == "probability" else max(1.0, float(np.nanmax(curves)) * 1.05)
+            self._linear.min, self._linear.max = 0, top
+        self._up.scale = scale
+        self._up.tick_values = None if self.quantity in ("entropy", "kl") else _decades(lens.d_vocab) if rank else [0, 0.25, 0.5, 0.75, 1]
+        self._up.tick_format = "~s" if rank else ".2~f"
+        self.lines.scales = {"x": self._x, "y": scale}
+
+
+def _ticks(n_layers: int) -> list[int]:
+    """A few round layer numbers, always with the first and the last."""
+    step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 200) if n_layers / step <= 7)
+    inner = [layer for layer in range(step, n_layers - 1, step) if n_layers - 1 - layer >= step / 2]
+    return sorted({0, *inner, n_layers - 1})
+
+
+def _decades(top: int) -> list[float]:
+    return [10.0**power for power in range(len(str(top)))]
+
+
+def _plottable(layers: tuple[int, ...], curves: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """bqplot drops axes of length one, so a single layer is drawn as two equal points."""
+    x = np.asarray(layers, dtype=np.float32)
+    return (x, curves) if len(x) > 1 else (np.repeat(x, 2), np.repeat(curves, 2, axis=-1))
+
+
+def _legend_entry(name: str, colour: str) -> ipywidgets.Widget:
+    entry = ipywidgets.Label(f"● {name}", style={"text_color": colour, "font_size": "11px"})
+    entry.layout.margin = "0 8px 0 4px"
+    return entry

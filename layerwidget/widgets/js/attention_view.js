@@ -1,0 +1,196 @@
+import { shareTraits } from "./bus.js";
+import { readPalette } from "./colour.js";
+import { KEYS, choice, element, onFrame, watchLook } from "./dom.js";
+import { makeGallery } from "./head_gallery.js";
+import { makeMatrix } from "./pattern_matrix.js";
+import { combine, rowShares, weight } from "./patterns.js";
+import { layerNumbers, layersTitle } from "./rows.js";
+import { isStale, openStore } from "./store.js";
+
+const PANEL_HEIGHT = 336;
+const TRAITS = ["layers", "layer", "head", "position", "show_heads", "hide_first"];
+
+/** The page of the view: two canvases with their titles and controls. */
+function buildPage(el, shared) {
+  const box = (name, label) => element("div", { ...KEYS, class: name, tabindex: 0, role: "group", style: `height:${PANEL_HEIGHT}px`, "aria-label": label }, element("canvas"));
+  const page = {
+    gallery: box("lw-gallery", "All heads of the layers in view: arrow keys choose a head"),
+    matrix: box("lw-matrix", "Attention of the chosen head: up and down choose the query"),
+    detail: element("span", { class: "lw-detail" }),
+    head: element("div", { class: "lw-panel-title" }),
+    readout: element("div", { class: "lw-facts", role: "status" }),
+    empty: element("div", { class: "lw-placeholder" }),
+    hideFirst: element("input", { ...KEYS, type: "checkbox" }),
+    showHeads: choice("What the matrix shows", [["head", "one head"], ["mean", "mean of all in view"], ["max", "max of all in view"]],
+      shared.get("show_heads"), (value) => shared.set({ show_heads: value })),
+  };
+  page.hideFirst.addEventListener("change", () => shared.set({ hide_first: page.hideFirst.checked }));
+  el.classList.add("lw", "lw-attention");
+  el.append(
+    element("div", { class: "lw-bar" }, element("span", { class: "lw-title" }, "Attention heads"), page.detail,
+      element("label", { class: "lw-check", title: "Leave out the first token, on which most heads rest, and scale the rest of each row to sum to 1" }, page.hideFirst, "hide first token"), page.showHeads),
+    element("div", { class: "lw-attention-body" }, element("div", { class: "lw-gallery-side" }, page.gallery, page.empty),
+      element("div", { class: "lw-matrix-side" }, page.head, page.matrix, page.readout)));
+  return page;
+}
+
+/** The matrix on the right: one head, or the mean or maximum of the layers in view. */
+function makeChooser(shared) {
+  let kept = { key: "" };
+  return ({ data, stack, wanted, held }) => {
+    const how = shared.get("show_heads");
+    const focus = how === "head" ? `${shared.get("layer")}.${shared.get("head")}` : `${how}.${shared.get("layers")}`;
+    if (data.focus && data.focus_key === focus) return { stack: { size: data.focus.shape[0], values: data.focus.data }, matrix: 0 };
+    if (how === "head") {
+      const row = held.get(shared.get("layer"));
+      const head = data.heads.indexOf(shared.get("head"));
+      return row === undefined || head < 0 ? null : { stack, matrix: row * data.heads.length + head };
+    }
+    const rows = wanted.map((layer) => held.get(layer)).filter((row) => row !== undefined);
+    const key = `${data.revision}|${how}|${rows}`;
+    if (kept.key !== key) kept = { key, stack: combine(stack, rows.flatMap((row) => data.heads.map((_, head) => row * data.heads.length + head)), how) };
+    return { stack: kept.stack, matrix: 0 };
+  };
+}
+
+export default () => {
+  let store;
+  return {
+    initialize({ model }) {
+      store = openStore(model);
+      return () => store.close();
+    },
+    render({ model, el }) {
+      const shared = shareTraits(model, TRAITS);
+      const page = buildPage(el, shared);
+      const gallery = makeGallery(page.gallery.firstChild, PANEL_HEIGHT);
+      const matrix = makeMatrix(page.matrix.firstChild, PANEL_HEIGHT);
+      const choose = makeChooser(shared);
+      let palette = null;
+      let scene = null;
+      let hoverHead = null;
+      let hoverCell = null;
+
+      const draw = onFrame(() => {
+        const { data } = store;
+        const ready = Boolean(data?.layers.length);
+        page.empty.hidden = ready;
+        page.empty.textContent = data?.note || "Where every head looks appears here.";
+        page.gallery.hidden = page.matrix.hidden = !ready;
+        el.classList.toggle("lw-stale", ready && isStale(shared, data));
+        el.classList.toggle("lw-ready", ready);
+        scene = ready ? makeScene(data) : null;
+        if (!scene) {
+          page.detail.textContent = page.head.textContent = page.readout.textContent = "";
+          return;
+        }
+        gallery.draw(scene, page.gallery.clientWidth);
+        matrix.draw(scene.matrix, page.matrix.clientWidth);
+        describe(scene);
+        el.dataset.revision = data.revision;
+        el.dataset.prompt = data.prompt ?? "";
+      });
+      const makeScene = (data) => {
+        const fresh = readPalette(el);
+        if (fresh.key !== palette?.key) palette = fresh;
+        const one = shared.get("show_heads") === "head";
+        const made = {
+          data,
+          palette,
+          stack: { size: data.size, values: data.pattern.data },
+          wanted: layerNumbers(shared.get("layers")).filter((layer) => data.attention_layers.includes(layer)).reverse(),
+          held: new Map(data.layers.map((layer, row) => [layer, row])),
+          hideFirst: shared.get("hide_first") && data.n_pos > 1,
+          here: { layer: shared.get("layer"), head: one ? shared.get("head") : null },
+          hover: hoverHead,
+        };
+        const chosen = choose(made);
+        const scale = chosen && chosen.stack.size === data.n_pos ? 1 : data.block;
+        made.matrix = {
+          chosen, scale, palette, hideFirst: made.hideFirst, words: data.prompt_visible,
+          position: Math.min(shared.get("position"), data.n_pos - 1), hover: hoverCell,
+        };
+        return made;
+      };
+      const describe = ({ data, wanted, held, hideFirst, matrix: { chosen, position } }) => {
+        const missing = wanted.filter((layer) => !held.has(layer)).length;
+        page.detail.textContent = [
+          "", wanted.length ? layersTitle([...wanted].reverse()) : "no layer with attention", "square-root scale",
+          hideFirst ? "first token hidden" : "", data.size < data.n_pos ? `largest of ${data.block} × ${data.block} cells` : "",
+          missing ? `${missing} not computed yet` : "",
+        ].filter((part, index) => !index || part).join(" · ");
+        const one = shared.get("show_heads") === "head";
+        const shared_ = one && data.grouped ? ` (key/value head ${data.kv_heads[data.heads.indexOf(shared.get("head"))]})` : "";
+        const what = one ? `layer ${shared.get("layer")} · head ${shared.get("head")}` : `${shared.get("show_heads")} of ${layersTitle([...wanted].reverse())}, all heads`;
+        page.head.replaceChildren(element("b", {}, what), `${shared_} · query “${data.prompt_visible[position]}” → keys`);
+        page.readout.textContent = chosen ? say(scene.matrix) : "";
+      };
+      /** One line of truth: the weight under the pointer, else the strongest key of the selected query. */
+      const say = ({ chosen, scale, position, words, hideFirst }) => {
+        const query = hoverCell ? hoverCell.query : Math.floor(position / scale);
+        if (hideFirst && query === 0) return "The first query sees only the first token, which is hidden.";
+        const shares = rowShares(chosen.stack, chosen.matrix, query, hideFirst);
+        const key = hoverCell ? hoverCell.key : shares.indexOf(Math.max(...shares));
+        const word = (slot) => `“${words[Math.min(words.length - 1, slot * scale)]}”`;
+        const value = (slot) => weight(chosen.stack, chosen.matrix, query, slot).toFixed(3);
+        const sink = hideFirst ? ` · hidden on the first token: ${value(0)}` : "";
+        return `${hoverCell ? "" : "strongest: "}${word(query)} → ${word(key)} ${value(key)}${scale > 1 ? " (largest of the pooled cells)" : ""}${sink}`;
+      };
+
+      const follow = (node, at, same, moved) => {
+        node.addEventListener("pointermove", (event) => {
+          const found = scene && at(event);
+          if (!same(found)) moved(found);
+        });
+        node.addEventListener("pointerleave", () => moved(null));
+      };
+      follow(page.gallery, (event) => gallery.at(event, scene), (found) => found?.layer === hoverHead?.layer && found?.head === hoverHead?.head, (found) => {
+        hoverHead = found;
+        page.gallery.title = found ? `layer ${found.layer}, head ${found.head}` : "";
+        draw();
+      });
+      follow(page.matrix, (event) => matrix.at(event), (found) => found?.key === hoverCell?.key && found?.query === hoverCell?.query, (found) => {
+        hoverCell = found;
+        draw();
+      });
+      page.gallery.addEventListener("click", (event) => {
+        const found = scene && gallery.at(event, scene);
+        if (found) shared.set({ ...found, show_heads: "head" });
+      });
+      page.matrix.addEventListener("click", (event) => {
+        const found = matrix.at(event);
+        if (found) shared.set({ position: Math.min(scene.data.n_pos - 1, found.query * scene.matrix.scale) });
+      });
+      const onKeys = (node, steps, moved) => node.addEventListener("keydown", (event) => {
+        if (!(event.key in steps) || !scene) return;
+        event.preventDefault();
+        event.stopPropagation();
+        moved(steps[event.key]);
+      });
+      const within = (value, count) => Math.min(count - 1, Math.max(0, value));
+      onKeys(page.gallery, { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }, ([down, right]) => {
+        const { wanted, data: { heads } } = scene;
+        const row = within(Math.max(0, wanted.indexOf(shared.get("layer"))) + down, wanted.length);
+        const head = within(Math.max(0, heads.indexOf(shared.get("head"))) + right, heads.length);
+        shared.set({ layer: wanted[row], head: heads[head], show_heads: "head" });
+      });
+      onKeys(page.matrix, { ArrowUp: -1, ArrowDown: 1, ArrowLeft: -1, ArrowRight: 1 }, (step) => {
+        shared.set({ position: within(shared.get("position") + step, scene.data.n_pos) });
+      });
+
+      const onTraits = () => {
+        page.showHeads.value = shared.get("show_heads");
+        page.hideFirst.checked = shared.get("hide_first");
+        draw();
+      };
+      shared.listen(onTraits);
+      const off = [store.listen(() => { hoverHead = hoverCell = null; draw(); }), watchLook(el, draw)];
+      onTraits();
+      return () => {
+        off.forEach((stop) => stop());
+        draw.cancel();
+        shared.close();
+      };
+    },
+  };
+};

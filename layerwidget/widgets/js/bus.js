@@ -1,0 +1,82 @@
+// Views that share a `group` share one selection in the browser, without a message to the kernel.
+
+const groups = (globalThis.layerwidgetGroups ??= new Map());
+
+/** For this long after a local change, what the kernel says of the same name may be an echo of an older one. */
+const ECHO_MS = 250;
+
+function groupOf(name) {
+  if (!groups.has(name)) groups.set(name, { values: new Map(), changedAt: new Map(), listeners: new Set() });
+  return groups.get(name);
+}
+
+/**
+ * The shared state of one widget's group.
+ *
+ * Values live in the group, not in the widget's model: a model that was only told would send what it heard back to
+ * the kernel with its next save. Only the widget that was touched saves; the kernel then brings the others in step.
+ */
+export function shareTraits(model, names) {
+  let group = groupOf(model.get("group"));
+  let saving = 0;
+  const echoes = new Map();
+  const handlers = new Set();
+  const hear = (name, value) => {
+    for (const handler of [...handlers]) handler(name, value);
+  };
+  const put = (name, value) => {
+    if (sameValue(group.values.get(name), value)) return;
+    group.values.set(name, value);
+    for (const listener of [...group.listeners]) listener(name, value);
+  };
+  const fromKernel = (name) => {
+    clearTimeout(echoes.get(name));
+    const wait = (group.changedAt.get(name) ?? -Infinity) + ECHO_MS - performance.now();
+    if (wait > 0) echoes.set(name, setTimeout(() => fromKernel(name), wait));
+    else put(name, model.get(name));
+  };
+  const watched = names.map((name) => [`change:${name}`, () => fromKernel(name)]);
+  for (const [event, handler] of watched) model.on(event, handler);
+  const join = () => {
+    group.listeners.delete(hear);
+    group = groupOf(model.get("group"));
+    group.listeners.add(hear);
+    names.forEach(fromKernel);
+  };
+  model.on("change:group", join);
+  join();
+  return {
+    get: (name) => (group.values.has(name) ? group.values.get(name) : model.get(name)),
+    /** Change shared values; `live` ones stay in the browser until they settle. */
+    set(changes, { live = false } = {}) {
+      for (const [name, value] of Object.entries(changes)) {
+        group.changedAt.set(name, performance.now());
+        put(name, value);
+        if (!live) model.set(name, value);
+      }
+      clearTimeout(saving);
+      if (!live) saving = setTimeout(() => model.save_changes(), 0);
+    },
+    /** Tell the group something that is nobody's trait. */
+    tell: (name, value) => put(name, value),
+    /** Tell the group that something happened. */
+    signal(name, value) {
+      for (const listener of [...group.listeners]) listener(name, value);
+    },
+    listen(handler) {
+      handlers.add(handler);
+      return () => handlers.delete(handler);
+    },
+    close() {
+      group.listeners.delete(hear);
+      handlers.clear();
+      echoes.forEach((timer) => clearTimeout(timer));
+      model.off("change:group", join);
+      for (const [event, handler] of watched) model.off(event, handler);
+    },
+  };
+}
+
+export function sameValue(a, b) {
+  return a === b || JSON.stringify(a) === JSON.stringify(b);
+}

@@ -1,0 +1,59 @@
+// Colours: blue is data, orange is "you are here", grey is structure. Zero looks like the ground.
+
+const LIGHT_RAMP = ["#e3e9ff", "#bccafd", "#8aa2f7", "#5573ea", "#3550c9", "#24389a", "#18266b"];
+const DARK_RAMP = ["#1d2947", "#26407f", "#3559bb", "#5a7fe6", "#8ea9f5", "#c2d0fb", "#f2f5ff"];
+
+function parseColour(text) {
+  const match = /^#(..)(..)(..)$/.exec(text);
+  if (match) return match.slice(1).map((part) => parseInt(part, 16));
+  const numbers = text.match(/[\d.]+/g);
+  return numbers ? numbers.slice(0, 3).map(Number) : [255, 255, 255];
+}
+
+function linear(channel) {
+  const share = channel / 255;
+  return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+}
+
+/** WCAG relative luminance, 0 to 1. */
+export function luminance([red, green, blue]) {
+  return 0.2126 * linear(red) + 0.7152 * linear(green) + 0.0722 * linear(blue);
+}
+
+/** 256 colours from the ground through the stops. */
+export function makeRamp(ground, stops) {
+  const points = [ground, ...stops.map(parseColour)];
+  return Array.from({ length: 256 }, (_, index) => {
+    const place = (index / 255) * (points.length - 1);
+    const left = Math.min(points.length - 2, Math.floor(place));
+    return points[left].map((channel, c) => Math.round(channel + (points[left + 1][c] - channel) * (place - left)));
+  });
+}
+
+/** Every colour that a view draws with, read from the page's theme as it is now. */
+export function readPalette(node) {
+  const style = getComputedStyle(node);
+  const variable = (name) => style.getPropertyValue(name).trim();
+  const ground = parseColour(style.backgroundColor);
+  const dark = luminance(ground) < 0.18;
+  const ramp = makeRamp(ground, dark ? DARK_RAMP : LIGHT_RAMP);
+  return {
+    dark,
+    ramp,
+    fills: ramp.map(([red, green, blue]) => `rgb(${red},${green},${blue})`),
+    inks: ramp.map((colour) => (luminance(colour) > 0.179 ? "#000" : "#fff")),
+    ground: style.backgroundColor,
+    ink: style.color,
+    muted: variable("--lw-muted"),
+    line: variable("--lw-line"),
+    accent: variable("--lw-accent"),
+    font: style.fontFamily,
+    mono: variable("--lw-mono"),
+    key: `${dark}|${style.backgroundColor}|${style.color}|${style.fontFamily}`,
+  };
+}
+
+/** Index into the ramp of a share between 0 and 1; anything else is clipped. */
+export function shade(share) {
+  return share > 0 ? Math.min(255, Math.round(share * 255)) : 0;
+}

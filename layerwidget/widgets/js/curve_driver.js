@@ -1,0 +1,35 @@
+// Moves bqplot marks in the browser while a range is dragged or a layer chosen: no message to the kernel.
+
+import { shareTraits } from "./bus.js";
+import { element } from "./dom.js";
+import { layerNumbers } from "./rows.js";
+
+export default {
+  render({ model, el }) {
+    const shared = shareTraits(model, ["layers", "layer"]);
+    const detail = element("span", { class: "lw-detail" });
+    el.classList.add("lw", "lw-curves");
+    el.append(element("div", { class: "lw-bar" }, element("span", { class: "lw-title" }, "Over all layers"), detail));
+
+    const mark = async (name) => model.widget_manager?.get_model(model.get(name).replace("IPY_MODEL_", ""));
+    const array = (numbers) => Float64Array.from(numbers);
+    const follow = async () => {
+      try {
+        const layers = layerNumbers(shared.get("layers"));
+        const [band, cursor] = [await mark("band"), await mark("cursor")];
+        band?.set("x", [array([layers[0] - 0.5, layers.at(-1) + 0.5])]);
+        cursor?.set("x", array([shared.get("layer"), shared.get("layer")]));
+      } catch {
+        // Without a widget manager that knows the marks, they move when the kernel answers.
+      }
+    };
+    const describe = () => { detail.textContent = ` · ${model.get("detail")}`; };
+    shared.listen((name) => { if (name === "layers" || name === "layer") follow(); });
+    model.on("change:detail", describe);
+    describe();
+    return () => {
+      shared.close();
+      model.off("change:detail", describe);
+    };
+  },
+};

@@ -1,0 +1,93 @@
+// Small pieces of page: elements, frames, sizes.
+
+/** An element with attributes and children; text is always set as text, never as markup. */
+export function element(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value === true) node.setAttribute(name, "");
+    else if (value !== false && value != null) node.setAttribute(name, value);
+  }
+  node.append(...children.filter((child) => child != null));
+  return node;
+}
+
+/** Attributes of everything that takes the keyboard: the notebook must not read the keys as its own. */
+export const KEYS = { "data-lm-suppress-shortcuts": "true" };
+
+/** A drop-down with a label for screen readers. */
+export function choice(label, options, value, onpick) {
+  const select = element("select", { ...KEYS, "aria-label": label, title: label, class: "lw-choice" });
+  for (const [key, text] of options) select.append(element("option", { value: key }, text));
+  select.value = value;
+  select.addEventListener("change", () => onpick(select.value));
+  return select;
+}
+
+/** Runs `draw` at most once per frame. */
+export function onFrame(draw) {
+  let frame = 0;
+  const schedule = () => {
+    if (!frame) frame = requestAnimationFrame(() => { frame = 0; draw(); });
+  };
+  schedule.cancel = () => cancelAnimationFrame(frame);
+  return schedule;
+}
+
+/** Sizes a canvas in CSS pixels at the device's resolution and returns its cleared context. */
+export function sizedContext(canvas, width, height) {
+  const ratio = globalThis.devicePixelRatio || 1;
+  const [w, h] = [Math.max(1, Math.round(width * ratio)), Math.max(1, Math.round(height * ratio))];
+  if (canvas.width !== w || canvas.height !== h) {
+    canvas.width = w;
+    canvas.height = h;
+    canvas.style.width = `${width}px`;
+    canvas.style.height = `${height}px`;
+  }
+  const context = canvas.getContext("2d");
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  context.clearRect(0, 0, width, height);
+  return context;
+}
+
+const fitted = new Map();
+
+/** The longest head of `text` that fits into `width`, with an ellipsis where it was cut. */
+export function fitText(context, text, width) {
+  const key = `${context.font}|${Math.round(width)}|${text}`;
+  let short = fitted.get(key);
+  if (short === undefined) {
+    if (fitted.size > 50000) fitted.clear();
+    short = text;
+    if (context.measureText(text).width > width) {
+      const chars = [...text];
+      let low = 0;
+      let high = chars.length;
+      while (low < high) {
+        const middle = (low + high + 1) >> 1;
+        if (context.measureText(chars.slice(0, middle).join("") + "…").width <= width) low = middle;
+        else high = middle - 1;
+      }
+      short = low ? chars.slice(0, low).join("") + "…" : chars[0] ?? "";
+    }
+    fitted.set(key, short);
+  }
+  return short;
+}
+
+/** Calls `changed` when the element's size or the page's theme changes; returns the function that stops it. */
+export function watchLook(node, changed) {
+  const sizes = new ResizeObserver(changed);
+  sizes.observe(node);
+  const themes = new MutationObserver(changed);
+  for (const target of [document.documentElement, document.body]) {
+    themes.observe(target, { attributes: true, attributeFilter: ["class", "style", "data-jp-theme-name", "data-theme"] });
+  }
+  const media = matchMedia("(prefers-color-scheme: dark)");
+  media.addEventListener("change", changed);
+  return () => {
+    sizes.disconnect();
+    themes.disconnect();
+    media.removeEventListener("change", changed);
+  };
+}

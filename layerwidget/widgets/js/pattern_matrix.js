@@ -1,0 +1,90 @@
+// One attention matrix: query tokens down, key tokens across, the selected query outlined.
+
+import { fitText, sizedContext } from "./dom.js";
+import { paintMatrices } from "./patterns.js";
+
+const LABEL_WIDTH = 66;
+const LABEL_HEIGHT = 52;
+
+/** Which tokens of an axis get a label: those chosen, and as many others as have room. */
+export function labelled(count, cell, scale, chosen) {
+  const every = Math.ceil(11 / cell);
+  const slot = (index) => Math.floor(index / scale);
+  const shown = [];
+  for (let index = 0; index < count; index += 1) {
+    if (chosen.includes(index)) shown.push(index);
+    else if (index % scale === 0 && slot(index) % every === 0 && !chosen.some((other) => Math.abs(slot(other) - slot(index)) < every)) shown.push(index);
+  }
+  return shown;
+}
+
+export function makeMatrix(canvas, height) {
+  let drawn = null;
+
+  const labels = (context, { words, palette, position, hover }) => {
+    const { cell, side, scale } = drawn;
+    const middle = (index) => (Math.floor(index / scale) + 0.5) * cell;
+    context.font = `${Math.max(8, Math.min(11, cell - 1))}px ${palette.mono}`;
+    context.textBaseline = "middle";
+    context.textAlign = "right";
+    const pointed = (slot) => (hover ? [Math.min(words.length - 1, slot * scale)] : []);
+    const queries = [position, ...pointed(hover?.query)];
+    for (const index of labelled(words.length, cell, scale, queries)) {
+      context.fillStyle = index === position ? palette.accent : queries.includes(index) ? palette.ink : palette.muted;
+      context.fillText(fitText(context, words[index], LABEL_WIDTH - 8), LABEL_WIDTH - 5, middle(index) + 0.5);
+    }
+    const keys = pointed(hover?.key);
+    for (const index of labelled(words.length, cell, scale, keys)) {
+      context.fillStyle = keys.includes(index) ? palette.ink : palette.muted;
+      context.save();
+      context.translate(LABEL_WIDTH + middle(index), side + 6);
+      context.rotate(-Math.PI / 3);
+      context.fillText(fitText(context, words[index], LABEL_HEIGHT + 2), 0, 2);
+      context.restore();
+    }
+  };
+
+  return {
+    /** Draws `{chosen: {stack, matrix}, words, scale, palette, hideFirst, position, hover}`; `chosen` may be null. */
+    draw(scene, room) {
+      const { chosen, scale, palette, hideFirst, position, hover } = scene;
+      const context = sizedContext(canvas, room, height);
+      drawn = null;
+      if (!chosen) {
+        context.fillStyle = palette.muted;
+        context.font = `12px ${palette.font}`;
+        context.fillText("This layer is not among those in view.", LABEL_WIDTH, 40);
+        return;
+      }
+      const { size } = chosen.stack;
+      const cell = Math.min(30, Math.min(room - LABEL_WIDTH, height - LABEL_HEIGHT) / size);
+      const side = cell * size;
+      drawn = { cell, side, scale, size };
+      const sheet = document.createElement("canvas");
+      [sheet.width, sheet.height] = [size, size];
+      sheet.getContext("2d").putImageData(paintMatrices(chosen.stack, [chosen.matrix], hideFirst, palette.ramp), 0, 0);
+      context.imageSmoothingEnabled = size > side;
+      context.drawImage(sheet, LABEL_WIDTH, 0, side, side);
+      context.strokeStyle = palette.line;
+      context.strokeRect(LABEL_WIDTH - 0.5, 0.5, side, side);
+      labels(context, scene);
+      context.strokeStyle = palette.accent;
+      context.lineWidth = Math.max(1, Math.min(2, cell / 4));
+      const top = Math.max(1, Math.floor(position / scale) * cell);
+      context.strokeRect(LABEL_WIDTH, top, side, Math.max(2, Math.min(cell, side - top)));
+      if (hover) {
+        context.strokeStyle = palette.muted;
+        context.lineWidth = 1;
+        context.strokeRect(LABEL_WIDTH + hover.key * cell, hover.query * cell, Math.max(2, cell), Math.max(2, cell));
+      }
+    },
+    /** Which query and key are under the pointer, or null. */
+    at(event) {
+      if (!drawn) return null;
+      const box = canvas.getBoundingClientRect();
+      const key = Math.floor((event.clientX - box.left - LABEL_WIDTH) / drawn.cell);
+      const query = Math.floor((event.clientY - box.top) / drawn.cell);
+      return key >= 0 && key < drawn.size && query >= 0 && query < drawn.size ? { key, query } : null;
+    },
+  };
+}

@@ -1,0 +1,39 @@
+import { shareTraits } from "./bus.js";
+import { element } from "./dom.js";
+
+const WORDS = { empty: "waiting for a prompt", busy: "computing", fresh: "fresh", stale: "stale", failed: "not computed" };
+
+export default {
+  render({ model, el }) {
+    const shared = shareTraits(model, []);
+    const name = element("span", { class: "lw-model" });
+    const facts = element("span", { class: "lw-tag" });
+    const checked = element("span", { class: "lw-tag lw-good" });
+    const work = element("span", { class: "lw-tag lw-work", role: "status" });
+    const state = element("span", { class: "lw-state", role: "status" });
+    el.classList.add("lw", "lw-status");
+    el.append(name, facts, checked, element("span", { class: "lw-gap" }), work, state);
+    const draw = () => {
+      const typed = shared.get("prompt"); // what the box holds
+      const kernelState = model.get("state");
+      const behind = typed !== undefined && typed !== model.get("prompt") && kernelState === "fresh";
+      const now = behind ? "stale" : kernelState;
+      name.textContent = model.get("model_name");
+      facts.textContent = model.get("facts");
+      checked.textContent = model.get("checked") ? `✓ ${model.get("checked")}` : "";
+      checked.hidden = !model.get("checked");
+      work.textContent = model.get("work");
+      work.hidden = !model.get("work");
+      state.textContent = WORDS[now] ?? now;
+      state.dataset.state = now;
+    };
+    shared.listen((changed) => { if (changed === "prompt") draw(); });
+    const names = ["model_name", "facts", "checked", "work", "state", "prompt"];
+    for (const trait of names) model.on(`change:${trait}`, draw);
+    draw();
+    return () => {
+      shared.close();
+      for (const trait of names) model.off(`change:${trait}`, draw);
+    };
+  },
+};

@@ -1,0 +1,42 @@
+// What the kernel sent last: one binary message per view and edit, never a trait, so never saved in a notebook.
+
+const ARRAY_TYPES = {
+  uint8: Uint8Array, uint16: Uint16Array, int32: Int32Array, uint32: Uint32Array, float32: Float32Array,
+};
+
+/** Typed arrays of a message: `{name: {data, shape}}`. */
+export function unpackArrays(specs, buffers) {
+  const arrays = {};
+  specs.forEach(({ name, dtype, shape }, index) => {
+    const { buffer, byteOffset, byteLength } = buffers[index];
+    arrays[name] = { data: new ARRAY_TYPES[dtype](buffer.slice(byteOffset, byteOffset + byteLength)), shape };
+  });
+  return arrays;
+}
+
+/** Whether what is drawn belongs to an older text than the one in the prompt box, where there is one. */
+export function isStale(shared, data) {
+  const typed = shared.get("prompt");
+  return typed !== undefined && data.prompt !== null && typed !== data.prompt;
+}
+
+/** Keeps the newest data of a widget model; asks for it when it opens, because earlier messages are lost. */
+export function openStore(model) {
+  const store = {
+    data: null,
+    listeners: new Set(),
+    listen(listener) {
+      store.listeners.add(listener);
+      return () => store.listeners.delete(listener);
+    },
+    close: () => model.off("msg:custom", receive),
+  };
+  function receive(message, buffers) {
+    if (message.type !== "data" || (store.data && message.revision < store.data.revision)) return;
+    store.data = { ...message.meta, revision: message.revision, ...unpackArrays(message.arrays, buffers) };
+    for (const listener of [...store.listeners]) listener();
+  }
+  model.on("msg:custom", receive);
+  model.send({ type: "ready" });
+  return store;
+}

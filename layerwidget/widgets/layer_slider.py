@@ -1,0 +1,65 @@
+"""The range slider that is a picture of the layer stack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import traitlets as t
+
+from layerwidget.errors import SelectionError
+from layerwidget.layers import BANDS, band_layers, format_layers, parse_layers
+from layerwidget.widgets.base import View
+
+
+class LayerSlider(View, module="layer_slider"):
+    """An inclusive range of layers, like ipywidgets' `IntRangeSlider`, drawn as the stack of layers.
+
+    Drag an end or the middle, click a layer, use the arrow keys, or press all, early, middle or late.
+
+    Attributes:
+        value: first and last layer of the range, inclusive; `layers` says the same as a selection text.
+        min, max: the first and last layer there is.
+        bands: first and last layer of `early`, `middle` and `late`; empty where a band holds no layer.
+    """
+
+    value = t.Tuple(t.Int(), t.Int(), default_value=(0, 0)).tag(sync=True)
+    min = t.Int(0).tag(sync=True)
+    max = t.Int(0).tag(sync=True)
+    bands = t.Dict().tag(sync=True)
+
+    def __init__(self, value: tuple[int, int] | None = None, *, max: int, min: int = 0, **traits: Any) -> None:  # noqa: A002
+        if not 0 <= min <= max:
+            raise SelectionError(f"A layer slider needs 0 <= min <= max; got min={min}, max={max}.")
+        self.n_layers = max + 1
+        layers = format_layers(range(min, max + 1))
+        super().__init__(**{"min": min, "max": max, "value": (min, max), "layers": layers, **traits})
+        self.bands = {name: _ends(band_layers(name, max - min + 1), min) for name in BANDS}
+        self.observe(self._from_layers, "layers")
+        self.observe(self._from_value, "value")
+        if value is not None:
+            self.value = value
+        else:
+            self._from_layers(None)
+
+    def _from_layers(self, _change: object) -> None:
+        numbers = parse_layers(self.layers, self.max + 1)
+        self.value = (numbers[0], numbers[-1])
+
+    def _from_value(self, _change: object) -> None:
+        numbers = parse_layers(self.layers, self.max + 1)
+        # A list with gaps stays as it is as long as its ends are those of the range.
+        if (numbers[0], numbers[-1]) != tuple(self.value):
+            self.layers = format_layers(range(self.value[0], self.value[1] + 1))
+
+    @t.validate("value")
+    def _ordered(self, proposal: dict[str, Any]) -> tuple[int, int]:
+        first, last = proposal["value"]
+        if not self.min <= first <= last <= self.max:
+            raise SelectionError(
+                f"The layer range {(first, last)} is not inside {self.min} to {self.max}: expected min <= first <= last <= max."
+            )
+        return first, last
+
+
+def _ends(layers: tuple[int, ...], offset: int) -> list[int]:
+    return [layers[0] + offset, layers[-1] + offset] if layers else []

@@ -1,0 +1,69 @@
+"""The logit lens as a grid of words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import traitlets as t
+
+from layerwidget.results import LensGrid
+from layerwidget.widgets.base import View
+
+COLOURS = ("faded", "agreement", "probability", "entropy", "kl", "token_probability", "token_rank")
+
+
+class LogitLensView(View, module="logit_lens_view"):
+    """Rows are the layers in view (final layer on top), columns the tokens, and every cell says its most probable word.
+
+    Attributes:
+        colour: what the colour of a cell means: one of `COLOURS`.
+        title: the name in the title line.
+    """
+
+    colour = t.Enum(COLOURS, "faded").tag(sync=True)
+    title = t.Unicode("Logit lens").tag(sync=True)
+
+    def __init__(self, lens: LensGrid | None = None, **traits: Any) -> None:
+        super().__init__(**traits)
+        if lens is not None:
+            self.show(lens)
+
+    def show(self, lens: LensGrid | None, prompt: str | None = None) -> None:
+        """Draw a result; `prompt` is the text it answers, by which the browser knows what is stale."""
+        if lens is None:
+            self._publish({"layers": [], "n_pos": 0, "prompt": prompt}, {})
+            return
+        self._bound_to(lens.n_layers, None)
+        self.position = min(self.position, len(lens.token_ids) - 1)
+        ids, places = np.unique(lens.top_ids, return_inverse=True)
+        pieces = [lens.pieces[int(token_id)] for token_id in ids]
+        meta = {
+            "prompt": prompt,
+            "component": lens.component,
+            "layers": list(lens.layers),
+            "n_pos": len(lens.token_ids),
+            "k": lens.top_ids.shape[-1],
+            "d_vocab": lens.d_vocab,
+            "max_entropy_nats": float(np.log(lens.d_vocab)),
+            "pieces": [{"id": piece.id, "visible": piece.visible, "text": piece.text} for piece in pieces],
+            "prompt_visible": [piece.visible for piece in lens.prompt_pieces()],
+            "tokens": list(lens.tokens),
+            "token_visible": [lens.pieces[token].visible for token in lens.tokens],
+        }
+        arrays = {
+            "top_ids": places.astype(np.uint32).reshape(lens.top_ids.shape),
+            "top_probs": sixteen_bit(lens.top_probs),
+            "entropy_nats": lens.entropy_nats,
+            "kl_to_final_nats": lens.kl_to_final_nats,
+            "final_probs": lens.final_probs,
+            "token_ranks": lens.token_ranks.astype(np.uint32),
+            "token_log_probs": lens.token_log_probs,
+        }
+        self._publish(meta, arrays)
+
+
+def sixteen_bit(shares: np.ndarray) -> np.ndarray:
+    """Shares of 0 to 1 as 16-bit integers: exact to 1e-5, which is what a reader sees on hover."""
+    scaled: np.ndarray = np.rint(np.clip(shares, 0, 1) * 65535).astype(np.uint16)
+    return scaled

@@ -1,0 +1,39 @@
+"""The prompt and its tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import traitlets as t
+
+from layerwidget.tokens import Tokens, well_formed
+from layerwidget.widgets.base import View
+
+
+class PromptEditor(View, module="prompt_editor"):
+    """A text area with the token strip under it; a click on a token selects its position.
+
+    The text belongs to the browser while it is being edited and is never written back then.
+
+    Attributes:
+        prompt: the text.
+        placeholder: what an empty text area says.
+    """
+
+    prompt = t.Unicode().tag(sync=True)
+    placeholder = t.Unicode("Type a prompt").tag(sync=True)
+
+    def __init__(self, prompt: str = "", **traits: Any) -> None:
+        super().__init__(prompt=well_formed(prompt), **traits)
+
+    @t.validate("prompt")
+    def _encodable(self, proposal: dict[str, Any]) -> str:
+        return well_formed(proposal["value"])
+
+    def show_tokens(self, tokens: Tokens | None, note: str = "") -> None:
+        """Draw the token strip; `note` is one line under it."""
+        ids = np.asarray([] if tokens is None else tokens.ids, dtype=np.int32)
+        visible = [] if tokens is None else [piece.visible for piece in tokens]
+        self._publish({"ids": ids.tolist(), "visible": visible, "note": note}, {})
+

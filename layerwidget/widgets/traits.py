@@ -1,0 +1,94 @@
+"""The shared selection: which layers are in view, and which layer, head, position and token is chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import traitlets as t
+
+from layerwidget.errors import SelectionError
+from layerwidget.layers import format_layers, parse_layers
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Where the reader is: one place in the model and the prompt.
+
+    Attributes:
+        layer: layer number, 0-based.
+        head: query-head number, 0-based.
+        position: position in the prompt, 0-based.
+        token: the token id that is followed over the layers, or None.
+    """
+
+    layer: int = 0
+    head: int = 0
+    position: int = 0
+    token: int | None = None
+
+
+class SelectionTraits(t.HasTraits):
+    """The traits that all views share; link any of them with `traitlets.link`.
+
+    Attributes:
+        layers: the layers in view as a selection text. It is kept in its shortest form: `"late"` becomes `"22-29"`.
+        layer, head, position, token: the fields of `Selection`.
+        tokens: token ids that are pinned, at most five.
+        group: views with the same group share their selection inside the browser.
+    """
+
+    layers = t.Unicode("all").tag(sync=True)
+    layer = t.Int(0, min=0).tag(sync=True)
+    head = t.Int(0, min=0).tag(sync=True)
+    position = t.Int(0, min=0).tag(sync=True)
+    token = t.Int(None, allow_none=True).tag(sync=True)
+    tokens = t.List(t.Int()).tag(sync=True)
+    group = t.Unicode().tag(sync=True)
+
+    #: How many layers and heads there are to choose from; None until a result or a model is known.
+    n_layers: int | None = None
+    n_heads: int | None = None
+
+    @property
+    def selection(self) -> Selection:
+        """Layer, head, position and token in one value; assign a `Selection` to change them together."""
+        return Selection(self.layer, self.head, self.position, self.token)
+
+    @selection.setter
+    def selection(self, value: Selection) -> None:
+        if not isinstance(value, Selection):
+            raise SelectionError(f"Expected a layerwidget.Selection, got {value!r}.")
+        with self.hold_trait_notifications():
+            self.layer, self.head, self.position, self.token = value.layer, value.head, value.position, value.token
+
+    @t.validate("layers")
+    def _canonical_layers(self, proposal: dict[str, Any]) -> str:
+        if self.n_layers is None:
+            return str(proposal["value"])
+        return format_layers(parse_layers(proposal["value"], self.n_layers))
+
+    @t.validate("layer")
+    def _known_layer(self, proposal: dict[str, Any]) -> int:
+        return _in_range(proposal["value"], self.n_layers, "layer")
+
+    @t.validate("head")
+    def _known_head(self, proposal: dict[str, Any]) -> int:
+        return _in_range(proposal["value"], self.n_heads, "head")
+
+    def _bound_to(self, n_layers: int, n_heads: int | None) -> None:
+        """Learn how many layers and heads there are, and bring what was chosen before into range."""
+        self.n_layers, self.n_heads = n_layers, n_heads or self.n_heads
+        self.layers = self.layers
+        canonical = self._canonical_layers({"value": self.layers})
+        if canonical != self.layers:
+            self.layers = canonical
+        self.layer = min(self.layer, n_layers - 1)
+        if self.n_heads:
+            self.head = min(self.head, self.n_heads - 1)
+
+
+def _in_range(number: int, count: int | None, what: str) -> int:
+    if count is not None and not 0 <= number < count:
+        raise SelectionError(f"{what} {number} is out of range: there are {count} {what}s, 0 to {count - 1}.")
+    return number

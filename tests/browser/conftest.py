@@ -1,0 +1,75 @@
+"""A JupyterLab, a Chromium and open notebooks. Nothing here skips: without a browser the tests fail."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.browser.chromium import require_chromium
+from tests.browser.jupyter import REPOSITORY, JupyterServer, running_server
+from tests.browser.notebook import LAUNCH_FLAGS, Notebook
+
+VIEWPORT = {"width": 1280, "height": 900}
+
+OpenNotebook = Callable[[str], Notebook]
+
+
+@pytest.fixture(scope="package")
+def jupyter_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    """One JupyterLab for all browser tests; it serves a copy of `notebooks/`."""
+    home = tmp_path_factory.mktemp("jupyter")
+    shutil.copytree(REPOSITORY / "notebooks", home / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    with running_server(home) as server:
+        yield server
+
+
+# Not for the whole session: while Playwright lives, its event loop would be in the way of tests that run their own.
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """One headless Chromium for all browser tests."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=require_chromium(), args=LAUNCH_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_notebook(
+    request: pytest.FixtureRequest, jupyter_server: JupyterServer, browser: Browser
+) -> Iterator[OpenNotebook]:
+    """Open a notebook of the served folder, run all of it and wait until it is idle.
+
+    Afterwards nothing may be left in the console as an error. Where a test fails, `tests/output/` gets a picture.
+    """
+    context = browser.new_context(viewport=VIEWPORT)
+    opened: list[Notebook] = []
+
+    def open_and_run(name: str) -> Notebook:
+        opened.append(Notebook(jupyter_server, context, name))
+        opened[-1].run_all()
+        return opened[-1]
+
+    failed_before = request.session.testsfailed
+    yield open_and_run
+    failed = request.session.testsfailed > failed_before
+    for number, notebook in enumerate(opened):
+        if failed:
+            notebook.screenshot(f"failed-{Path(request.node.name).name}-{number}")
+        notebook.close()
+    context.close()
+    errors = [error for notebook in opened for error in notebook.console_errors]
+    assert not errors, "The browser's console shows errors:\n" + "\n".join(errors)
+
+
+@pytest.fixture
+def write_notebook(jupyter_server: JupyterServer) -> Callable[..., str]:
+    """Write a notebook with one cell for each piece of code into the served folder; returns its name."""
+
+    def write(name: str, *cells: str) -> str:
+        return jupyter_server.write_notebook(name, cells)
+
+    return write

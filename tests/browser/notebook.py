@@ -1,0 +1,150 @@
+"""A notebook that is open in JupyterLab in a browser: run it, read its kernel, look at it."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page
+
+from tests.browser.jupyter import JupyterServer
+
+OUTPUT = Path(__file__).parents[1] / "output"
+READY_TIMEOUT_S = 120.0
+LAUNCH_FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
+    *("--force-color-profile=srgb", "--font-render-hinting=none"),
+]
+
+_OPEN = """async () => {
+    await jupyterapp.started;
+    // `currentWidget` is empty until the router has opened the notebook.
+    while (!jupyterapp.shell.currentWidget?.context?.sessionContext) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    const { context } = jupyterapp.shell.currentWidget;
+    await context.ready;
+    await context.sessionContext.ready;
+    await context.sessionContext.session.kernel.info;
+    jupyterapp.shell.collapseLeft();
+    jupyterapp.shell.collapseRight();
+    for (const side of ["left", "right"]) {
+        if (jupyterapp.shell.isSideTabBarVisible(side)) jupyterapp.shell.toggleSideTabBarVisibility(side);
+    }
+}"""
+
+_RUN_ALL = """async () => {
+    await jupyterapp.commands.execute("notebook:run-all-cells");
+    const cells = jupyterapp.shell.currentWidget.context.model.toJSON().cells;
+    return cells.flatMap((cell) => cell.outputs ?? []).filter((output) => output.output_type === "error");
+}"""
+
+_EXECUTE = """async ([code, expression]) => {
+    const kernel = jupyterapp.shell.currentWidget.context.sessionContext.session.kernel;
+    const user_expressions = expression === null ? {} : { value: expression };
+    const future = kernel.requestExecute({ code, user_expressions, store_history: false, stop_on_error: false });
+    let stdout = "";
+    future.onIOPub = ({ header, content }) => {
+        if (header.msg_type === "stream" && content.name === "stdout") stdout += content.text;
+    };
+    const reply = (await future.done).content;
+    return { reply, stdout };
+}"""
+
+_SHUT_DOWN = "async () => jupyterapp.shell.currentWidget.context.sessionContext.shutdown()"
+
+
+class KernelError(AssertionError):
+    """Python code in the kernel raised."""
+
+
+class Notebook:
+    """One notebook, open in JupyterLab with a live kernel.
+
+    Attributes:
+        page: Playwright's page, for clicks, keys and expectations.
+        console_errors: What the browser's console reported as an error, and uncaught exceptions.
+    """
+
+    def __init__(self, server: JupyterServer, context: BrowserContext, name: str) -> None:
+        """Open the notebook `name` of the server's root folder and wait until its kernel answers."""
+        self.console_errors: list[str] = []
+        self.page: Page = context.new_page()
+        self.page.on("console", self._note_console)
+        self.page.on("pageerror", lambda error: self.console_errors.append(f"uncaught: {error}"))
+        self.page.goto(f"{server.url}/lab/tree/{name}?reset")
+        self.page.wait_for_function("window.jupyterapp !== undefined", timeout=READY_TIMEOUT_S * 1000)
+        self.page.evaluate(_OPEN)
+
+    def run_all(self) -> None:
+        """Run all cells and wait until the kernel is idle.
+
+        Raises:
+            KernelError: with the traceback of the first cell that raised.
+        """
+        errors = self.page.evaluate(_RUN_ALL)
+        if errors:
+            raise KernelError(_plain("\n".join(errors[0]["traceback"])))
+
+    def run(self, code: str) -> str:
+        """Run Python statements in the kernel; returns what they printed.
+
+        Raises:
+            KernelError: with the traceback, when they raised.
+        """
+        return str(self._execute(code, None)[1])
+
+    def value(self, expression: str) -> Any:
+        """The value of a Python expression in the kernel; it must be something JSON can hold.
+
+        Raises:
+            KernelError: with the traceback, when it raised.
+        """
+        return self._execute("", f"__import__('json').dumps({expression})")[0]
+
+    def use_theme(self, theme: Literal["light", "dark"]) -> None:
+        """Switch JupyterLab's theme and wait until its style sheet is there."""
+        name = f"JupyterLab {theme.capitalize()}"
+        self.page.evaluate("(theme) => jupyterapp.commands.execute('apputils:change-theme', { theme })", name)
+        self.page.wait_for_selector(f"body[data-jp-theme-name='{name}']", state="attached")
+        self.page.wait_for_load_state("networkidle")
+
+    def screenshot(self, name: str, selector: str | None = None) -> Path:
+        """Save a picture of the page, or of one element, as `tests/output/<name>.png`; returns its path."""
+        path = OUTPUT / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if selector is None:
+            self.page.screenshot(path=path)
+        else:
+            self.page.locator(selector).first.screenshot(path=path)
+        return path
+
+    def close(self) -> None:
+        """Shut the kernel down and close the page."""
+        if not self.page.is_closed():
+            self.page.evaluate(_SHUT_DOWN)
+            self.page.close()
+
+    def _execute(self, code: str, expression: str | None) -> tuple[Any, str]:
+        answer = self.page.evaluate(_EXECUTE, [code, expression])
+        reply = answer["reply"]
+        failed = reply if expression is None or reply["status"] != "ok" else reply["user_expressions"]["value"]
+        if failed["status"] != "ok":
+            raise KernelError(_plain("\n".join(failed["traceback"])))
+        if expression is None:
+            return None, answer["stdout"]
+        return json.loads(ast.literal_eval(failed["data"]["text/plain"])), answer["stdout"]
+
+    def _note_console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.console_errors.append(f"{message.text} ({message.location.get('url', '')})")
+
+
+def _plain(traceback: str) -> str:
+    """A traceback without terminal colours."""
+    import re
+
+    return re.sub(r"\x1b\[[0-9;]*m", "", traceback)

@@ -1,0 +1,288 @@
+"""The quickstart in a real JupyterLab, driven as a person would: type, drag, hover, click, and read Python back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Locator, expect
+
+from tests.browser.conftest import VIEWPORT
+from tests.browser.jupyter import JupyterServer
+from tests.browser.notebook import Notebook
+
+PROMPT = "The Eiffel Tower is in the city of Paris, and the Colosseum is in the city of"
+
+
+class ExplorerPage:
+    """The explorer of an open notebook, by its parts."""
+
+    def __init__(self, notebook: Notebook) -> None:
+        self.notebook = notebook
+        self.root = notebook.page.locator(".lw-explorer").first
+        self.prompt = self.root.locator("textarea.lw-prompt")
+        self.chips = self.root.locator(".lw-chip")
+        self.lens = self.root.locator(".lw-lens")
+        self.grid = self.root.locator(".lw-scroll canvas")
+        self.words = self.root.locator(".lw-words .lw-word")
+        self.attention = self.root.locator(".lw-attention")
+        self.state = self.root.locator(".lw-state")
+
+    def settle(self) -> None:
+        """Wait until what is drawn belongs to the text in the box."""
+        text = self.prompt.input_value()
+        expect(self.lens).to_have_attribute("data-prompt", text, timeout=60_000)
+        expect(self.state).to_have_text("fresh" if text else "waiting for a prompt", timeout=60_000)
+
+    def cell(self, row: int, column: int, rows: int) -> dict[str, float]:
+        """Where a cell of the lens grid is, within the canvas; 26 px of layer numbers, 22 px of tokens."""
+        box = self.grid.bounding_box()
+        assert box is not None
+        width = 36 if self.chips.count() > 14 else 52 if self.chips.count() > 11 else 68
+        return {"x": 26 + (column + 0.5) * width, "y": (row + 0.5) * (box["height"] - 22) / rows}
+
+
+@pytest.fixture(scope="module")
+def quickstart(jupyter_server: JupyterServer, browser: Browser) -> Iterator[Notebook]:
+    """The quickstart, opened and run once; every test starts from its first state again."""
+    context = browser.new_context(viewport=VIEWPORT)
+    notebook = Notebook(jupyter_server, context, "01_quickstart.ipynb")
+    notebook.run_all()
+    yield notebook
+    notebook.close()
+    context.close()
+
+
+FIRST_STATE = f"""
+ex.prompt, ex.layers, ex.tokens, ex.token = {PROMPT!r}, "18-29", [], None
+ex.wait()
+ex.selection = lw.Selection(layer=29, head=6, position=20)
+ex.attention_view.show_heads, ex.lens_view.colour = "head", "faded"
+"""
+
+
+@pytest.fixture
+def explorer(request: pytest.FixtureRequest, quickstart: Notebook) -> Iterator[ExplorerPage]:
+    page = ExplorerPage(quickstart)
+    quickstart.use_theme("light")
+    quickstart.page.set_viewport_size(VIEWPORT)
+    quickstart.page.evaluate("document.activeElement?.blur()")
+    quickstart.page.mouse.move(0, 0)
+    quickstart.run(FIRST_STATE)
+    expect(page.prompt).to_have_value(PROMPT)
+    page.settle()
+    failed_before = request.session.testsfailed
+    yield page
+    if request.session.testsfailed > failed_before:
+        quickstart.screenshot(f"failed-{request.node.name}")
+    errors, quickstart.console_errors = quickstart.console_errors, []
+    assert not errors, errors
+
+
+def layers_of(explorer: ExplorerPage) -> str:
+    return str(explorer.notebook.value("ex.layers"))
+
+
+def test_typing_changes_the_grid_to_the_right_words(explorer: ExplorerPage) -> None:
+    explorer.prompt.click()
+    explorer.prompt.press("ControlOrMeta+a")
+    explorer.prompt.type("The capital of France is")
+    explorer.settle()
+    expect(explorer.chips).to_have_count(5)
+    explorer.notebook.run("ex.wait(); ex.layer = 29")
+    expect(explorer.words.first).to_have_text("␣Paris")
+    assert explorer.notebook.value("ex.prompt") == "The capital of France is"
+    top = explorer.notebook.value("[int(ex.results['lens'].top_ids[-1, -1, 0]), float(ex.results['lens'].max_prob[-1, -1])]")
+    assert top[1] == pytest.approx(0.7725, abs=0.001)
+    expect(explorer.root.locator(".lw-words .lw-number").first).to_have_text(f"{top[1]:.3f}")
+
+
+def test_forty_characters_at_twelve_per_second_lose_none(explorer: ExplorerPage) -> None:
+    text = "When in Rome, do as the Romans do there."
+    assert len(text) == 40
+    explorer.prompt.fill("")
+    explorer.prompt.type(text, delay=1000 / 12)
+    assert explorer.prompt.input_value() == text
+    explorer.settle()
+    assert explorer.notebook.value("ex.prompt") == text
+    assert explorer.notebook.value("ex.results['lens'].token_ids.tolist() == model.tokenize(ex.prompt).ids.tolist()")
+    assert explorer.prompt.evaluate("area => document.activeElement === area")
+
+
+def drag_end(explorer: ExplorerPage, part: str, by_layers: float) -> None:
+    stage = explorer.root.locator(".lw-rail-stage").bounding_box()
+    thumb = explorer.root.locator(f".lw-thumb-{part}").bounding_box()
+    assert stage is not None and thumb is not None
+    x, y = thumb["x"] + thumb["width"] / 2, thumb["y"] + thumb["height"] / 2
+    mouse = explorer.notebook.page.mouse
+    mouse.move(x, y)
+    mouse.down()
+    for step in range(1, 11):
+        mouse.move(x, y - by_layers * stage["height"] / 30 * step / 10)
+
+
+KERNEL_MESSAGES = """() => {
+    const { kernel } = jupyterapp.shell.currentWidget.context.sessionContext.session;
+    window.sentToKernel = 0;
+    kernel.anyMessage.connect((_, { direction }) => { if (direction === "send") window.sentToKernel += 1; });
+}"""
+
+
+def test_dragging_the_slider_sends_nothing_until_release(explorer: ExplorerPage) -> None:
+    page = explorer.notebook.page
+    explorer.root.locator(".lw-rail-stage").scroll_into_view_if_needed()
+    page.evaluate(KERNEL_MESSAGES)
+    drag_end(explorer, "first", -6)
+    title = explorer.lens.locator(".lw-detail")
+    expect(title).to_contain_text("layers 12–29")
+    assert page.evaluate("window.sentToKernel") == 0
+    page.mouse.up()
+    expect(explorer.state).to_have_text("fresh")
+    explorer.notebook.run("ex.wait()")
+    assert layers_of(explorer) == "12-29"
+    assert explorer.notebook.value("list(ex.slider.value)") == [12, 29]
+    assert explorer.notebook.value("list(ex.results['attention'].layers)") == list(range(12, 30))
+
+
+def test_slider_by_keyboard_and_presets(explorer: ExplorerPage) -> None:
+    explorer.root.locator(".lw-thumb-first").focus()
+    explorer.notebook.page.keyboard.press("ArrowUp")
+    expect(explorer.lens.locator(".lw-detail")).to_contain_text("layers 19–29")
+    explorer.root.locator(".lw-thumb-middle").focus()
+    explorer.notebook.page.keyboard.press("ArrowDown")
+    expect(explorer.lens.locator(".lw-detail")).to_contain_text("layers 18–28")
+    for name, layers in {"early": "0–7", "middle": "8–21", "late": "22–29", "all": "0–29"}.items():
+        explorer.root.locator(f"[data-preset={name}]").click()
+        expect(explorer.lens.locator(".lw-detail")).to_contain_text(f"layers {layers}")
+    explorer.notebook.run("ex.wait()")
+    assert layers_of(explorer) == "0-29"
+
+
+def test_hover_shows_the_words_of_a_cell_and_a_click_selects_it(explorer: ExplorerPage) -> None:
+    title = explorer.root.locator(".lw-top .lw-panel-title")
+    explorer.grid.hover(position=explorer.cell(1, 20, 12))
+    expect(title).to_contain_text("layer 28 · after “␣of” (position 20)")
+    expect(explorer.root.locator(".lw-words .lw-number").first).to_have_text("0.125")
+    explorer.grid.click(position=explorer.cell(2, 9, 12))
+    explorer.notebook.page.mouse.move(0, 0)
+    expect(title).to_contain_text("layer 27 · after “␣Paris” (position 9)")
+    expect(explorer.root.locator(".lw-chip.lw-here")).to_contain_text("␣Paris")
+    expect(explorer.attention.locator(".lw-matrix-side .lw-panel-title")).to_contain_text("layer 27")
+    assert explorer.notebook.value("[ex.layer, ex.position]") == [27, 9]
+
+
+def head_tile(explorer: ExplorerPage, row: int, head: int) -> tuple[Locator, dict[str, float]]:
+    gallery = explorer.root.locator(".lw-gallery canvas")
+    box = gallery.bounding_box()
+    assert box is not None
+    height = box["height"] / 12
+    width = min(height * 2.1, (box["width"] - 26) / 9)
+    return gallery, {"x": 26 + (head + 0.5) * width, "y": (row + 0.5) * height}
+
+
+def test_a_click_on_a_head_shows_its_matrix(explorer: ExplorerPage) -> None:
+    gallery, place = head_tile(explorer, row=11, head=6)
+    gallery.click(position=place)
+    expect(explorer.attention.locator(".lw-matrix-side .lw-panel-title")).to_contain_text("layer 18 · head 6")
+    readout = explorer.attention.locator(".lw-facts")
+    expect(readout).to_contain_text("“␣of” → “␣Paris” 0.52")
+    assert explorer.notebook.value("[ex.selection.layer, ex.selection.head]") == [18, 6]
+    weight = explorer.notebook.value("float(ex.results['attention'].pattern[0, 6, 20, 9])")
+    expect(readout).to_contain_text(f"{weight:.3f}")
+    explorer.attention.locator("select").select_option("mean")
+    expect(explorer.attention.locator(".lw-matrix-side .lw-panel-title")).to_contain_text("mean of layers 18–29")
+    assert explorer.notebook.value("ex.attention_view.show_heads") == "mean"
+
+
+def test_a_click_on_a_word_appends_it_and_undo_takes_it_back(explorer: ExplorerPage) -> None:
+    expect(explorer.words.first).to_have_text("␣Rome")
+    explorer.words.first.click()
+    expect(explorer.prompt).to_have_value(PROMPT + " Rome")
+    explorer.settle()
+    expect(explorer.chips).to_have_count(22)
+    explorer.notebook.page.keyboard.press("ControlOrMeta+z")
+    expect(explorer.prompt).to_have_value(PROMPT)
+    explorer.settle()
+    assert explorer.notebook.value("ex.prompt") == PROMPT
+    explorer.words.first.click()
+    expect(explorer.prompt).to_have_value(PROMPT + " Rome")
+    explorer.root.locator(".lw-undo").click()
+    expect(explorer.prompt).to_have_value(PROMPT)
+
+
+def test_a_pinned_word_is_followed_over_the_grid(explorer: ExplorerPage) -> None:
+    explorer.root.locator(".lw-words .lw-pin").first.click()
+    expect(explorer.root.locator(".lw-pinned")).to_contain_text("␣Rome")
+    expect(explorer.root.locator(".lw-pinned .lw-number")).to_have_text("0.971 · rank 0", timeout=60_000)
+    explorer.lens.locator("select").select_option("token_rank")
+    assert explorer.notebook.value("[ex.tokens == [ex.token], ex.lens_view.colour]") == [True, "token_rank"]
+    explorer.notebook.run("ex.wait()")
+    rank = explorer.notebook.value("int(ex.results['lens'].token_ranks[20, 20, 0])")
+    explorer.grid.hover(position=explorer.cell(9, 20, 12))
+    expect(explorer.root.locator(".lw-pinned .lw-number")).to_contain_text(f"rank {rank}")
+
+
+@pytest.mark.parametrize("prompt", ["<script>alert(1)</script>", "你好，世界", "👩‍🚀 \u00a0\n\ttabs", "\ud800 half", "a", " "])
+def test_hostile_prompts_are_shown_and_the_next_edit_works(explorer: ExplorerPage, prompt: str) -> None:
+    explorer.notebook.run(f"ex.prompt = {prompt!r}; ex.wait()")
+    expect(explorer.prompt).not_to_have_value(PROMPT)
+    explorer.settle()
+    count = explorer.notebook.value("len(ex.results['lens'].token_ids)")
+    expect(explorer.chips).to_have_count(count)
+    explorer.prompt.fill(PROMPT)
+    explorer.settle()
+    expect(explorer.words.first).to_have_text(re.compile("Rome|the"))
+
+
+def test_an_empty_prompt_and_an_error_leave_the_next_edit_working(explorer: ExplorerPage) -> None:
+    explorer.prompt.fill("")
+    expect(explorer.state).to_have_text("waiting for a prompt")
+    expect(explorer.lens.locator(".lw-placeholder")).to_be_visible()
+    assert explorer.notebook.value("dict(ex.results)") == {}
+    explorer.notebook.run("model.n_ctx, kept = 3, model.n_ctx")
+    explorer.prompt.fill("one two three four five")
+    error = explorer.root.locator(".lw-error-message")
+    expect(error).to_contain_text("5 tokens")
+    explorer.root.locator(".lw-error summary").click()
+    expect(explorer.root.locator(".lw-error pre")).to_contain_text("Traceback")
+    explorer.notebook.run("model.n_ctx = kept")
+    explorer.prompt.fill("one two three")
+    explorer.settle()
+    expect(error).to_be_hidden()
+
+
+def test_python_moves_the_page(explorer: ExplorerPage) -> None:
+    explorer.notebook.run("ex.layers = 'late'; ex.selection = lw.Selection(layer=23, head=2, position=5); ex.wait()")
+    expect(explorer.lens.locator(".lw-detail")).to_contain_text("layers 22–29")
+    expect(explorer.root.locator(".lw-top .lw-panel-title")).to_contain_text("layer 23 · after “␣in” (position 5)")
+    expect(explorer.attention.locator(".lw-matrix-side .lw-panel-title")).to_contain_text("layer 23 · head 2")
+    explorer.notebook.run("ex.prompt = 'A new prompt from Python'; ex.wait()")
+    expect(explorer.prompt).to_have_value("A new prompt from Python")
+
+
+def test_views_alone_are_drawn_and_linked(explorer: ExplorerPage) -> None:
+    alone = explorer.notebook.page.locator(".lw-lens").nth(1)
+    expect(alone.locator(".lw-words .lw-word").first).to_have_text("␣Paris")
+    explorer.notebook.run("view.position = 1")
+    curve = explorer.notebook.page.locator(".lw-depth").nth(1).locator(".lw-detail")
+    expect(curve).to_contain_text("“␣capital” (position 1)")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_is_cut_or_jumps_in_either_theme(explorer: ExplorerPage, theme: str) -> None:
+    explorer.notebook.use_theme(theme)  # type: ignore[arg-type]
+    explorer.notebook.page.set_viewport_size({"width": 1280, "height": 1400})
+    boxes = """nodes => nodes.map((node) => {
+        const [box, root] = [node.getBoundingClientRect(), node.closest(".lw-explorer").getBoundingClientRect()];
+        return [box.x - root.x, box.y - root.y, box.width, box.height].map(Math.round);
+    })"""
+    parts = explorer.root.locator(".lw-strip, .lw-rail-stage, .lw-scroll, .lw-top, .lw-gallery, .lw-matrix, .lw-depth")
+    before = parts.evaluate_all(boxes)
+    explorer.notebook.screenshot(f"explorer-{theme}", ".lw-explorer")
+    explorer.prompt.press("End")
+    explorer.prompt.type(" Rome.")
+    explorer.settle()
+    assert parts.evaluate_all(boxes) == before
+    overflow = explorer.root.evaluate("root => root.scrollWidth - root.clientWidth")
+    assert overflow <= 0

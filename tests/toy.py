@@ -1,0 +1,125 @@
+"""Hand-written models with nonsense names and unusual habits: what is found, is found by structure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+D_MODEL = 20
+D_VOCAB = 31
+
+
+class Look(nn.Module):
+    """Attention with two heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.three = nn.Linear(D_MODEL, 3 * D_MODEL)
+        self.out = nn.Linear(D_MODEL, D_MODEL)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = (part.unflatten(-1, (2, -1)).transpose(1, 2) for part in self.three(x).chunk(3, -1))
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+class Think(nn.Sequential):
+    """An FFN that is a plain sequence."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(D_MODEL, 27), nn.GELU(), nn.Linear(27, D_MODEL))
+
+
+class Shift(nn.Module):
+    """Mixes positions without attention: each sees the one before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Linear(D_MODEL, D_MODEL)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.w(torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], 1))
+
+
+class Floor(nn.Module):
+    """A layer. `habit` says how it treats its stream."""
+
+    def __init__(self, habit: str = "") -> None:
+        super().__init__()
+        self.habit = habit
+        self.a, self.b = nn.LayerNorm(D_MODEL), nn.LayerNorm(D_MODEL)
+        self.p = Shift() if habit == "shift" else Look()
+        self.q = Think()
+        self.gain = nn.Parameter(torch.rand(D_MODEL) + 0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.habit == "in place":
+            x += self.p(self.a(x))
+            return x.add_(self.q(self.b(x)))
+        if self.habit == "gain":
+            x = x + self.p(self.a(x)) * self.gain
+            return torch.add(x, self.q(self.b(x)), alpha=0.5)
+        if self.habit == "raw":
+            x = x + self.p(self.a(x)).tanh()
+            return x + self.q(self.b(x))
+        if self.habit == "decay":
+            x = 0.9 * x + self.p(self.a(x))
+            return x + self.q(self.b(x))
+        x = x + self.p(self.a(x))
+        return x + self.q(self.b(x))
+
+
+class Toy(nn.Module):
+    """Embedding, floors, norm, head."""
+
+    def __init__(self, n_floors: int = 3, habit: str = "", noise: bool = False) -> None:
+        super().__init__()
+        self.book = nn.Embedding(D_VOCAB, D_MODEL)
+        self.house = nn.ModuleList(Floor(habit) for _ in range(n_floors))
+        self.roof = nn.LayerNorm(D_MODEL)
+        self.sky = nn.Linear(D_MODEL, D_VOCAB)
+        self.noise = noise
+        with torch.no_grad():
+            for weight in self.parameters():
+                weight.copy_(torch.randn(weight.shape) * (0.3 if weight.dim() > 1 else 1.0))
+
+    def floors(self) -> Iterable[nn.Module]:
+        return self.house
+
+    def forward(self, input_ids: torch.Tensor) -> dict[str, torch.Tensor]:
+        x = self.book(input_ids)
+        for floor in self.floors():
+            x = floor(x)
+        logits = self.sky(self.roof(x))
+        return {"logits": logits + torch.rand_like(logits) if self.noise else logits}
+
+
+class Looped(Toy):
+    """One floor, climbed three times, as an attribute."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.only = Floor()
+
+    def floors(self) -> Iterable[nn.Module]:
+        return [self.only] * 3
+
+
+class Flat(nn.Module):
+    """No layers at all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.book = nn.Embedding(D_VOCAB, D_MODEL)
+        self.sky = nn.Linear(D_MODEL, D_VOCAB)
+
+    def forward(self, input_ids: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"logits": self.sky(self.book(input_ids))}
+
+
+def toy(**options: object) -> Toy:
+    """A toy with reproducible weights, in evaluation mode."""
+    torch.manual_seed(0)
+    return Toy(**options).eval()  # type: ignore[arg-type]
