@@ -64,7 +64,7 @@ _HOMES = {
 # Whoever has a model can ask questions of its traces.
 _WITH_ANALYSES = {"HookedModel", "load", "Live", "Explorer", "explore"}
 
-__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604 - the names are strings
+__all__ = [*sorted(_HOMES), "__version__"]
 
 
 def __getattr__(name: str) -> object:

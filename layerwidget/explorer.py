@@ -6,7 +6,6 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +34,7 @@ _SHARED = ("layers", "layer", "head", "position", "token", "tokens")
 _WORDS_PER_CELL = 10
 #: Attention weights held at once; beyond it, fewer layers are computed and the view says so.
 ATTENTION_BYTES = 256 * 2**20
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NOTHING: MappingProxyType[str, Any] = MappingProxyType({})
 
 
 class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywidgets has no types
@@ -45,13 +44,13 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         prompt: the text; typing in the widget sets it.
         layers: the layers in view, a selection such as `"10-20"` or `"late"`, kept in its shortest form.
         layer, head, position, token, tokens: what is chosen; `selection` holds the first four in one value.
-        results: the newest answers by name, `"lens"` (`LensGrid`) and `"attention"` (`AttentionGrid`); empty without a prompt.
+        results: the newest answers by name: `"lens"` (`LensGrid`), `"attention"` (`AttentionGrid`); none without a prompt.
         model: the hooked model.
         editor, slider, lens_view, attention_view, curves, status, error_panel: the widgets it is made of.
     """
 
     prompt = t.Unicode()
-    results = t.Instance(Mapping, default_value=_NOTHING)
+    results = t.Instance(MappingProxyType, default_value=_NOTHING)
 
     @t.validate("prompt")
     def _encodable(self, proposal: dict[str, Any]) -> str:
@@ -154,7 +153,9 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         """
         with self._change:
             if not self._change.wait_for(lambda: self._shown >= self._asked, timeout_s):
-                raise TimeoutError(f"The explorer is still computing after {timeout_s:g} s; wait longer with wait(timeout_s=...).")
+                raise TimeoutError(
+                    f"The explorer is still computing after {timeout_s:g} s; wait longer with wait(timeout_s=...)."
+                )
             if self._error is not None:
                 raise self._error
 
@@ -183,7 +184,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
             raise
         except EmptyPromptError:
             self._show_empty(prompt)
-        except Exception as caught:  # noqa: BLE001 - whatever it is, the reader must see it under the widget
+        except Exception as caught:
             error = caught
             self._show_error(caught)
         else:
@@ -222,7 +223,13 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         took_ms = (time.perf_counter() - started) * 1000
         with self.status.hold_sync():
             fresh = self._live.passes > passes
-            self.status.work = f"{len(tokens)} tokens{'' if fresh else ' · same pass'} · {took_ms:.0f} ms{note and attention and ' · ' + note}"
+            parts = [
+                f"{len(tokens)} tokens",
+                "" if fresh else "same pass",
+                f"{took_ms:.0f} ms",
+                note if attention else "",
+            ]
+            self.status.work = " · ".join(part for part in parts if part)
             self.status.prompt = prompt
             self.status.state = "fresh"
 
@@ -236,7 +243,8 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         if room >= len(numbers):
             return numbers, ""
         if not room:
-            return (), f"Attention is not computed at {n_pos} tokens: one layer would take more than {ATTENTION_BYTES >> 20} MB."
+            limit = f"one layer would take more than {ATTENTION_BYTES >> 20} MB"
+            return (), f"Attention is not computed at {n_pos} tokens: {limit}."
         nearest = sorted(sorted(numbers, key=lambda number: abs(number - self.layer))[:room])
         return tuple(nearest), f"attention of layers {format_layers(nearest)} only"
 
@@ -249,7 +257,9 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
                 self._following = threading.get_ident()
                 self.position = self._n_pos - 1
                 self._following = 0
-        note = "A character that cannot be encoded is read as U+FFFD (\ufffd)." if "\ufffd" in (tokens.text or "") else ""
+        note = (
+            "A character that cannot be encoded is read as U+FFFD (\ufffd)." if "\ufffd" in (tokens.text or "") else ""
+        )
         self.editor.show_tokens(tokens, note)
 
     def _show_empty(self, prompt: str) -> None:

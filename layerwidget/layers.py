@@ -20,7 +20,10 @@ BANDS: dict[str, Callable[[float], bool]] = {
     "late": lambda depth: depth >= 0.75,
 }
 
-_FORMS = "a layer (15, -1), a range (14-16), a share (25%-75%), early, middle, late, all, every n-th (::2), or a list (10,15,20)"
+_FORMS = (
+    "a layer (15, -1), a range (14-16), a share (25%-75%), early, middle, late, all, "
+    "every n-th (::2), or a list (10,15,20)"
+)
 _NUMBER = re.compile(r"-?\d+")
 _RANGE = re.compile(r"(-?\d+)\s*-\s*(-?\d+)")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)%(?:\s*-\s*(\d+(?:\.\d+)?)%)?")
@@ -98,12 +101,15 @@ def _parse_part(part: str, n_layers: int, what: str, whole: str) -> tuple[int, .
     if match := _RANGE.fullmatch(word):
         first, last = (_number(int(number), n_layers, what, whole) for number in match.groups())
         if first > last:
-            raise SelectionError(f"In {whole!r}: the range {part!r} runs backwards ({first} > {last}). Write {last}-{first}.")
+            raise SelectionError(
+                f"In {whole!r}: the range {part!r} runs backwards ({first} > {last}). Write {last}-{first}."
+            )
         return tuple(range(first, last + 1))
     if _NUMBER.fullmatch(word):
         return (_number(int(word), n_layers, what, whole),)
     raise SelectionError(
-        f"In the {what} selection {whole!r}: {part!r} cannot be read. Expected {_FORMS}; numbers run from 0 to {n_layers - 1}."
+        f"In the {what} selection {whole!r}: {part!r} cannot be read. "
+        f"Expected {_FORMS}; numbers run from 0 to {n_layers - 1}."
     )
 
 

@@ -48,8 +48,8 @@ class TraceQuestion(Generic[AnswerT]):
         answer = _ANSWERERS.get(type(self))
         if answer is None:
             raise QuestionError(
-                f"Nothing answers {type(self).__name__}: expected one of "
-                f"{sorted(known.__name__ for known in _ANSWERERS)}. Register an analysis with @layerwidget.questions.answers."
+                f"Nothing answers {type(self).__name__}: expected one of {sorted(known.__name__ for known in _ANSWERERS)}. "
+                "Register an analysis with @layerwidget.questions.answers."
             )
         result: AnswerT = answer(self, trace)
         return result

@@ -169,11 +169,13 @@ class AttentionGrid(Grid):
 
     def mean(self, over: tuple[str, ...] = ("layer", "head")) -> FloatArray:
         """Mean pattern over the named axes (`layer`, `head`), e.g. shape [query_pos, key_pos]."""
-        return self.pattern.mean(axis=_axes(over))
+        mean: FloatArray = self.pattern.mean(axis=_axes(over))
+        return mean
 
     def max(self, over: tuple[str, ...] = ("layer", "head")) -> FloatArray:
         """Largest weight over the named axes (`layer`, `head`), e.g. shape [query_pos, key_pos]."""
-        return self.pattern.max(axis=_axes(over))
+        largest: FloatArray = self.pattern.max(axis=_axes(over))
+        return largest
 
     def to_xarray(self) -> xr.DataArray:
         """The pattern with named axes `layer, head, query_pos, key_pos`."""

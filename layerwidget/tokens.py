@@ -15,12 +15,12 @@ _GLYPHS = {" ": "␣", "\n": "↵", "\r": "␍", "\t": "⇥", "\u00a0": "⍽", "
 
 
 def visible(text: str) -> str:
-    """Text with a glyph for every character that cannot be seen: `" a\\n"` -> `"␣a↵"`."""
+    """Text with a glyph for every character that cannot be seen: space, a, newline -> `"␣a↵"`."""
     return "".join(_visible_char(char) for char in text)
 
 
 def visible_bytes(raw: bytes) -> str:
-    """Bytes that are no complete text on their own: `b"\\xf0\\x9f"` -> `"‹F0 9F›"`."""
+    """Bytes that are no complete text on their own: 240, 159 -> `"‹F0 9F›"`."""
     return "‹" + raw.hex(" ").upper() + "›"
 
 

@@ -110,6 +110,7 @@ class Trace:
         """
         if layer not in self._patterns:
             raise MissingComponentError(
-                f"Layer {layer} of {self.model.name} has no attention weights. Layers with attention: {self.attention_layers}."
+                f"Layer {layer} of {self.model.name} has no attention weights. "
+                f"Layers with attention: {self.attention_layers}."
             )
         return self._patterns[layer]()

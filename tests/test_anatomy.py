@@ -22,7 +22,7 @@ Change = Callable[[transformers.PreTrainedModel], None]
 
 @pytest.mark.parametrize("kind", [*tiny.CORE, *tiny.EXTRA])
 def test_every_layer_has_attention_and_ffn(kind: str) -> None:
-    anatomy = HookedModel(tiny.tiny(kind)).anatomy
+    anatomy = tiny.hooked(kind).anatomy
     assert anatomy.n_layers == tiny.N_LAYERS
     assert anatomy.d_vocab == anatomy.n_embeddings == tiny.D_VOCAB
     assert anatomy.n_heads == tiny.N_HEADS
@@ -48,7 +48,7 @@ def test_every_layer_has_attention_and_ffn(kind: str) -> None:
 def test_modules_are_the_right_ones(
     kind: str, module: str, attention: str, mlp: str, final_norm: str, head: str
 ) -> None:
-    anatomy = HookedModel(tiny.tiny(kind)).anatomy
+    anatomy = tiny.hooked(kind).anatomy
     layer = anatomy.layers[1]
     assert layer.module == module
     assert str(layer.attention) == f"{module}.{attention}"
@@ -61,13 +61,13 @@ def test_modules_are_the_right_ones(
     [("llama", 2, 10), ("gpt2", 4, 11), ("gpt_neox", 4, 10), ("gemma3", 2, 12), ("falcon", 1, 10), ("gemma2", 2, 12)],
 )
 def test_heads_are_counted(kind: str, n_kv_heads: int, d_head: int) -> None:
-    anatomy = HookedModel(tiny.tiny(kind)).anatomy
+    anatomy = tiny.hooked(kind).anatomy
     assert (anatomy.n_kv_heads, anatomy.d_head) == (n_kv_heads, d_head)
 
 
 @pytest.mark.parametrize(("kind", "parallel"), [("gpt_neox", True), ("falcon", True), ("gpt_neox_sequential", False)])
 def test_parallel_blocks_have_no_resid_mid(kind: str, parallel: bool) -> None:
-    model = HookedModel(tiny.tiny(kind))
+    model = tiny.hooked(kind)
     trace = model.trace(tiny.ids(5))
     assert all(layer.parallel is parallel for layer in model.anatomy.layers)
     if parallel:
@@ -78,14 +78,14 @@ def test_parallel_blocks_have_no_resid_mid(kind: str, parallel: bool) -> None:
 
 
 def test_hybrid_holds_each_component_where_it_is() -> None:
-    trace = HookedModel(tiny.tiny("jamba")).trace(tiny.ids(5))
+    trace = tiny.hooked("jamba").trace(tiny.ids(5))
     assert trace.layers_with("attn_out") == trace.attention_layers == (1, 3)
     assert trace.layers_with("mlp_out") == trace.layers_with("resid_mid") == (0, 1, 2, 3)
     assert [layer.parts[0].kind for layer in trace.model.anatomy.layers] == ["mixer", "attention", "mixer", "attention"]
 
 
 def test_a_model_without_attention_says_so() -> None:
-    model = HookedModel(tiny.tiny("mamba"))
+    model = tiny.hooked("mamba")
     trace = model.trace(tiny.ids(5))
     assert model.anatomy.n_heads == 0
     assert model.anatomy.causal is None
@@ -97,7 +97,7 @@ def test_a_model_without_attention_says_so() -> None:
 
 
 def test_a_norm_on_the_stream_makes_parts_absent_but_not_the_lens() -> None:
-    model = HookedModel(tiny.tiny("bert"))
+    model = tiny.hooked("bert")
     trace = model.trace(tiny.ids(5))
     assert model.anatomy.causal is False
     assert model.anatomy.why_absent("attn_out").startswith(" (in layer 0, the layer's output is not its input plus")
@@ -217,7 +217,7 @@ def _set_config(key: str, value: object) -> Change:
     ],
 )
 def test_a_tail_that_lacks_something_fails_the_proof(kind: str, change: Change) -> None:
-    model, mutant = HookedModel(tiny.tiny(kind)), tiny.tiny(kind)
+    model, mutant = tiny.hooked(kind), tiny.tiny(kind)
     change(mutant)
     wrong = HookedModel(mutant)
     with inference(model.hf_model), pytest.raises(StructureError, match="leads to other logits"):
@@ -225,20 +225,20 @@ def test_a_tail_that_lacks_something_fails_the_proof(kind: str, change: Change) 
 
 
 def test_a_missing_last_layer_fails_the_proof() -> None:
-    model = HookedModel(tiny.tiny("llama"))
+    model = tiny.hooked("llama")
     with pytest.raises(StructureError, match=r"seemed to be model.layers.0 to model.layers.1"):
         _proof(model, replace(model.anatomy, layers=model.anatomy.layers[:-1]))
 
 
 def test_hooks_that_never_fire_fail_the_proof() -> None:
-    model = HookedModel(tiny.tiny("llama"))
+    model = tiny.hooked("llama")
     layers = tuple(replace(layer, call=7) for layer in model.anatomy.layers)
     with pytest.raises(StructureError, match=r"layers \[0, 1, 2\] .* did not fire"):
         _proof(model, replace(model.anatomy, layers=layers))
 
 
 def test_a_dropped_multiplier_makes_the_parts_absent() -> None:
-    model = HookedModel(tiny.tiny("granite"))
+    model = tiny.hooked("granite")
     layer = model.anatomy.layers[1]
     wrong = replace(layer, parts=(replace(layer.parts[0], factors=()), layer.parts[1]))
     proved = _proof(model, replace(model.anatomy, layers=(model.anatomy.layers[0], wrong, model.anatomy.layers[2])))
@@ -248,7 +248,7 @@ def test_a_dropped_multiplier_makes_the_parts_absent() -> None:
 
 
 def test_a_wrong_scale_makes_the_attention_absent(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = HookedModel(tiny.tiny("granite"))
+    right = tiny.hooked("granite")
     assert all(layer.attention_site for layer in right.anatomy.layers)
     from_call = FusedAttention.from_call
     monkeypatch.setattr(

@@ -54,7 +54,7 @@ def test_residuals_are_the_hidden_states(kind: str) -> None:
 @pytest.mark.parametrize("kind", [*tiny.CORE, *tiny.EXTRA])
 @pytest.mark.parametrize("n_pos", [1, N_POS])
 def test_layers_are_sums(kind: str, n_pos: int) -> None:
-    trace = HookedModel(tiny.tiny(kind)).trace(tiny.ids(n_pos))
+    trace = tiny.hooked(kind).trace(tiny.ids(n_pos))
     total = trace.resid_pre + trace.attn_out + trace.mlp_out
     error = (total - trace.resid_post).abs().amax(-1) / trace.resid_post.abs().amax(-1)
     assert error.max() <= 1e-5
@@ -78,7 +78,7 @@ def test_resid_mid_is_what_the_ffns_norm_reads(kind: str, norm: str) -> None:
 
 
 def test_hybrid_layers_are_sums_with_their_mixer() -> None:
-    model = HookedModel(tiny.tiny("jamba"))
+    model = tiny.hooked("jamba")
     trace = model.trace(tiny.ids(N_POS))
     for layer in range(4):
         mixed = trace.activations["resid_mid"][layer] + trace.activations["mlp_out"][layer]
@@ -149,7 +149,7 @@ def test_cancelling_stops_at_the_layer_and_cleans_up(at_layer: int) -> None:
 
 
 def test_the_engines_checkpoint_is_polled() -> None:
-    model = HookedModel(tiny.tiny("gpt2"))
+    model = tiny.hooked("gpt2")
     with cancelled_by(lambda: True), pytest.raises(Cancelled):
         model.trace(tiny.ids(3))
 

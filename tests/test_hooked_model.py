@@ -37,11 +37,16 @@ def test_prompts_of_every_form(model: HookedModel, prompt: Any) -> None:
     assert trace.tokens.text == (prompt if isinstance(prompt, str) else None)
 
 
+def test_a_prompt_that_is_tokenized_already(model: HookedModel) -> None:
+    tokens = model.tokenize("w3 w1")
+    assert model.trace(tokens).tokens is tokens
+
+
 def test_size_and_names(model: HookedModel) -> None:
     assert (model.name, model.d_vocab, model.n_ctx) == ("wordy", tiny.D_VOCAB, tiny.N_CTX)
     assert repr(model) == "HookedModel('wordy', 3 layers, d_model 36, d_vocab 101)"
     assert HookedModel(tiny.tiny("gpt2")).name == "GPT2LMHeadModel"
-    assert HookedModel(tiny.tiny("mamba")).n_ctx is None
+    assert tiny.hooked("mamba").n_ctx is None
 
 
 def test_one_token(model: HookedModel) -> None:
@@ -84,7 +89,7 @@ def test_more_than_one_prompt(model: HookedModel) -> None:
 
 def test_text_without_a_tokenizer() -> None:
     with pytest.raises(PromptError, match="without a tokenizer"):
-        HookedModel(tiny.tiny("llama")).trace("w1")
+        tiny.hooked("llama").trace("w1")
 
 
 def test_half_characters_are_replaced(model: HookedModel) -> None:

@@ -32,7 +32,7 @@ def test_patterns_equal_eager(kind: str, n_pos: int) -> None:
 
 @pytest.mark.parametrize("kind", [*tiny.CORE, "falcon", "gemma2"])
 def test_rows_sum_to_one_and_look_back_only(kind: str) -> None:
-    trace = HookedModel(tiny.tiny(kind)).trace(tiny.ids(13))
+    trace = tiny.hooked(kind).trace(tiny.ids(13))
     for layer in trace.attention_layers:
         pattern = trace.pattern(layer)
         torch.testing.assert_close(pattern.sum(-1), torch.ones(tiny.N_HEADS, 13))
@@ -42,13 +42,13 @@ def test_rows_sum_to_one_and_look_back_only(kind: str) -> None:
 
 
 def test_sliding_windows_are_kept() -> None:
-    trace = HookedModel(tiny.tiny("gemma3")).trace(tiny.ids(13))
+    trace = tiny.hooked("gemma3").trace(tiny.ids(13))
     reach = [int((trace.pattern(layer)[:, -1] > 0).sum(-1).max()) for layer in range(3)]
     assert reach == [5, 13, 5]
 
 
 def test_sinks_are_left_out() -> None:
-    model = HookedModel(tiny.tiny("gpt_oss"))
+    model = tiny.hooked("gpt_oss")
     sums = model.trace(tiny.ids(13)).pattern(0).sum(-1)
     assert model.anatomy.attention_site is not None
     assert model.anatomy.attention_site.n_sinks == 1
@@ -75,7 +75,7 @@ def test_eager_models_work_as_they_are() -> None:
 
 def test_a_layer_that_does_not_exist() -> None:
     with pytest.raises(MissingComponentError, match=r"Layer 3 of .* has no attention weights"):
-        HookedModel(tiny.tiny("llama")).trace(tiny.ids(5)).pattern(3)
+        tiny.hooked("llama").trace(tiny.ids(5)).pattern(3)
 
 
 def _qk(n_heads: int, n_kv: int, n_pos: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -17,7 +17,7 @@ N_POS = 11
 
 @pytest.mark.parametrize("kind", tiny.ALL)
 def test_last_layer_gives_the_logits(kind: str) -> None:
-    model = HookedModel(tiny.tiny(kind))
+    model = tiny.hooked(kind)
     trace = model.trace(tiny.ids(N_POS))
     logits = model.tail(trace.resid_post[-1])
     assert torch.equal(logits, trace.logits)
@@ -42,7 +42,7 @@ def test_any_vector_is_normed_by_its_own_statistics(kind: str) -> None:
 
 @pytest.mark.parametrize("n_rows", [0, 1, tiny.N_CTX, 3 * tiny.N_CTX + 5])
 def test_rows_are_done_in_chunks(n_rows: int) -> None:
-    model = HookedModel(tiny.tiny("gpt2"))
+    model = tiny.hooked("gpt2")
     rows = torch.randn(n_rows, 44, generator=torch.Generator().manual_seed(0))
     logits = model.tail(rows)
     assert logits.shape == (n_rows, tiny.D_VOCAB)
@@ -51,7 +51,7 @@ def test_rows_are_done_in_chunks(n_rows: int) -> None:
 
 
 def test_rows_are_not_written_to_and_logits_may_be() -> None:
-    model = HookedModel(tiny.tiny("llama"))
+    model = tiny.hooked("llama")
     rows = model.trace(tiny.ids(N_POS)).resid_post[-1]
     before = rows.clone()
     logits = model.tail(rows)
@@ -88,4 +88,4 @@ def test_half_precision_is_decoded_in_fp32(kind: str, dtype: torch.dtype) -> Non
 @pytest.mark.parametrize("shape", [(36,), (2, 3, 36), (3, 35)])
 def test_rows_of_another_shape(shape: tuple[int, ...]) -> None:
     with pytest.raises(QuestionError, match=r"shape \[n, 36\]"):
-        HookedModel(tiny.tiny("llama")).tail(torch.zeros(shape))
+        tiny.hooked("llama").tail(torch.zeros(shape))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
 import transformers
+
+from layerwidget.model.hooked_model import HookedModel
 
 D_VOCAB = 101
 N_LAYERS = 3
@@ -234,6 +237,12 @@ def tiny(kind: str, seed: int = 0) -> transformers.PreTrainedModel:
             else:
                 weight.copy_(noise * 2.0 / weight.shape[-1] ** 0.5)
     return model.eval()
+
+
+@cache
+def hooked(kind: str) -> HookedModel:
+    """One HookedModel per kind for the tests that only read it."""
+    return HookedModel(tiny(kind))
 
 
 def ids(n_pos: int, seed: int = 3) -> list[int]:

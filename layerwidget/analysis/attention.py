@@ -26,7 +26,8 @@ def attention(question: Attention, trace: Trace) -> AttentionGrid:
     layers = tuple(layer for layer in wanted if layer in trace.attention_layers)
     if not layers:
         raise MissingComponentError(
-            f"None of the layers {wanted} of {trace.model.name} has attention weights; layers with attention: {trace.attention_layers}."
+            f"None of the layers {wanted} of {trace.model.name} has attention weights; "
+            f"layers with attention: {trace.attention_layers}."
         )
     patterns = []
     for layer in layers:
@@ -34,7 +35,9 @@ def attention(question: Attention, trace: Trace) -> AttentionGrid:
         patterns.append(trace.pattern(layer).float().cpu())
     n_heads = {len(pattern) for pattern in patterns}
     if len(n_heads) > 1:
-        raise SelectionError(f"The layers {layers} have different numbers of heads ({sorted(n_heads)}). Ask for them apart.")
+        raise SelectionError(
+            f"The layers {layers} have different numbers of heads ({sorted(n_heads)}). Ask for them apart."
+        )
     heads = parse_layers(question.heads, n_heads.pop(), "head")
     pattern = torch.stack([layer_pattern[list(heads)] for layer_pattern in patterns])
     return AttentionGrid(

@@ -54,12 +54,16 @@ def logit_lens(question: LogitLens, trace: Trace) -> LensGrid:
         parts = []
         for first in range(0, len(layers), per_call):
             checkpoint()
-            residuals = [trace.activations[question.component][layer][start:stop] for layer in layers[first : first + per_call]]
+            residuals = [
+                trace.activations[question.component][layer][start:stop] for layer in layers[first : first + per_call]
+            ]
             parts.append(_decode(trace, residuals, final, tokens, k))
         block = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         block["final_ids"] = final.top_id
         blocks.append(block)
-    grid = {name: torch.cat([block[name] for block in blocks], dim=0 if name == "final_ids" else 1) for name in blocks[0]}
+    grid = {
+        name: torch.cat([block[name] for block in blocks], dim=0 if name == "final_ids" else 1) for name in blocks[0]
+    }
     return _grid(question, trace, layers, {name: tensor.cpu().numpy() for name, tensor in grid.items()})
 
 
@@ -77,7 +81,9 @@ def _layers(question: LogitLens, trace: Trace) -> tuple[int, ...]:
 def _valid_tokens(tokens: tuple[int, ...], d_vocab: int) -> list[int]:
     for token in tokens:
         if not 0 <= token < d_vocab:
-            raise SelectionError(f"Token id {token} is out of range: this model has {d_vocab} tokens, 0 to {d_vocab - 1}.")
+            raise SelectionError(
+                f"Token id {token} is out of range: this model has {d_vocab} tokens, 0 to {d_vocab - 1}."
+            )
     return list(tokens)
 
 

@@ -14,7 +14,7 @@ from layerwidget.errors import Cancelled
 if TYPE_CHECKING:
     from layerwidget.model.hooked_model import HookedModel
 
-#: A running pass is given up for a newer edit only when the picture is fresher than this; always cancelling would starve it.
+#: A running pass is given up for a newer edit only when the picture is fresher than this: always would starve it.
 FRESH_S = 0.4
 #: An idle thread ends after this time; the next job starts another.
 IDLE_S = 20.0

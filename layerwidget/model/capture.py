@@ -10,13 +10,15 @@ from typing import Any
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
 
 from layerwidget.cancellation import checkpoint
 from layerwidget.errors import Cancelled
 from layerwidget.model.anatomy import Anatomy, LayerAnatomy, Part, Port
 from layerwidget.model.paths import tensor_at
 from layerwidget.model.patterns import FusedAttention, SoftmaxAttention
-from layerwidget.model.tracing import SDPA, SOFTMAXES
+from layerwidget.model.running import submodule
+from layerwidget.model.tracing import KERNELS
 
 _Act = Callable[[Any], None]
 
@@ -51,6 +53,7 @@ class Capture:
         self._anatomy = anatomy
         self._cancelled = cancelled
         self._exit = ExitStack()
+        self._handles: list[RemovableHandle] = []
         self._before: dict[str, dict[int, _Act]] = {}
         self._after: dict[str, dict[int, _Act]] = {}
         self._layer: LayerAnatomy | None = None
@@ -67,15 +70,13 @@ class Capture:
     def __enter__(self) -> Capture:
         """Put the hooks on."""
         with ExitStack() as stack:
+            stack.callback(self._take_off)
             for name, acts in self._before.items():
-                hook = _entering(self, acts)
-                handle = self._model.get_submodule(name).register_forward_pre_hook(hook, with_kwargs=True)
-                stack.callback(handle.remove)
+                module = submodule(self._model, name)
+                self._handles.append(module.register_forward_pre_hook(_entering(self, acts), with_kwargs=True))
             for name, acts in self._after.items():
-                handle = self._model.get_submodule(name).register_forward_hook(_leaving(self, acts))
-                stack.callback(handle.remove)
-            token = _listening.set(self)
-            stack.callback(_listening.reset, token)
+                self._handles.append(submodule(self._model, name).register_forward_hook(_leaving(self, acts)))
+            stack.callback(_listening.reset, _listening.set(self))
             stack.enter_context(_AttentionCatcher(self))
             self._exit = stack.pop_all()
         return self
@@ -83,6 +84,11 @@ class Capture:
     def __exit__(self, *exception: object) -> None:
         """Take exactly these hooks off."""
         self._exit.close()
+
+    def _take_off(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
 
     def catch(self, kernel: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: torch.Tensor) -> None:
         """Keep an attention operation if it is the one of the layer that runs now."""
@@ -134,7 +140,7 @@ class Capture:
 
     def _weight(self, name: str) -> torch.Tensor:
         holder, _, attribute = name.rpartition(".")
-        weight: torch.Tensor = getattr(self._model.get_submodule(holder), attribute)
+        weight: torch.Tensor = getattr(submodule(self._model, holder), attribute)
         return weight.detach()
 
 
@@ -170,10 +176,9 @@ class _AttentionCatcher(TorchFunctionMode):
         self.capture = capture
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        if func is SDPA:
-            self.capture.catch("sdpa", args, kwargs, out)
-        elif func in SOFTMAXES:
-            self.capture.catch("softmax", args, kwargs, out)
+        # Called for every operation of the pass, so it does next to nothing for most of them.
+        out = func(*args, **kwargs) if kwargs else func(*args)
+        kernel = KERNELS.get(func)
+        if kernel is not None:
+            self.capture.catch(kernel, args, kwargs or {}, out)
         return out

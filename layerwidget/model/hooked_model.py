@@ -23,7 +23,7 @@ from layerwidget.model.vocabulary import Vocabulary
 from layerwidget.tokens import IntArray, Piece, Tokens
 from layerwidget.trace import Trace
 
-Prompt = str | Sequence[int] | IntArray | torch.Tensor
+Prompt = str | Tokens | Sequence[int] | IntArray | torch.Tensor
 
 
 class HookedModel:
@@ -79,12 +79,14 @@ class HookedModel:
         """The prompt as the model reads it; may be empty or too long.
 
         Args:
-            prompt: text (half characters become U+FFFD), or a list or 1-D tensor of token ids.
+            prompt: text (half characters become U+FFFD), a list or 1-D tensor of token ids, or `Tokens`.
             add_special_tokens: whether the tokenizer adds its special tokens; by default as it does by itself.
 
         Raises:
             PromptError: for text without a tokenizer, or what is neither text nor token ids.
         """
+        if isinstance(prompt, Tokens):
+            return prompt
         if isinstance(prompt, str):
             text: str | None = clean_text(prompt)
             ids = ids_of_text(str(text), self.tokenizer, add_special_tokens)

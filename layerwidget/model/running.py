@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -47,3 +47,11 @@ def weight_dtype(model: nn.Module) -> torch.dtype:
         if weight.is_floating_point():
             counts[weight.dtype] = counts.get(weight.dtype, 0) + weight.numel()
     return max(counts, key=lambda dtype: counts[dtype], default=torch.float32)
+
+
+def submodule(model: nn.Module, path: str) -> nn.Module:
+    """The module at a path; like `get_submodule`, which takes longer than a hook."""
+    module = model
+    for name in path.split(".") if path else ():
+        module = cast(nn.Module, module._modules[name])
+    return module

@@ -16,8 +16,14 @@ from torch.utils.hooks import RemovableHandle
 from layerwidget.model.dataflow import DataFlow
 from layerwidget.model.paths import Path, tensors_in
 
-SDPA = torch.nn.functional.scaled_dot_product_attention
-SOFTMAXES = frozenset({torch.nn.functional.softmax, torch.softmax, torch.Tensor.softmax, torch.special.softmax})
+#: Operations that make attention weights, or may.
+KERNELS: dict[Any, str] = {
+    torch.nn.functional.scaled_dot_product_attention: "sdpa",
+    torch.nn.functional.softmax: "softmax",
+    torch.softmax: "softmax",
+    torch.special.softmax: "softmax",
+    torch.Tensor.softmax: "softmax",
+}
 
 
 @dataclass(eq=False)
@@ -126,7 +132,7 @@ class _AttentionWatcher(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        kernel = "sdpa" if func is SDPA else "softmax" if func in SOFTMAXES else None
+        kernel = KERNELS.get(func)
         if kernel is None:
             return func(*args, **kwargs)
         flow = self.watched.flow

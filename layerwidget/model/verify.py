@@ -55,7 +55,7 @@ def _check_logits(
 ) -> None:
     if plain.isnan().any():
         raise StructureError(
-            f"{anatomy.name} returns NaN without any hooks. Numbers too large for {plain.dtype}? Then load it in float32."
+            f"{anatomy.name} returns NaN without any hooks. Numbers too large for its dtype? Then load it in float32."
         )
     if not torch.equal(plain, hooked):
         raise StructureError(

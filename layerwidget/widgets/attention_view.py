@@ -12,7 +12,7 @@ from layerwidget.results import AttentionGrid, FloatArray
 from layerwidget.widgets.base import View
 from layerwidget.widgets.logit_lens_view import sixteen_bit
 
-#: The gallery sends every matrix whole up to this size; larger ones are pooled and the chosen matrix is sent beside them.
+#: The gallery sends every matrix whole up to this size; beyond it they are pooled, and the chosen one comes whole.
 GALLERY_BYTES = 6 * 2**20
 
 
@@ -30,7 +30,7 @@ class AttentionView(View, module="attention_view"):
     def __init__(self, attention: AttentionGrid | None = None, **traits: Any) -> None:
         self._grid: AttentionGrid | None = None
         self._prompt: str | None = None
-        self._focus_sent = ""
+        self._pooled = False
         super().__init__(**traits)
         self.observe(self._refocus, ["layer", "head", "show_heads", "layers"])
         if attention is not None:
@@ -59,33 +59,32 @@ class AttentionView(View, module="attention_view"):
             "size": pooled.shape[-1],
             "block": -(-len(grid.token_ids) // pooled.shape[-1]),
             "prompt_visible": [piece.visible for piece in grid.prompt_pieces()],
-            "focus_key": "",
         }
         arrays = {"pattern": sixteen_bit(pooled)}
-        if pooled.shape[-1] < len(grid.token_ids):
+        self._pooled = pooled.shape[-1] < len(grid.token_ids)
+        focus = self._focus(grid) if self._pooled else None
+        if focus is not None:
             meta["focus_key"] = self._focus_key()
-            arrays["focus"] = sixteen_bit(self._focus(grid))
-        self._focus_sent = str(meta["focus_key"])
+            arrays["focus"] = sixteen_bit(focus)
         self._publish(meta, arrays)
 
     def _refocus(self, _change: object) -> None:
         """Pooled galleries hold one whole matrix at a time: send the one that is now chosen."""
-        if self._grid is not None and self._focus_sent and self._focus_sent != self._focus_key():
+        if self._grid is not None and self._pooled:
             self._send_grid(self._grid)
 
     def _focus_key(self) -> str:
         return f"{self.layer}.{self.head}" if self.show_heads == "head" else f"{self.show_heads}.{self.layers}"
 
-    def _focus(self, grid: AttentionGrid) -> FloatArray:
+    def _focus(self, grid: AttentionGrid) -> FloatArray | None:
+        """The chosen matrix, shape [query, key], or None where this result does not hold it."""
         if self.show_heads == "head":
-            row = grid.layers.index(self.layer) if self.layer in grid.layers else -1
-            head = grid.heads.index(self.head) if self.head in grid.heads else 0
-            return grid.pattern[row, head]
+            held = self.layer in grid.layers and self.head in grid.heads
+            return grid.pattern[grid.layers.index(self.layer), grid.heads.index(self.head)] if held else None
         shown = parse_layers(self.layers, grid.n_layers)
-        rows = [row for row, layer in enumerate(grid.layers) if layer in shown] or [0]
+        rows = [row for row, layer in enumerate(grid.layers) if layer in shown]
         combine = np.mean if self.show_heads == "mean" else np.max
-        matrix: FloatArray = combine(grid.pattern[rows], axis=(0, 1))
-        return matrix
+        return combine(grid.pattern[rows], axis=(0, 1)) if rows else None
 
 
 def _side(grid: AttentionGrid) -> int:

@@ -17,7 +17,7 @@ _revisions = itertools.count(1)
 _SENDABLE = {"uint8", "uint16", "int32", "uint32", "float32"}
 
 
-class Panel(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget ships no usable stubs
+class Panel(anywidget.AnyWidget):
     """A widget drawn by `js/<module>.js`."""
 
     def __init_subclass__(cls, module: str | None = None, **kwargs: Any) -> None:
@@ -30,7 +30,9 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget ships no us
         known = {name for name in self.trait_names() if not name.startswith("_")}
         unknown = sorted(set(traits) - known)
         if unknown:
-            raise TypeError(f"{type(self).__name__} has no trait {', '.join(unknown)}. It has: {', '.join(sorted(known))}.")
+            raise TypeError(
+                f"{type(self).__name__} has no trait {', '.join(unknown)}. It has: {', '.join(sorted(known))}."
+            )
         super().__init__(**traits)
 
 

@@ -18,7 +18,12 @@ PIN_COLOURS = ("#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#b8a000")
 DATA_COLOUR = "#5573ea"
 HERE_COLOUR = "#e0661f"
 
-QUANTITIES = {"probability": "probability", "rank": "rank + 1, log scale", "entropy": "entropy (nats)", "kl": "KL to final (nats)"}
+QUANTITIES = {
+    "probability": "probability",
+    "rank": "rank + 1, log scale",
+    "entropy": "entropy (nats)",
+    "kl": "KL to final (nats)",
+}
 
 
 class CurveDriver(View, module="curve_driver"):
@@ -58,12 +63,14 @@ class DepthCurves(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
         self._cursor = bqplot.Lines(
             x=[0, 0], y=[0, 1], colors=[HERE_COLOUR], stroke_width=1, scales={"x": self._x, "y": self._band.scales["y"]}
         )
-        self._across = bqplot.Axis(scale=self._x, label="layer", label_offset="30px", tick_format="d", grid_lines="none")
-        self._up = bqplot.Axis(scale=self._linear, orientation="vertical", num_ticks=5, grid_lines="solid", grid_color="#8884")
+        self._across = bqplot.Axis(
+            scale=self._x, label="layer", label_offset="30px", tick_format="d", grid_lines="none"
+        )
+        self._up = bqplot.Axis(scale=self._linear, side="left", num_ticks=5, grid_lines="solid", grid_color="#8884")
         self.figure = bqplot.Figure(
             marks=[self._band, self._cursor, self.lines], axes=[self._across, self._up], animation_duration=0, title="",
-            fig_margin={"top": 10, "bottom": 42, "left": 40, "right": 10}, background_style={"fill": "transparent"}, padding_x=0, padding_y=0,
-            layout=ipywidgets.Layout(width="100%", height="270px", min_width="0"),
+            fig_margin={"top": 10, "bottom": 42, "left": 40, "right": 10}, background_style={"fill": "transparent"},
+            padding_x=0, padding_y=0, layout=ipywidgets.Layout(width="100%", height="270px", min_width="0"),
         )  # fmt: skip
         self.driver = CurveDriver(
             band=f"IPY_MODEL_{self._band.model_id}", cursor=f"IPY_MODEL_{self._cursor.model_id}", **selection
@@ -107,7 +114,9 @@ class DepthCurves(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
             self.lines.colors, self.lines.visible = colours, True
             self._band.x = [in_view[0] - 0.5, in_view[-1] + 0.5]
             self._cursor.x = [self.driver.layer, self.driver.layer]
-        self.driver.detail = f"{QUANTITIES[self.quantity]} after “{lens.prompt_pieces()[position].visible}” (position {position})"
+        self.driver.detail = (
+            f"{QUANTITIES[self.quantity]} after “{lens.prompt_pieces()[position].visible}” (position {position})"
+        )
         self._legend.children = [_legend_entry(name, colour) for name, colour in zip(names, colours, strict=True)]
 
     def _curves(self, lens: LensGrid, position: int) -> tuple[FloatArray, list[str], list[str]]:
@@ -137,7 +146,9 @@ class DepthCurves(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
             top = 1.0 if self.quantity == "probability" else max(1.0, float(np.nanmax(curves)) * 1.05)
             self._linear.min, self._linear.max = 0, top
         self._up.scale = scale
-        self._up.tick_values = None if self.quantity in ("entropy", "kl") else _decades(lens.d_vocab) if rank else [0, 0.25, 0.5, 0.75, 1]
+        self._up.tick_values = (
+            None if self.quantity in ("entropy", "kl") else _decades(lens.d_vocab) if rank else [0, 0.25, 0.5, 0.75, 1]
+        )
         self._up.tick_format = "~s" if rank else ".2~f"
         self.lines.scales = {"x": self._x, "y": scale}
 
@@ -154,7 +165,7 @@ def _decades(top: int) -> list[float]:
 
 
 def _plottable(layers: tuple[int, ...], curves: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """bqplot drops axes of length one, so a single layer is drawn as two equal points."""
+    """Bqplot drops axes of length one, so a single layer is drawn as two equal points."""
     x = np.asarray(layers, dtype=np.float32)
     return (x, curves) if len(x) > 1 else (np.repeat(x, 2), np.repeat(curves, 2, axis=-1))
 

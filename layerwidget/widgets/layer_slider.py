@@ -27,7 +27,7 @@ class LayerSlider(View, module="layer_slider"):
     max = t.Int(0).tag(sync=True)
     bands = t.Dict().tag(sync=True)
 
-    def __init__(self, value: tuple[int, int] | None = None, *, max: int, min: int = 0, **traits: Any) -> None:  # noqa: A002
+    def __init__(self, value: tuple[int, int] | None = None, *, max: int, min: int = 0, **traits: Any) -> None:
         if not 0 <= min <= max:
             raise SelectionError(f"A layer slider needs 0 <= min <= max; got min={min}, max={max}.")
         self.n_layers = max + 1
@@ -56,7 +56,8 @@ class LayerSlider(View, module="layer_slider"):
         first, last = proposal["value"]
         if not self.min <= first <= last <= self.max:
             raise SelectionError(
-                f"The layer range {(first, last)} is not inside {self.min} to {self.max}: expected min <= first <= last <= max."
+                f"The layer range {(first, last)} is not inside {self.min} to {self.max}: "
+                "expected min <= first <= last <= max."
             )
         return first, last
 

@@ -36,4 +36,3 @@ class PromptEditor(View, module="prompt_editor"):
         ids = np.asarray([] if tokens is None else tokens.ids, dtype=np.int32)
         visible = [] if tokens is None else [piece.visible for piece in tokens]
         self._publish({"ids": ids.tolist(), "visible": visible, "note": note}, {})
-

@@ -59,6 +59,9 @@ class SelectionTraits(t.HasTraits):
     def selection(self, value: Selection) -> None:
         if not isinstance(value, Selection):
             raise SelectionError(f"Expected a layerwidget.Selection, got {value!r}.")
+        # Before anything moves: inside the block below, an error would leave some of the values changed.
+        _in_range(value.layer, self.n_layers, "layer")
+        _in_range(value.head, self.n_heads, "head")
         with self.hold_trait_notifications():
             self.layer, self.head, self.position, self.token = value.layer, value.head, value.position, value.token
 

@@ -12,8 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import TimeoutError as PlaywrightTimeout
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout, sync_playwright
 
 from tests.browser.chromium import require_chromium
 from tests.browser.jupyter import JupyterServer, running_server

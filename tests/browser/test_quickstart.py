@@ -93,7 +93,9 @@ def test_typing_changes_the_grid_to_the_right_words(explorer: ExplorerPage) -> N
     explorer.notebook.run("ex.wait(); ex.layer = 29")
     expect(explorer.words.first).to_have_text("␣Paris")
     assert explorer.notebook.value("ex.prompt") == "The capital of France is"
-    top = explorer.notebook.value("[int(ex.results['lens'].top_ids[-1, -1, 0]), float(ex.results['lens'].max_prob[-1, -1])]")
+    top = explorer.notebook.value(
+        "[int(ex.results['lens'].top_ids[-1, -1, 0]), float(ex.results['lens'].max_prob[-1, -1])]"
+    )
     assert top[1] == pytest.approx(0.7725, abs=0.001)
     expect(explorer.root.locator(".lw-words .lw-number").first).to_have_text(f"{top[1]:.3f}")
 
@@ -113,7 +115,8 @@ def test_forty_characters_at_twelve_per_second_lose_none(explorer: ExplorerPage)
 def drag_end(explorer: ExplorerPage, part: str, by_layers: float) -> None:
     stage = explorer.root.locator(".lw-rail-stage").bounding_box()
     thumb = explorer.root.locator(f".lw-thumb-{part}").bounding_box()
-    assert stage is not None and thumb is not None
+    assert stage is not None
+    assert thumb is not None
     x, y = thumb["x"] + thumb["width"] / 2, thumb["y"] + thumb["height"] / 2
     mouse = explorer.notebook.page.mouse
     mouse.move(x, y)
@@ -223,7 +226,9 @@ def test_a_pinned_word_is_followed_over_the_grid(explorer: ExplorerPage) -> None
     expect(explorer.root.locator(".lw-pinned .lw-number")).to_contain_text(f"rank {rank}")
 
 
-@pytest.mark.parametrize("prompt", ["<script>alert(1)</script>", "你好，世界", "👩‍🚀 \u00a0\n\ttabs", "\ud800 half", "a", " "])
+@pytest.mark.parametrize(
+    "prompt", ["<script>alert(1)</script>", "你好，世界", "👩‍🚀 \u00a0\n\ttabs", "\ud800 half", "a", " "]
+)
 def test_hostile_prompts_are_shown_and_the_next_edit_works(explorer: ExplorerPage, prompt: str) -> None:
     explorer.notebook.run(f"ex.prompt = {prompt!r}; ex.wait()")
     expect(explorer.prompt).not_to_have_value(PROMPT)

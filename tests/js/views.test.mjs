@@ -1,0 +1,155 @@
+// The functions that draw from, with node: one source of each, tested where it lives.
+
+import assert from "node:assert/strict";
+import test from "node:test";
+
+import { shareTraits } from "../../layerwidget/widgets/js/bus.js";
+import { luminance, makeRamp, shade } from "../../layerwidget/widgets/js/colour.js";
+import { movedRange } from "../../layerwidget/widgets/js/layer_slider.js";
+import { LENS_COLOURS, shortCount, shortProbability } from "../../layerwidget/widgets/js/lens_colours.js";
+import { cellWord, columnWidth } from "../../layerwidget/widgets/js/logit_lens_view.js";
+import { labelled } from "../../layerwidget/widgets/js/pattern_matrix.js";
+import { combine, rowShares, weight } from "../../layerwidget/widgets/js/patterns.js";
+import { layerNumbers, layersTitle, rowHeight } from "../../layerwidget/widgets/js/rows.js";
+import { unpackArrays } from "../../layerwidget/widgets/js/store.js";
+
+/** A widget model as the bus knows it. */
+function fakeModel(state) {
+  const handlers = new Map();
+  return {
+    saves: 0,
+    get: (name) => state[name],
+    set(name, value) {
+      if (state[name] === value) return;
+      state[name] = value;
+      for (const handler of handlers.get(`change:${name}`) ?? []) handler();
+    },
+    save_changes() { this.saves += 1; },
+    on: (event, handler) => handlers.set(event, [...(handlers.get(event) ?? []), handler]),
+    off: (event, handler) => handlers.set(event, (handlers.get(event) ?? []).filter((other) => other !== handler)),
+  };
+}
+
+const tick = (ms = 1) => new Promise((resolve) => { setTimeout(resolve, ms); });
+
+test("a live change reaches the group and no kernel; only the touched widget saves", async () => {
+  const [a, b] = [fakeModel({ group: "g1", layers: "0-2" }), fakeModel({ group: "g1", layers: "0-2" })];
+  const [mine, theirs] = [shareTraits(a, ["layers"]), shareTraits(b, ["layers"])];
+  const heard = [];
+  theirs.listen((name, value) => heard.push([name, value]));
+  mine.set({ layers: "1-2" }, { live: true });
+  await tick();
+  assert.deepEqual(heard, [["layers", "1-2"]]);
+  assert.equal(theirs.get("layers"), "1-2");
+  assert.deepEqual([a.saves, b.saves, a.get("layers")], [0, 0, "0-2"]);
+  mine.set({ layers: "1-2" });
+  await tick();
+  assert.deepEqual([a.saves, b.saves, a.get("layers"), b.get("layers")], [1, 0, "1-2", "0-2"]);
+});
+
+test("an echo of an older value does not move the group back; the kernel's last word counts", async () => {
+  const [a, b] = [fakeModel({ group: "g2", position: 1 }), fakeModel({ group: "g2", position: 1 })];
+  const [mine, theirs] = [shareTraits(a, ["position"]), shareTraits(b, ["position"])];
+  mine.set({ position: 2 });
+  mine.set({ position: 3 });
+  b.set("position", 2);
+  assert.equal(theirs.get("position"), 3);
+  b.set("position", 3);
+  await tick(300);
+  assert.equal(mine.get("position"), 3);
+  b.set("position", 9);
+  assert.equal(mine.get("position"), 9);
+});
+
+test("a closed widget hears and says nothing more", () => {
+  const [a, b] = [fakeModel({ group: "g3", layer: 1 }), fakeModel({ group: "g3", layer: 1 })];
+  const [mine, theirs] = [shareTraits(a, ["layer"]), shareTraits(b, ["layer"])];
+  const heard = [];
+  theirs.listen((name) => heard.push(name));
+  theirs.close();
+  mine.set({ layer: 2 }, { live: true });
+  b.set("layer", 7);
+  assert.deepEqual(heard, []);
+  assert.equal(mine.get("layer"), 2);
+});
+
+test("ranges move by an end or as a whole and stop at the bounds", () => {
+  assert.deepEqual(movedRange([18, 29], "first", -6, 0, 29), [12, 29]);
+  assert.deepEqual(movedRange([18, 29], "first", 40, 0, 29), [29, 29]);
+  assert.deepEqual(movedRange([18, 29], "last", -40, 0, 29), [18, 18]);
+  assert.deepEqual(movedRange([18, 20], "middle", 40, 0, 29), [27, 29]);
+  assert.deepEqual(movedRange([18, 20], "middle", -40, 0, 29), [0, 2]);
+});
+
+test("layer selections", () => {
+  assert.deepEqual(layerNumbers("3-5,9"), [3, 4, 5, 9]);
+  assert.equal(layersTitle([18, 19, 20]), "layers 18–20");
+  assert.equal(layersTitle([7]), "layer 7");
+  assert.equal(layersTitle([0, 2, 4]), "3 of the layers 0–4");
+  assert.ok(rowHeight(30) * 30 <= 421);
+  assert.equal(rowHeight(500), 14);
+});
+
+test("rows are drawn with or without the first key, and weights stay what they are", () => {
+  const stack = { size: 3, values: Uint16Array.from([65535, 0, 0, 39321, 26214, 0, 32768, 16384, 16383]) };
+  assert.deepEqual([...rowShares(stack, 0, 0, true)], [0, 0, 0]);
+  assert.deepEqual([...rowShares(stack, 0, 1, true)], [0, 1, 0]);
+  const shares = rowShares(stack, 0, 2, true);
+  assert.ok(Math.abs(shares[1] + shares[2] - 1) < 1e-12);
+  assert.ok(Math.abs(weight(stack, 0, 1, 0) - 0.6) < 1e-5);
+});
+
+test("mean and maximum over matrices", () => {
+  const stack = { size: 2, values: Uint16Array.from([1, 2, 3, 4, 5, 0, 7, 0]) };
+  assert.deepEqual([...combine(stack, [0, 1], "mean").values], [3, 1, 5, 2]);
+  assert.deepEqual([...combine(stack, [0, 1], "max").values], [5, 2, 7, 4]);
+});
+
+test("labels leave room for the chosen token", () => {
+  assert.deepEqual(labelled(4, 20, 1, []), [0, 1, 2, 3]);
+  assert.deepEqual(labelled(9, 4, 1, [4]), [0, 4]);
+  assert.ok(labelled(400, 0.7, 1, [399]).includes(399));
+});
+
+test("zero is the ground and text is readable on every colour", () => {
+  const ramp = makeRamp([255, 255, 255], ["#e3e9ff", "#18266b"]);
+  assert.deepEqual(ramp[0], [255, 255, 255]);
+  assert.deepEqual(ramp[255], [24, 38, 107]);
+  for (const colour of ramp) {
+    const light = luminance(colour);
+    const contrast = light > 0.179 ? (light + 0.05) / 0.05 : 1.05 / (light + 0.05);
+    assert.ok(contrast > 4.5, String(colour));
+  }
+  assert.deepEqual([shade(-1), shade(Number.NaN), shade(0.5), shade(3)], [0, 0, 128, 255]);
+});
+
+test("cells and numbers are short", () => {
+  assert.equal(cellWord("␣Rome"), "Rome");
+  assert.equal(cellWord("␣"), "␣");
+  assert.equal(cellWord("␣␣"), "␣␣");
+  assert.deepEqual([0.9999, 0.971, 0.0001].map(shortProbability), ["1", ".971", "0"]);
+  assert.deepEqual([7, 49152].map(shortCount), ["7", "49k"]);
+  assert.deepEqual([columnWidth(5, 700), columnWidth(12, 700), columnWidth(400, 700)], [68, 52, 36]);
+});
+
+test("every colour of the lens stays between 0 and 1", () => {
+  const data = {
+    k: 1, tokens: [3], d_vocab: 100, max_entropy_nats: 4.6,
+    top_probs: { data: [65535] }, kl_to_final_nats: { data: [30] }, final_probs: { data: [0.2] },
+    entropy_nats: { data: [4.6] }, token_log_probs: { data: [-0.1] }, token_ranks: { data: [99] },
+  };
+  for (const [name, mode] of Object.entries(LENS_COLOURS)) {
+    const share = mode.share(data, 0, 0);
+    assert.ok(share >= 0 && shade(share) <= 255, name);
+    assert.equal(mode.ends(data).length, 2);
+  }
+  assert.equal(LENS_COLOURS.token_rank.share(data, 0, -1), 0);
+});
+
+test("arrays come out of their buffers whatever their alignment", () => {
+  const bytes = new Uint8Array(9);
+  new DataView(bytes.buffer).setFloat32(1, 1.5, true);
+  new DataView(bytes.buffer).setFloat32(5, -2, true);
+  const arrays = unpackArrays([{ name: "x", dtype: "float32", shape: [2] }], [new DataView(bytes.buffer, 1)]);
+  assert.deepEqual([...arrays.x.data], [1.5, -2]);
+});

@@ -1,0 +1,181 @@
+"""The explorer without a browser: its traits, its results, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from string import ascii_lowercase
+
+import numpy as np
+import pytest
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+import layerwidget as lw
+from layerwidget import explorer as module
+from tests.tiny import N_LAYERS, tiny
+
+
+def letters() -> PreTrainedTokenizerFast:
+    """A tokenizer of one token per letter, ids 0 to 25, so that tiny models can read text."""
+    tokenizer = Tokenizer(
+        models.WordLevel({letter: place for place, letter in enumerate(ascii_lowercase)}, unk_token="a")
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+
+
+@pytest.fixture(scope="module")
+def model() -> lw.HookedModel:
+    return lw.HookedModel(tiny("llama"), letters(), "tiny")
+
+
+@pytest.fixture
+def explorer(model: lw.HookedModel) -> Iterator[lw.Explorer]:
+    explorer = lw.Explorer(model, "abcde")
+    explorer.wait()
+    yield explorer
+    explorer.close()
+
+
+def test_what_is_shown_matches_the_prompt(explorer: lw.Explorer, model: lw.HookedModel) -> None:
+    assert explorer.layers == f"0-{N_LAYERS - 1}"
+    assert explorer.selection == lw.Selection(layer=N_LAYERS - 1, head=0, position=4)
+    explorer.prompt = "zyx"
+    explorer.wait()
+    assert explorer.results["lens"].token_ids.tolist() == [25, 24, 23]
+    assert explorer.results["attention"].pattern.shape[-1] == 3
+    expected = lw.LogitLens().run(model.trace("zyx"))
+    np.testing.assert_allclose(explorer.results["lens"].entropy_nats, expected.entropy_nats, atol=1e-5)
+    assert explorer.status.state == "fresh"
+    assert "3 tokens" in explorer.status.work
+
+
+def test_every_trait_is_shared_both_ways(explorer: lw.Explorer) -> None:
+    views = (explorer.editor, explorer.slider, explorer.lens_view, explorer.attention_view, explorer.curves.driver)
+    for name, value in {"layer": 1, "head": 2, "position": 3, "token": 7, "tokens": [7, 9], "layers": "1-2"}.items():
+        setattr(explorer, name, value)
+        assert [getattr(view, name) for view in views] == [value] * len(views)
+    for view in views:
+        view.layer, view.position = 2, 1
+        assert (explorer.layer, explorer.position) == (2, 1)
+        explorer.layer, explorer.position = 1, 3
+    explorer.slider.value = (0, 1)
+    assert explorer.layers == explorer.lens_view.layers == "0-1"
+    explorer.editor.prompt = "hello"
+    assert explorer.prompt == "hello"
+
+
+def test_layers_are_canonical_and_the_chosen_layer_stays_in_view(explorer: lw.Explorer) -> None:
+    explorer.layers = "early"
+    assert explorer.layers == "0"
+    assert explorer.layer == 0
+    explorer.layers = "::2"
+    assert (explorer.layers, explorer.slider.value) == ("0,2", (0, 2))
+    explorer.wait()
+    assert explorer.results["attention"].layers == (0, 2)
+
+
+def test_a_wrong_selection_changes_nothing(explorer: lw.Explorer) -> None:
+    with pytest.raises(lw.SelectionError, match="0 to 2"):
+        explorer.layers = "2-9"
+    with pytest.raises(lw.SelectionError, match="head 4"):
+        explorer.head = 4
+    with pytest.raises(lw.SelectionError, match="layer 3"):
+        explorer.selection = lw.Selection(layer=3)
+    assert (explorer.layers, explorer.head, explorer.layer) == ("0-2", 0, 2)
+    explorer.prompt = "next"
+    explorer.wait()
+    assert len(explorer.results["lens"].token_ids) == 4
+
+
+def test_the_position_goes_along_with_the_end(explorer: lw.Explorer) -> None:
+    explorer.prompt = "abcdefgh"
+    explorer.wait()
+    assert explorer.position == 7
+    explorer.position = 2
+    explorer.prompt = "abcdefghi"
+    explorer.wait()
+    assert explorer.position == 2
+    explorer.prompt = "ab"
+    explorer.wait()
+    assert explorer.position == 1
+
+
+def test_the_empty_state(explorer: lw.Explorer) -> None:
+    explorer.prompt = ""
+    explorer.wait()
+    assert dict(explorer.results) == {}
+    assert explorer.status.state == "empty"
+    explorer.prompt = "a"
+    explorer.wait()
+    assert explorer.results["lens"].top_ids.shape[1] == 1
+    assert explorer.position == 0
+
+
+def test_an_error_is_shown_and_the_next_edit_works(explorer: lw.Explorer) -> None:
+    explorer.prompt = "x" * 200
+    with pytest.raises(lw.PromptError, match="200"):
+        explorer.wait()
+    assert "200" in explorer.error_panel.message
+    assert "Traceback" in explorer.error_panel.traceback
+    assert explorer.status.state == "failed"
+    explorer.prompt = "fine"
+    explorer.wait()
+    assert explorer.error_panel.message == ""
+
+
+def test_pinned_tokens_are_answered(explorer: lw.Explorer) -> None:
+    explorer.tokens = [3, 8]
+    explorer.wait()
+    assert explorer.results["lens"].tokens == (3, 8)
+    explorer.curves.quantity = "rank"
+    assert explorer.curves.lines.y.shape == (2, N_LAYERS)
+    np.testing.assert_array_equal(explorer.curves.lines.y[1], explorer.results["lens"].token_ranks[:, 4, 1] + 1)
+
+
+def test_attention_that_does_not_fit_is_left_out_and_said(
+    explorer: lw.Explorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ATTENTION_BYTES", 4 * 4 * 25)
+    explorer.prompt = "edcba"
+    explorer.wait()
+    assert explorer.results["attention"].layers == (2,)
+    assert "attention of layers 2 only" in explorer.status.work
+    explorer.prompt = "edcbaa"
+    explorer.wait()
+    assert "attention" not in explorer.results
+
+
+def test_wait_says_how_long(explorer: lw.Explorer) -> None:
+    with explorer.model.lock:
+        explorer.prompt = "later"
+        with pytest.raises(TimeoutError, match=r"0\.01 s"):
+            explorer.wait(timeout_s=0.01)
+    explorer.wait()
+
+
+def test_two_explorers_share_a_model(explorer: lw.Explorer, model: lw.HookedModel) -> None:
+    other = lw.Explorer(model, "qrs")
+    for number in range(5):
+        explorer.prompt, other.prompt = "abc"[: number % 3 + 1], "qrstuv"[: number + 1]
+    explorer.wait()
+    other.wait()
+    assert len(explorer.results["lens"].token_ids) == 2
+    assert len(other.results["lens"].token_ids) == 5
+    other.close()
+
+
+def test_a_closed_explorer_leaves_no_comm_open(model: lw.HookedModel) -> None:
+    explorer = lw.Explorer(model, "abc")
+    explorer.wait()
+    made = (explorer, *explorer._made)
+    assert all(widget.comm is not None for widget in made)
+    explorer.close()
+    assert all(widget.comm is None for widget in made)
+
+
+def test_explore_takes_a_model(model: lw.HookedModel) -> None:
+    explorer = lw.explore(model, "ab", layers="1")
+    explorer.wait()
+    assert explorer.layers == "1"
+    explorer.close()

@@ -1,0 +1,51 @@
+"""Live: what is still true is not computed again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import layerwidget as lw
+from layerwidget.cancellation import cancelled_by
+from layerwidget.errors import Cancelled
+from tests.tiny import ids, tiny
+
+
+@pytest.fixture
+def live() -> lw.Live:
+    return lw.Live(lw.HookedModel(tiny("llama")))
+
+
+def test_the_same_prompt_needs_no_second_pass(live: lw.Live) -> None:
+    (first,) = live.update(ids(5), lw.LogitLens())
+    again, attention = live.update(ids(5), lw.LogitLens(), lw.Attention("1"))
+    assert again is first
+    assert attention.layers == (1,)
+    assert live.passes == 1
+    (other,) = live.update(ids(6), lw.LogitLens())
+    assert live.passes == 2
+    np.testing.assert_array_equal(other.token_ids, ids(6))
+
+
+def test_answers_come_one_by_one_in_order(live: lw.Live) -> None:
+    seen: list[object] = []
+    asked = (lw.Attention("0"), lw.LogitLens(), lw.Attention("0"))
+    answers = live.update(ids(5), *asked, answered=lambda question, _answer: seen.append(question))
+    assert seen == list(asked)
+    assert answers[0] is answers[2]
+
+
+def test_a_cancelled_pass_leaves_the_next_one_right(live: lw.Live) -> None:
+    polls = iter([False, False, True])
+    with pytest.raises(Cancelled), cancelled_by(lambda: next(polls, True)):
+        live.update(ids(5), lw.LogitLens())
+    (lens,) = live.update(ids(5), lw.LogitLens())
+    expected = lw.LogitLens().run(live.model.trace(ids(5)))
+    np.testing.assert_array_equal(lens.top_probs, expected.top_probs)
+
+
+def test_errors_keep_their_names(live: lw.Live) -> None:
+    with pytest.raises(lw.EmptyPromptError):
+        live.update([], lw.LogitLens())
+    with pytest.raises(lw.PromptError, match="tokenizer"):
+        live.update("text", lw.LogitLens())

@@ -1,0 +1,93 @@
+"""The worker: one job at a time, the newest of every client, given up only when the picture is fresh."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from layerwidget.cancellation import checkpoint
+from layerwidget.engine import worker as module
+from layerwidget.engine.worker import Worker
+
+WAIT_S = 10
+
+
+class Gate:
+    """A job that says when it runs and ends when it is let go, or at a checkpoint."""
+
+    def __init__(self) -> None:
+        self.started = threading.Event()
+        self.go = threading.Event()
+        self.ended: str | None = None
+
+    def __call__(self) -> None:
+        self.started.set()
+        try:
+            while not self.go.wait(0.005):
+                checkpoint()
+            self.ended = "finished"
+        finally:
+            self.ended = self.ended or "given up"
+
+
+def record(into: list[str], name: str, done: threading.Event | None = None) -> Callable[[], None]:
+    def job() -> None:
+        into.append(name)
+        if done is not None:
+            done.set()
+
+    return job
+
+
+def test_only_the_newest_waiting_job_of_a_client_runs() -> None:
+    worker, gate, ran, done = Worker(), Gate(), [], threading.Event()
+    worker.submit("a", gate)
+    assert gate.started.wait(WAIT_S)
+    for number in range(5):
+        worker.submit("a", record(ran, f"a{number}"))
+    worker.submit("b", record(ran, "b", done))
+    gate.go.set()
+    assert done.wait(WAIT_S)
+    assert ran == ["a4", "b"]
+    assert gate.ended == "finished"
+
+
+def test_a_running_job_is_given_up_only_when_the_picture_is_fresh() -> None:
+    worker, stale, fresh, done = Worker(), Gate(), Gate(), threading.Event()
+    worker.submit("a", stale)
+    assert stale.started.wait(WAIT_S)
+    worker.submit("a", fresh)
+    assert stale.ended is None
+    stale.go.set()
+    assert fresh.started.wait(WAIT_S)
+    assert stale.ended == "finished"
+    worker.painted("a")
+    worker.submit("a", record([], "last", done))
+    assert done.wait(WAIT_S)
+    assert fresh.ended == "given up"
+
+
+def test_stop_ends_the_running_job_and_forgets_the_waiting_one() -> None:
+    worker, gate, ran, done = Worker(), Gate(), [], threading.Event()
+    worker.submit("a", gate)
+    assert gate.started.wait(WAIT_S)
+    worker.submit("a", record(ran, "waiting"))
+    worker.leave("a")
+    worker.submit("b", record(ran, "b", done))
+    assert done.wait(WAIT_S)
+    assert (ran, gate.ended) == (["b"], "given up")
+
+
+def test_an_idle_thread_ends_and_the_next_job_starts_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "IDLE_S", 0.01)
+    worker = Worker()
+    for _ in range(2):
+        done = threading.Event()
+        worker.submit("a", record([], "job", done))
+        assert done.wait(WAIT_S)
+        thread = worker._thread
+        if thread is not None:
+            thread.join(WAIT_S)
+        assert worker._thread is None
