@@ -44,7 +44,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         prompt: the text; typing in the widget sets it.
         layers: the layers in view, a selection such as `"10-20"` or `"late"`, kept in its shortest form.
         layer, head, position, token, tokens: what is chosen; `selection` holds the first four in one value.
-        results: the newest answers by name: `"lens"` (`LensGrid`), `"attention"` (`AttentionGrid`); none without a prompt.
+        results: the newest answers: `"lens"` (`LensGrid`) and `"attention"` (`AttentionGrid`); none without a prompt.
         model: the hooked model.
         editor, slider, lens_view, attention_view, curves, status, error_panel: the widgets it is made of.
     """

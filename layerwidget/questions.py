@@ -47,8 +47,9 @@ class TraceQuestion(Generic[AnswerT]):
         """
         answer = _ANSWERERS.get(type(self))
         if answer is None:
+            known = ", ".join(sorted(question.__name__ for question in _ANSWERERS))
             raise QuestionError(
-                f"Nothing answers {type(self).__name__}: expected one of {sorted(known.__name__ for known in _ANSWERERS)}. "
+                f"Nothing answers {type(self).__name__}: expected one of {known}. "
                 "Register an analysis with @layerwidget.questions.answers."
             )
         result: AnswerT = answer(self, trace)

@@ -94,7 +94,7 @@ def _side(grid: AttentionGrid) -> int:
 
 
 def max_pooled(pattern: FloatArray, side: int) -> FloatArray:
-    """Patterns [..., query, key] reduced to [..., side', side'] by the largest weight of equal blocks, side' <= side."""
+    """Patterns [..., query, key] reduced to at most [..., side, side] by the largest weight of equal blocks."""
     n_pos = pattern.shape[-1]
     block = -(-n_pos // side)
     if block <= 1:
