@@ -21,12 +21,12 @@ def cancelled_by(given_up: Callable[[], bool]) -> Iterator[None]:
         _given_up.reset(token)
 
 
-def checkpoint() -> None:
-    """A place at which work can stop cleanly: layer boundaries and lens chunks.
+def checkpoint(where: str) -> None:
+    """A place at which work can stop cleanly, such as a layer boundary; `where` is named in the error.
 
     Raises:
         Cancelled: when the work is no longer wanted.
     """
     given_up = _given_up.get()
     if given_up is not None and given_up():
-        raise Cancelled("The pass was given up for a newer one.")
+        raise Cancelled(f"The work was given up at {where}.")

@@ -97,7 +97,10 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         self.lens_view = LogitLensView(**shared)
         self.attention_view = AttentionView(**shared)
         self.curves = DepthCurves(**shared)
-        self.status = StatusLine(group=self.group, model_name=self.model.name, facts=_facts(self.model))
+        checked = "exact: " + ", ".join(anatomy.verified)
+        self.status = StatusLine(
+            group=self.group, model_name=self.model.name, facts=_facts(self.model), checked=checked
+        )
         self.error_panel = ErrorPanel()
         for view in self._views:
             view.n_layers, view.n_heads = self.n_layers, self.n_heads
@@ -224,7 +227,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         with self.status.hold_sync():
             fresh = self._live.passes > passes
             parts = [
-                f"{len(tokens)} tokens",
+                f"{len(tokens)} token{'s' if len(tokens) > 1 else ''}",
                 "" if fresh else "same pass",
                 f"{took_ms:.0f} ms",
                 note if attention else "",
@@ -278,6 +281,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
             name = "" if isinstance(error, LayerWidgetError) else f"{type(error).__name__}: "
             self.error_panel.message = f"{name}{error}"
             self.error_panel.traceback = "".join(traceback.format_exception(error))
+            self.status.work = self.error_panel.message
         self.status.state = "failed"
 
     def _clear_error(self) -> None:

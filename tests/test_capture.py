@@ -140,18 +140,12 @@ def test_cancelling_stops_at_the_layer_and_cleans_up(at_layer: int) -> None:
         polls.append(1)
         return len(polls) > at_layer
 
-    with pytest.raises(Cancelled, match=f"before layer {at_layer}"):
-        model.trace(tiny.ids(N_POS), cancelled=cancelled)
+    with pytest.raises(Cancelled, match=f"at layer {at_layer}"), cancelled_by(cancelled):
+        model.trace(tiny.ids(N_POS))
     handle.remove()
     assert (len(polls), ran) == (at_layer + 1, [])
     assert hook_counts(hf_model) == before
     assert torch.equal(model.trace(tiny.ids(N_POS)).logits, clean.logits)
-
-
-def test_the_engines_checkpoint_is_polled() -> None:
-    model = tiny.hooked("gpt2")
-    with cancelled_by(lambda: True), pytest.raises(Cancelled):
-        model.trace(tiny.ids(3))
 
 
 def test_an_error_inside_the_model_leaves_no_hooks() -> None:
@@ -183,10 +177,12 @@ def test_the_same_model_runs_elsewhere_meanwhile(kind: str) -> None:
         thread = Thread(target=lambda: seen.append(tiny.plain_output(hf_model, others).logits))
         thread.start()
         thread.join()
-        seen.append(other.trace(others).logits[None])
+        with cancelled_by(lambda: False):
+            seen.append(other.trace(others).logits[None])
         return False
 
-    trace = model.trace(mine, cancelled=intrude)
+    with cancelled_by(intrude):
+        trace = model.trace(mine)
     assert len(seen) == 2 * tiny.N_LAYERS
     assert all(torch.equal(logits, expected) for logits in seen)
     for component in ("resid_pre", "attn_out", "mlp_out", "resid_post"):

@@ -26,7 +26,7 @@ class Gate:
         self.started.set()
         try:
             while not self.go.wait(0.005):
-                checkpoint()
+                checkpoint("the gate")
             self.ended = "finished"
         finally:
             self.ended = self.ended or "given up"
@@ -67,6 +67,16 @@ def test_a_running_job_is_given_up_only_when_the_picture_is_fresh() -> None:
     worker.submit("a", record([], "last", done))
     assert done.wait(WAIT_S)
     assert fresh.ended == "given up"
+
+
+def test_a_long_running_job_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LONG_S", 0.0)
+    worker, long, done = Worker(), Gate(), threading.Event()
+    worker.submit("a", long)
+    assert long.started.wait(WAIT_S)
+    worker.submit("a", record([], "newer", done))
+    assert done.wait(WAIT_S)
+    assert long.ended == "given up"
 
 
 def test_stop_ends_the_running_job_and_forgets_the_waiting_one() -> None:

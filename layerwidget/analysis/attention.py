@@ -31,7 +31,7 @@ def attention(question: Attention, trace: Trace) -> AttentionGrid:
         )
     patterns = []
     for layer in layers:
-        checkpoint()
+        checkpoint(f"the attention of layer {layer}")
         patterns.append(trace.pattern(layer).float().cpu())
     n_heads = {len(pattern) for pattern in patterns}
     if len(n_heads) > 1:

@@ -47,13 +47,12 @@ def logit_lens(question: LogitLens, trace: Trace) -> LensGrid:
     width = max(1, rows_per_chunk // len(layers))
     blocks = []
     for start in range(0, len(trace.tokens), width):
-        checkpoint()
         stop = min(start + width, len(trace.tokens))
         final = _final(trace.logits[start:stop])
         per_call = max(1, rows_per_chunk // (stop - start))
         parts = []
         for first in range(0, len(layers), per_call):
-            checkpoint()
+            checkpoint(f"the lens of layer {layers[first]}, position {start}")
             residuals = [
                 trace.activations[question.component][layer][start:stop] for layer in layers[first : first + per_call]
             ]

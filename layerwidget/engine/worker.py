@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: A running pass is given up for a newer edit only when the picture is fresher than this: always would starve it.
 FRESH_S = 0.4
+#: A pass that has run for longer than this is given up as well: nobody waits for a long text that is gone.
+LONG_S = 1.5
 #: An idle thread ends after this time; the next job starts another.
 IDLE_S = 20.0
 
@@ -30,6 +32,7 @@ class Worker:
         self._wake = threading.Condition()
         self._waiting: dict[object, Callable[[], None]] = {}
         self._running: object | None = None
+        self._since = 0.0
         self._stop: set[object] = set()
         self._painted: dict[object, float] = {}
         self._thread: threading.Thread | None = None
@@ -45,12 +48,16 @@ class Worker:
         with self._wake:
             self._waiting.pop(client, None)
             self._waiting[client] = job
-            if self._running is client and time.monotonic() - self._painted.get(client, 0.0) < FRESH_S:
+            if self._running is client and self._may_give_up(client):
                 self._stop.add(client)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="layerwidget", daemon=True)
                 self._thread.start()
             self._wake.notify_all()
+
+    def _may_give_up(self, client: object) -> bool:
+        now = time.monotonic()
+        return now - self._painted.get(client, -FRESH_S) < FRESH_S or now - self._since > LONG_S
 
     def painted(self, client: object) -> None:
         """The client's picture is up to date now, so its next pass may be given up for a newer edit."""
@@ -75,7 +82,7 @@ class Worker:
                     return
                 client = next(iter(self._waiting))
                 job = self._waiting.pop(client)
-                self._running = client
+                self._running, self._since = client, time.monotonic()
                 self._stop.discard(client)
             try:
                 with cancelled_by(lambda: client in self._stop):  # noqa: B023 - asked only while this job runs

@@ -163,6 +163,12 @@ class Anatomy:
         """Width of a head; 0 without attention."""
         return self.attention_site.d_head if self.attention_site else 0
 
+    @property
+    def verified(self) -> tuple[str, ...]:
+        """What was measured to hold on a prompt of its own when the model was hooked: lens, residual, attention."""
+        residual = all(layer.parts for layer in self.layers)
+        return ("lens", *(["residual"] if residual else []), *(["attention"] if self.attention_site else []))
+
     def why_absent(self, component: str) -> str:
         """The reason why no layer has a component, as `" (...)"`, or "" where none is known."""
         reason = self.absent.get(component, "")

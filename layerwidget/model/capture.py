@@ -13,7 +13,6 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from layerwidget.cancellation import checkpoint
-from layerwidget.errors import Cancelled
 from layerwidget.model.anatomy import Anatomy, LayerAnatomy, Part, Port
 from layerwidget.model.paths import tensor_at
 from layerwidget.model.patterns import FusedAttention, SoftmaxAttention
@@ -38,7 +37,6 @@ class Capture:
     Args:
         model: the model.
         anatomy: where to listen.
-        cancelled: asked at every layer; when it answers True, the pass ends with `Cancelled`.
         keep_values: also keep what verifies the attention weights.
     """
 
@@ -46,12 +44,10 @@ class Capture:
         self,
         model: nn.Module,
         anatomy: Anatomy,
-        cancelled: Callable[[], bool] | None = None,
         keep_values: bool = False,
     ) -> None:
         self._model = model
         self._anatomy = anatomy
-        self._cancelled = cancelled
         self._exit = ExitStack()
         self._handles: list[RemovableHandle] = []
         self._before: dict[str, dict[int, _Act]] = {}
@@ -109,9 +105,7 @@ class Capture:
 
     def _plan(self, layer: LayerAnatomy) -> None:
         def enter(named: Any) -> None:
-            if self._cancelled is not None and self._cancelled():
-                raise Cancelled(f"The pass was given up before layer {layer.layer} of {self._anatomy.name}.")
-            checkpoint()
+            checkpoint(f"layer {layer.layer} of {self._anatomy.name}")
             self._layer = layer
             self._kernels.clear()
             self.resid_pre[layer.layer] = self._rows(named, layer.input)

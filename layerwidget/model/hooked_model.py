@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from threading import RLock
 from typing import Any
@@ -104,7 +104,6 @@ class HookedModel:
         *,
         add_special_tokens: bool | None = None,
         interventions: Sequence[object] = (),
-        cancelled: Callable[[], bool] | None = None,
     ) -> Trace:
         """Run the model once and keep its activations.
 
@@ -112,13 +111,12 @@ class HookedModel:
             prompt: text, or a list or 1-D tensor of token ids.
             add_special_tokens: whether the tokenizer adds its special tokens; by default as it does by itself.
             interventions: what to change during the pass; none exist yet.
-            cancelled: asked at every layer; the pass ends with `Cancelled` when it answers True.
 
         Raises:
             EmptyPromptError: for a prompt without tokens.
             PromptError: for a prompt that is too long, of unknown ids, or neither text nor ids.
             QuestionError: for interventions.
-            Cancelled: when `cancelled` said so.
+            Cancelled: at a layer boundary, when the pass is no longer wanted (`layerwidget.cancellation`).
         """
         if interventions:
             named = ", ".join(type(one).__name__ for one in interventions)
@@ -126,7 +124,7 @@ class HookedModel:
         tokens = prompt if isinstance(prompt, Tokens) else self.tokenize(prompt, add_special_tokens)
         check_ids(tokens.ids, self.anatomy.n_embeddings, self.n_ctx, self.name)
         ids = torch.tensor(tokens.ids, device=self._tail_input.device)[None]
-        with self.lock, inference(self.hf_model), Capture(self.hf_model, self.anatomy, cancelled) as capture:
+        with self.lock, inference(self.hf_model), Capture(self.hf_model, self.anatomy) as capture:
             logits = tensor_at(run_model(self.hf_model, ids), self.anatomy.logits)[0]
         patterns = {layer: partial(source.pattern, len(tokens)) for layer, source in capture.attention.items()}
         return Trace(self, tokens, logits, _activations(self.anatomy, capture), patterns, interventions)

@@ -99,7 +99,7 @@ class DepthCurves(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
         lens = self._lens
         if lens is None:
             with self.hold_sync():
-                self.lines.visible = False
+                self.lines.visible = self._band.visible = self._cursor.visible = False
                 self._legend.children = ()
             self.driver.detail = ""
             return
@@ -111,7 +111,8 @@ class DepthCurves(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
             self._across.tick_values = _ticks(lens.n_layers)
             self._scale_y(lens, curves)
             self.lines.x, self.lines.y = _plottable(lens.layers, curves)
-            self.lines.colors, self.lines.visible = colours, True
+            self.lines.colors = colours
+            self.lines.visible = self._band.visible = self._cursor.visible = True
             self._band.x = [in_view[0] - 0.5, in_view[-1] + 0.5]
             self._cursor.x = [self.driver.layer, self.driver.layer]
         self.driver.detail = (

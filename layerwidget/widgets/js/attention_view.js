@@ -76,7 +76,7 @@ export default () => {
         const ready = Boolean(data?.layers.length);
         page.empty.hidden = ready;
         page.empty.textContent = data?.note || "Where every head looks appears here.";
-        page.gallery.hidden = page.matrix.hidden = !ready;
+        el.classList.toggle("lw-blank", !ready);
         el.classList.toggle("lw-stale", ready && isStale(shared, data));
         el.classList.toggle("lw-ready", ready);
         scene = ready ? makeScene(data) : null;

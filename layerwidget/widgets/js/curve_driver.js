@@ -23,7 +23,7 @@ export default {
         // Without a widget manager that knows the marks, they move when the kernel answers.
       }
     };
-    const describe = () => { detail.textContent = ` · ${model.get("detail")}`; };
+    const describe = () => { detail.textContent = model.get("detail") && ` · ${model.get("detail")}`; };
     shared.listen((name) => { if (name === "layers" || name === "layer") follow(); });
     model.on("change:detail", describe);
     describe();

@@ -48,7 +48,7 @@ export function makeGallery(canvas, height) {
     draw(scene, room) {
       const { data, stack, wanted, held, palette, here, hover } = scene;
       const rowHeight = Math.min(44, Math.max(10, height / wanted.length));
-      const width = Math.min(rowHeight * 2.1, Math.max(10, (room - GUTTER_WIDTH) / data.heads.length));
+      const width = Math.min(Math.max(40, rowHeight * 2.1), Math.max(10, (room - GUTTER_WIDTH) / data.heads.length));
       tile = { width, height: rowHeight, gap: rowHeight > 16 ? 3 : 1 };
       const context = sizedContext(canvas, Math.max(room, GUTTER_WIDTH + width * data.heads.length), Math.max(height, Math.round(rowHeight * wanted.length)));
       const sheets = atlas(scene);

@@ -66,6 +66,7 @@ export default () => {
         geometry = layout();
         empty.hidden = Boolean(geometry);
         spacer.hidden = !geometry;
+        el.classList.toggle("lw-blank", !geometry);
         el.classList.toggle("lw-stale", Boolean(geometry) && isStale(shared, geometry.data));
         if (!geometry) {
           detail.textContent = "";

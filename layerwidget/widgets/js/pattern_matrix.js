@@ -24,14 +24,15 @@ export function makeMatrix(canvas, height) {
   const labels = (context, { words, palette, position, hover }) => {
     const { cell, side, scale } = drawn;
     const middle = (index) => (Math.floor(index / scale) + 0.5) * cell;
-    context.font = `${Math.max(8, Math.min(11, cell - 1))}px ${palette.mono}`;
+    // Where only some tokens have room for a label, those can be large.
+    context.font = `${cell < 11 ? 10 : Math.min(11, cell - 1)}px ${palette.mono}`;
     context.textBaseline = "middle";
     context.textAlign = "right";
     const pointed = (slot) => (hover ? [Math.min(words.length - 1, slot * scale)] : []);
     const queries = [position, ...pointed(hover?.query)];
     for (const index of labelled(words.length, cell, scale, queries)) {
       context.fillStyle = index === position ? palette.accent : queries.includes(index) ? palette.ink : palette.muted;
-      context.fillText(fitText(context, words[index], LABEL_WIDTH - 8), LABEL_WIDTH - 5, middle(index) + 0.5);
+      context.fillText(fitText(context, words[index], LABEL_WIDTH - 8), LABEL_WIDTH - 5, Math.max(6, middle(index) + 0.5));
     }
     const keys = pointed(hover?.key);
     for (const index of labelled(words.length, cell, scale, keys)) {

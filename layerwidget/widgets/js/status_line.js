@@ -26,6 +26,7 @@ export default {
       work.hidden = !model.get("work");
       state.textContent = WORDS[now] ?? now;
       state.dataset.state = now;
+      work.classList.toggle("lw-bad", now === "failed");
     };
     shared.listen((changed) => { if (changed === "prompt") draw(); });
     const names = ["model_name", "facts", "checked", "work", "state", "prompt"];
