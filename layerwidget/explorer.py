@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import traceback
@@ -14,11 +15,12 @@ import traitlets as t
 
 from layerwidget.engine.local import Live
 from layerwidget.engine.worker import Worker
-from layerwidget.errors import Cancelled, EmptyPromptError, LayerWidgetError
+from layerwidget.errors import Cancelled, LayerWidgetError
 from layerwidget.layers import format_layers, parse_layers
 from layerwidget.questions import Attention, LogitLens, TraceQuestion
 from layerwidget.tokens import well_formed
 from layerwidget.widgets.attention_view import AttentionView
+from layerwidget.widgets.base import parts_of
 from layerwidget.widgets.depth_curves import DepthCurves
 from layerwidget.widgets.layer_slider import LayerSlider
 from layerwidget.widgets.logit_lens_view import LogitLensView
@@ -44,7 +46,8 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         prompt: the text; typing in the widget sets it.
         layers: the layers in view, a selection such as `"10-20"` or `"late"`, kept in its shortest form.
         layer, head, position, token, tokens: what is chosen; `selection` holds the first four in one value.
-        results: the newest answers: `"lens"` (`LensGrid`) and `"attention"` (`AttentionGrid`); none without a prompt.
+        results: the newest answers: `"lens"` (`LensGrid`) and `"attention"` (`AttentionGrid`); none without
+            a prompt. After an error they are those of the last prompt that could be computed.
         model: the hooked model.
         editor, slider, lens_view, attention_view, curves, status, error_panel: the widgets it is made of.
     """
@@ -54,7 +57,11 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
 
     @t.validate("prompt")
     def _encodable(self, proposal: dict[str, Any]) -> str:
-        return well_formed(proposal["value"])
+        text = well_formed(proposal["value"])
+        if text != self.prompt:
+            replaced = "Half a character, which cannot be encoded, is read as U+FFFD."
+            self._note = replaced if text != proposal["value"] else ""
+        return text
 
     def __init__(
         self,
@@ -67,7 +74,8 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         anatomy = model.anatomy
         self.model = model
         self.n_layers, self.n_heads = anatomy.n_layers, anatomy.n_heads or None
-        self._made: tuple[Any, ...] = ()
+        self._note = ""
+        self._closed = False
         self._live = Live(model)
         self._worker = Worker.of(model)
         self._asked = 0
@@ -112,7 +120,6 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         body.add_class("lw-body")
         self.add_class("lw-explorer")
         self.children = (self.status, body, self.error_panel)
-        self._made = (*self._views, self.curves, self.curves.figure, self.status, self.error_panel, upper, lower, body)
 
     @property
     def _views(self) -> tuple[Any, ...]:
@@ -127,6 +134,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         self.observe(self._ranged, "layers")
         self.observe(self._placed, "position")
         self.observe(self._ask, ["prompt", "layers", "tokens"])
+        self.observe(self._ask_for_layer, "layer")
 
     def _spread(self, change: dict[str, Any]) -> None:
         name = change["name"]
@@ -152,10 +160,13 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
 
         Raises:
             TimeoutError: when that takes longer than `timeout_s`.
-            LayerWidgetError: when the prompt could not be computed; what the panel under the widget says.
+            LayerWidgetError: when the prompt could not be computed, as the panel under the widget says; when closed.
         """
         with self._change:
-            if not self._change.wait_for(lambda: self._shown >= self._asked, timeout_s):
+            done = self._change.wait_for(lambda: self._shown >= self._asked or self._closed, timeout_s)
+            if self._closed:
+                raise LayerWidgetError("This explorer is closed. Make another one.")
+            if not done:
                 raise TimeoutError(
                     f"The explorer is still computing after {timeout_s:g} s; wait longer with wait(timeout_s=...)."
                 )
@@ -164,45 +175,58 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
 
     def close(self) -> None:
         """Stop working for this explorer and remove its widgets."""
+        with self._change:
+            self._closed = True
+            self._change.notify_all()
         self._worker.leave(self)
-        for widget in self._made:
-            widget.close()
+        for widget in parts_of(self):
+            if widget is not self:
+                widget.close()
         super().close()
 
     def _ask(self, _change: object) -> None:
         """Something that is shown has changed: compute it, unless a newer change comes first."""
         with self._change:
+            if self._closed:
+                return
             self._asked += 1
-            asked = self._asked
-        prompt, layers, tokens = self.prompt, self.layers, tuple(self.tokens)
-        self._worker.submit(self, lambda: self._answer(asked, prompt, layers, tokens))
+        self._worker.submit(self, self._answer)
 
-    def _answer(self, asked: int, prompt: str, layers: str, pinned: tuple[int, ...]) -> None:
+    def _ask_for_layer(self, _change: object) -> None:
+        """Of a long prompt only some layers' attention is held: those nearest to the chosen one."""
+        attention = self.results.get("attention")
+        if attention is not None and self.layer not in attention.layers and self.layer in attention.attention_layers:
+            self._ask(None)
+
+    def _answer(self) -> None:
         """On the worker's thread: from the prompt to the pixels."""
-        error: BaseException | None = None
+        with self._change:
+            # Read before the traits: whatever changes from here on asks again.
+            asked = self._asked
+        error: Exception | None = None
         try:
-            self.status.state = "busy"
-            self._compute(prompt, layers, pinned)
+            self._show_answers(self.prompt, self.layers, tuple(self.tokens))
         except Cancelled:
+            # Whoever gave this up has asked for something newer.
             raise
-        except EmptyPromptError:
-            self._show_empty(prompt)
         except Exception as caught:
             error = caught
-            self._show_error(caught)
-        else:
-            self._clear_error()
-        self._worker.painted(self)
-        with self._change:
-            self._shown, self._error = asked, error
-            self._change.notify_all()
+        try:
+            self._show_error(error)
+        finally:
+            self._worker.painted(self)
+            with self._change:
+                self._shown, self._error = asked, error
+                self._change.notify_all()
 
-    def _compute(self, prompt: str, layers: str, pinned: tuple[int, ...]) -> None:
+    def _show_answers(self, prompt: str, layers: str, pinned: tuple[int, ...]) -> None:
+        self.status.state = "busy"
         started = time.perf_counter()
         passes = self._live.passes
         tokens = self.model.tokenize(prompt)
         if not len(tokens):
-            raise EmptyPromptError("The prompt is empty.")
+            self._show_empty(prompt)
+            return
         self._show_tokens(tokens)
         lens = LogitLens(k=_WORDS_PER_CELL, tokens=pinned)
         fitting, note = self._fitting_layers(layers, len(tokens))
@@ -216,7 +240,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
             else:
                 found["lens"] = answer
                 self.lens_view.show(answer, prompt)
-                self.curves.show(answer)
+                self.curves.show(answer, prompt)
 
         questions = [question for question in (attention, lens) if question is not None]
         self._live.update(tokens, *questions, answered=answered)
@@ -224,31 +248,31 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
             self.attention_view.show(None, prompt, note)
         self.results = MappingProxyType(found)
         took_ms = (time.perf_counter() - started) * 1000
+        fresh = self._live.passes > passes
+        parts = [_count(tokens), "" if fresh else "same pass", f"{took_ms:.0f} ms", note if attention else ""]
         with self.status.hold_sync():
-            fresh = self._live.passes > passes
-            parts = [
-                f"{len(tokens)} token{'s' if len(tokens) > 1 else ''}",
-                "" if fresh else "same pass",
-                f"{took_ms:.0f} ms",
-                note if attention else "",
-            ]
             self.status.work = " · ".join(part for part in parts if part)
-            self.status.prompt = prompt
-            self.status.state = "fresh"
+            self.status.prompt, self.status.state = prompt, "fresh"
 
     def _fitting_layers(self, layers: str, n_pos: int) -> tuple[tuple[int, ...], str]:
         """The layers whose attention fits into memory, nearest to the chosen one, and what is left out."""
         anatomy = self.model.anatomy
-        numbers = parse_layers(layers, anatomy.n_layers)
-        if not anatomy.n_heads:
-            return (), "This model has no attention heads."
+        sites = {layer.layer: layer.attention_site for layer in anatomy.layers if layer.attention_site}
+        # One gallery has one number of heads; layers that differ are left out.
+        wanted = [
+            layer
+            for layer in parse_layers(layers, anatomy.n_layers)
+            if layer in sites and sites[layer].n_heads == anatomy.n_heads
+        ]
+        if not wanted:
+            return (), "No layer in view has attention heads." if sites else "This model has no attention heads."
         room = ATTENTION_BYTES // (4 * anatomy.n_heads * n_pos**2)
-        if room >= len(numbers):
-            return numbers, ""
+        if room >= len(wanted):
+            return tuple(wanted), ""
         if not room:
             limit = f"one layer would take more than {ATTENTION_BYTES >> 20} MB"
             return (), f"Attention is not computed at {n_pos} tokens: {limit}."
-        nearest = sorted(sorted(numbers, key=lambda number: abs(number - self.layer))[:room])
+        nearest = sorted(sorted(wanted, key=lambda number: abs(number - self.layer))[:room])
         return tuple(nearest), f"attention of layers {format_layers(nearest)} only"
 
     def _show_tokens(self, tokens: Tokens) -> None:
@@ -260,13 +284,10 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
                 self._following = threading.get_ident()
                 self.position = self._n_pos - 1
                 self._following = 0
-        note = (
-            "A character that cannot be encoded is read as U+FFFD (\ufffd)." if "\ufffd" in (tokens.text or "") else ""
-        )
-        self.editor.show_tokens(tokens, note)
+        self.editor.show_tokens(tokens, self._note)
 
     def _show_empty(self, prompt: str) -> None:
-        self._clear_error()
+        self._n_pos = 0
         self.editor.show_tokens(None)
         self.lens_view.show(None, prompt)
         self.attention_view.show(None, prompt)
@@ -276,20 +297,17 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         with self.status.hold_sync():
             self.status.work, self.status.prompt, self.status.state = "", prompt, "empty"
 
-    def _show_error(self, error: Exception) -> None:
+    def _show_error(self, error: Exception | None) -> None:
         with self.error_panel.hold_sync():
-            name = "" if isinstance(error, LayerWidgetError) else f"{type(error).__name__}: "
-            self.error_panel.message = f"{name}{error}"
-            self.error_panel.traceback = "".join(traceback.format_exception(error))
-            self.status.work = self.error_panel.message
-        self.status.state = "failed"
-
-    def _clear_error(self) -> None:
-        with self.error_panel.hold_sync():
-            self.error_panel.message = self.error_panel.traceback = ""
+            name = "" if error is None or isinstance(error, LayerWidgetError) else f"{type(error).__name__}: "
+            self.error_panel.message = "" if error is None else f"{name}{error}"
+            self.error_panel.traceback = "" if error is None else "".join(traceback.format_exception(error))
+        if error is not None:
+            with self.status.hold_sync():
+                self.status.work, self.status.state = self.error_panel.message, "failed"
 
 
-def explore(source: str | HookedModel = "demo", prompt: str = "", **options: Any) -> Explorer:
+def explore(source: str | os.PathLike[str] | HookedModel = "demo", prompt: str = "", **options: Any) -> Explorer:
     """Load a model (unless it is one already) and show it: `lw.explore("demo")`.
 
     Args:
@@ -297,9 +315,14 @@ def explore(source: str | HookedModel = "demo", prompt: str = "", **options: Any
         prompt: the first text.
         options: further arguments of `Explorer`.
     """
+    from layerwidget.model.hooked_model import HookedModel
     from layerwidget.model.load import load
 
-    return Explorer(load(source) if isinstance(source, str) else source, prompt, **options)
+    return Explorer(source if isinstance(source, HookedModel) else load(source), prompt, **options)
+
+
+def _count(tokens: Tokens) -> str:
+    return f"{len(tokens)} token{'s' if len(tokens) > 1 else ''}"
 
 
 def _facts(model: HookedModel) -> str:

@@ -155,7 +155,7 @@ class AttentionGrid(Grid):
         heads: query-head numbers, ascending.
         kv_heads: the key/value head that each of `heads` reads, same length; equal to `heads` without grouping.
         pattern: attention weights, shape [layer, head, query_pos, key_pos], 0 to 1, rows sum to 1.
-        causal: whether every weight above the diagonal is zero.
+        causal: whether no position attends to a later one.
         attention_layers: all layers of the model that have attention weights, ascending.
 
     Source: science.md, "Attention".

@@ -26,7 +26,7 @@ def visible_bytes(raw: bytes) -> str:
 
 def well_formed(text: str) -> str:
     """Text that can be encoded: half of a surrogate pair, which can be typed, becomes U+FFFD."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _visible_char(char: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from string import ascii_lowercase
 
@@ -12,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 import layerwidget as lw
 from layerwidget import explorer as module
+from layerwidget.widgets.base import parts_of
 from tests.tiny import N_LAYERS, tiny
 
 
@@ -141,6 +144,9 @@ def test_attention_that_does_not_fit_is_left_out_and_said(
     explorer.wait()
     assert explorer.results["attention"].layers == (2,)
     assert "attention of layers 2 only" in explorer.status.work
+    explorer.layer = 0
+    explorer.wait()
+    assert explorer.results["attention"].layers == (0,)
     explorer.prompt = "edcbaa"
     explorer.wait()
     assert "attention" not in explorer.results
@@ -165,13 +171,58 @@ def test_two_explorers_share_a_model(explorer: lw.Explorer, model: lw.HookedMode
     other.close()
 
 
-def test_a_closed_explorer_leaves_no_comm_open(model: lw.HookedModel) -> None:
+def test_a_closed_explorer_leaves_nothing_behind() -> None:
+    model = lw.HookedModel(tiny("llama"), letters(), "tiny")
     explorer = lw.Explorer(model, "abc")
     explorer.wait()
-    made = (explorer, *explorer._made)
+    made = parts_of(explorer)
     assert all(widget.comm is not None for widget in made)
     explorer.close()
     assert all(widget.comm is None for widget in made)
+    explorer.prompt = "not any more"
+    with pytest.raises(lw.LayerWidgetError, match="closed"):
+        explorer.wait()
+    freed = [weakref.ref(explorer), weakref.ref(model)]
+    del explorer, model, made
+    gc.collect()
+    assert [one() for one in freed] == [None, None]
+
+
+def test_an_error_in_somebodys_callback_does_not_stop_the_explorer(explorer: lw.Explorer) -> None:
+    def fail(_change: object) -> None:
+        raise ZeroDivisionError("mine")
+
+    explorer.observe(fail, "results")
+    explorer.prompt = ""
+    with pytest.raises(ZeroDivisionError):
+        explorer.wait()
+    assert "ZeroDivisionError: mine" in explorer.error_panel.message
+    explorer.unobserve(fail, "results")
+    explorer.prompt = "fine"
+    explorer.wait()
+    assert explorer.status.state == "fresh"
+
+
+def test_layers_without_attention_keep_their_lens() -> None:
+    explorer = lw.Explorer(lw.HookedModel(tiny("jamba"), letters(), "hybrid"), "abcd")
+    explorer.wait()
+    held = explorer.results["attention"].attention_layers
+    lacking = next(layer for layer in range(explorer.n_layers) if layer not in held)
+    explorer.layers = str(lacking)
+    explorer.wait()
+    assert set(explorer.results) == {"lens"}
+    assert explorer.attention_view._message[0]["meta"]["note"] == "No layer in view has attention heads."
+    explorer.close()
+
+
+def test_half_a_character_is_said(explorer: lw.Explorer) -> None:
+    explorer.prompt = "ab\ud83d"
+    explorer.wait()
+    assert explorer.prompt == explorer.editor.prompt == "ab\ufffd"
+    assert "U+FFFD" in explorer.editor._message[0]["meta"]["note"]
+    explorer.prompt = "ab"
+    explorer.wait()
+    assert explorer.editor._message[0]["meta"]["note"] == ""
 
 
 def test_explore_takes_a_model(model: lw.HookedModel) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -12,6 +14,13 @@ from layerwidget.engine import worker as module
 from layerwidget.engine.worker import Worker
 
 WAIT_S = 10
+
+
+class Client:
+    """Anybody who submits jobs."""
+
+
+A, B = Client(), Client()
 
 
 class Gate:
@@ -43,11 +52,11 @@ def record(into: list[str], name: str, done: threading.Event | None = None) -> C
 
 def test_only_the_newest_waiting_job_of_a_client_runs() -> None:
     worker, gate, ran, done = Worker(), Gate(), [], threading.Event()
-    worker.submit("a", gate)
+    worker.submit(A, gate)
     assert gate.started.wait(WAIT_S)
     for number in range(5):
-        worker.submit("a", record(ran, f"a{number}"))
-    worker.submit("b", record(ran, "b", done))
+        worker.submit(A, record(ran, f"a{number}"))
+    worker.submit(B, record(ran, "b", done))
     gate.go.set()
     assert done.wait(WAIT_S)
     assert ran == ["a4", "b"]
@@ -56,15 +65,15 @@ def test_only_the_newest_waiting_job_of_a_client_runs() -> None:
 
 def test_a_running_job_is_given_up_only_when_the_picture_is_fresh() -> None:
     worker, stale, fresh, done = Worker(), Gate(), Gate(), threading.Event()
-    worker.submit("a", stale)
+    worker.submit(A, stale)
     assert stale.started.wait(WAIT_S)
-    worker.submit("a", fresh)
+    worker.submit(A, fresh)
     assert stale.ended is None
     stale.go.set()
     assert fresh.started.wait(WAIT_S)
     assert stale.ended == "finished"
-    worker.painted("a")
-    worker.submit("a", record([], "last", done))
+    worker.painted(A)
+    worker.submit(A, record([], "last", done))
     assert done.wait(WAIT_S)
     assert fresh.ended == "given up"
 
@@ -72,20 +81,20 @@ def test_a_running_job_is_given_up_only_when_the_picture_is_fresh() -> None:
 def test_a_long_running_job_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LONG_S", 0.0)
     worker, long, done = Worker(), Gate(), threading.Event()
-    worker.submit("a", long)
+    worker.submit(A, long)
     assert long.started.wait(WAIT_S)
-    worker.submit("a", record([], "newer", done))
+    worker.submit(A, record([], "newer", done))
     assert done.wait(WAIT_S)
     assert long.ended == "given up"
 
 
-def test_stop_ends_the_running_job_and_forgets_the_waiting_one() -> None:
+def test_who_leaves_is_forgotten() -> None:
     worker, gate, ran, done = Worker(), Gate(), [], threading.Event()
-    worker.submit("a", gate)
+    worker.submit(A, gate)
     assert gate.started.wait(WAIT_S)
-    worker.submit("a", record(ran, "waiting"))
-    worker.leave("a")
-    worker.submit("b", record(ran, "b", done))
+    worker.submit(A, record(ran, "waiting"))
+    worker.leave(A)
+    worker.submit(B, record(ran, "b", done))
     assert done.wait(WAIT_S)
     assert (ran, gate.ended) == (["b"], "given up")
 
@@ -95,9 +104,34 @@ def test_an_idle_thread_ends_and_the_next_job_starts_another(monkeypatch: pytest
     worker = Worker()
     for _ in range(2):
         done = threading.Event()
-        worker.submit("a", record([], "job", done))
+        worker.submit(A, record([], "job", done))
         assert done.wait(WAIT_S)
         thread = worker._thread
         if thread is not None:
             thread.join(WAIT_S)
         assert worker._thread is None
+
+
+def test_a_failing_job_does_not_take_the_others_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    worker, done = Worker(), threading.Event()
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    worker.submit(A, fail)
+    worker.submit(B, record([], "other", done))
+    assert done.wait(WAIT_S)
+    assert "A job of layerwidget failed" in caplog.text
+
+
+def test_a_client_that_left_is_not_kept_alive() -> None:
+    worker, client, done = Worker(), Client(), threading.Event()
+    worker.submit(client, record([], "job", done))
+    assert done.wait(WAIT_S)
+    worker.painted(client)
+    worker.leave(client)
+    gone = weakref.ref(client)
+    worker.submit(B, record([], "job", done))
+    del client
+    gc.collect()
+    assert gone() is None

@@ -49,6 +49,6 @@ def attention(question: Attention, trace: Trace) -> AttentionGrid:
         heads=heads,
         kv_heads=tuple(head // max(1, anatomy.n_heads // anatomy.n_kv_heads) for head in heads),
         pattern=pattern.numpy(),
-        causal=not bool(pattern.triu(1).any()),
+        causal=bool(anatomy.causal),
         attention_layers=trace.attention_layers,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import weakref
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
 #: A running pass is given up for a newer edit only when the picture is fresher than this: always would starve it.
 FRESH_S = 0.4
 #: A pass that has run for longer than this is given up as well: nobody waits for a long text that is gone.
-LONG_S = 1.5
+LONG_S = 5.0
 #: An idle thread ends after this time; the next job starts another.
 IDLE_S = 20.0
 
+_log = logging.getLogger(__name__)
 _workers: weakref.WeakKeyDictionary[HookedModel, Worker] = weakref.WeakKeyDictionary()
 _workers_lock = threading.Lock()
 
@@ -33,8 +35,8 @@ class Worker:
         self._waiting: dict[object, Callable[[], None]] = {}
         self._running: object | None = None
         self._since = 0.0
-        self._stop: set[object] = set()
-        self._painted: dict[object, float] = {}
+        self._given_up = False
+        self._painted: weakref.WeakKeyDictionary[object, float] = weakref.WeakKeyDictionary()
         self._thread: threading.Thread | None = None
 
     @classmethod
@@ -49,47 +51,48 @@ class Worker:
             self._waiting.pop(client, None)
             self._waiting[client] = job
             if self._running is client and self._may_give_up(client):
-                self._stop.add(client)
-            if self._thread is None:
+                self._given_up = True
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="layerwidget", daemon=True)
                 self._thread.start()
             self._wake.notify_all()
-
-    def _may_give_up(self, client: object) -> bool:
-        now = time.monotonic()
-        return now - self._painted.get(client, -FRESH_S) < FRESH_S or now - self._since > LONG_S
 
     def painted(self, client: object) -> None:
         """The client's picture is up to date now, so its next pass may be given up for a newer edit."""
         self._painted[client] = time.monotonic()
 
-    def stop(self, client: object) -> None:
-        """Give up the client's running job at its next checkpoint and forget the waiting one."""
+    def leave(self, client: object) -> None:
+        """Forget a client: its waiting job is dropped, its running one is given up at the next checkpoint."""
         with self._wake:
             self._waiting.pop(client, None)
-            self._stop.add(client)
+            if self._running is client:
+                self._given_up = True
 
-    def leave(self, client: object) -> None:
-        """Forget a client altogether."""
-        self.stop(client)
-        self._painted.pop(client, None)
+    def _may_give_up(self, client: object) -> bool:
+        now = time.monotonic()
+        return now - self._painted.get(client, -FRESH_S) < FRESH_S or now - self._since > LONG_S
 
     def _run(self) -> None:
-        while True:
-            with self._wake:
-                if not self._waiting and not self._wake.wait_for(lambda: bool(self._waiting), IDLE_S):
-                    self._thread = None
-                    return
-                client = next(iter(self._waiting))
-                job = self._waiting.pop(client)
-                self._running, self._since = client, time.monotonic()
-                self._stop.discard(client)
+        while (job := self._next_job()) is not None:
             try:
-                with cancelled_by(lambda: client in self._stop):  # noqa: B023 - asked only while this job runs
+                with cancelled_by(lambda: self._given_up):
                     job()
             except Cancelled:
-                pass  # A newer job of the same client waits, or it was stopped on purpose.
+                pass  # A newer job of the same client waits, or the client has left.
+            except Exception:
+                # A job shows its own errors; one that fails to must not take the model's other clients with it.
+                _log.exception("A job of layerwidget failed")
             finally:
+                # Nothing of a client may be kept alive between jobs.
+                del job
                 with self._wake:
                     self._running = None
-                    self._stop.discard(client)
+
+    def _next_job(self) -> Callable[[], None] | None:
+        with self._wake:
+            if not self._waiting and not self._wake.wait_for(lambda: bool(self._waiting), IDLE_S):
+                self._thread = None
+                return None
+            self._running = next(iter(self._waiting))
+            self._since, self._given_up = time.monotonic(), False
+            return self._waiting.pop(self._running)

@@ -15,12 +15,12 @@ from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.capture import Capture
 from layerwidget.model.locate import locate, probe_ids
 from layerwidget.model.paths import tensor_at
-from layerwidget.model.prompts import check_ids, clean_text, ids_of_numbers, ids_of_text
+from layerwidget.model.prompts import check_ids, ids_of_numbers, ids_of_text
 from layerwidget.model.running import inference, input_device, run_model, weight_dtype
 from layerwidget.model.tail import Tail
 from layerwidget.model.verify import verified
 from layerwidget.model.vocabulary import Vocabulary
-from layerwidget.tokens import IntArray, Piece, Tokens
+from layerwidget.tokens import IntArray, Piece, Tokens, well_formed
 from layerwidget.trace import Trace
 
 Prompt = str | Tokens | Sequence[int] | IntArray | torch.Tensor
@@ -88,7 +88,7 @@ class HookedModel:
         if isinstance(prompt, Tokens):
             return prompt
         if isinstance(prompt, str):
-            text: str | None = clean_text(prompt)
+            text: str | None = well_formed(prompt)
             ids = ids_of_text(str(text), self.tokenizer, add_special_tokens)
         else:
             text, ids = None, ids_of_numbers(prompt)

@@ -10,11 +10,6 @@ from layerwidget.errors import EmptyPromptError, PromptError
 from layerwidget.tokens import IntArray
 
 
-def clean_text(text: str) -> str:
-    """Text in which lone surrogates (half characters) are U+FFFD, and pairs are the character that they mean."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
 def ids_of_text(text: str, tokenizer: Any | None, add_special_tokens: bool | None) -> IntArray:
     """Token ids of a text, shape [pos].
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,23 @@ from layerwidget.widgets.logit_lens_view import sixteen_bit
 GALLERY_BYTES = 6 * 2**20
 
 
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """What the browser holds: a result, the text it answers, and the side of the gallery's matrices."""
+
+    grid: AttentionGrid
+    prompt: str | None
+    side: int
+
+    @property
+    def n_pos(self) -> int:
+        return len(self.grid.token_ids)
+
+    @property
+    def pooled(self) -> bool:
+        return self.side < self.n_pos
+
+
 class AttentionView(View, module="attention_view"):
     """Thumbnails of every head of the layers in view beside the chosen head: query tokens down, key tokens across.
 
@@ -28,50 +47,61 @@ class AttentionView(View, module="attention_view"):
     hide_first = t.Bool(True).tag(sync=True)
 
     def __init__(self, attention: AttentionGrid | None = None, **traits: Any) -> None:
-        self._grid: AttentionGrid | None = None
-        self._prompt: str | None = None
-        self._pooled = False
+        self._shown: _Shown | None = None
+        # Results come from the model's thread, choices from the reader's: each message must be of one result.
+        self._sending = threading.RLock()
+        if attention is not None:
+            first = {"layers": ",".join(map(str, attention.layers)), "layer": attention.layers[-1]}
+            traits = {**first, "head": attention.heads[0], **traits}
         super().__init__(**traits)
         self.observe(self._refocus, ["layer", "head", "show_heads", "layers"])
+        self.observe(self._rehide, "hide_first")
         if attention is not None:
             self.show(attention)
 
     def show(self, attention: AttentionGrid | None, prompt: str | None = None, note: str = "") -> None:
         """Draw a result, or `note` in its place; `prompt` is the text it answers."""
-        self._grid, self._prompt = attention, prompt
-        if attention is None:
-            self._publish({"layers": [], "n_pos": 0, "prompt": prompt, "note": note}, {})
-            return
-        self._bound_to(attention.n_layers, max(attention.heads) + 1)
-        self.position = min(self.position, len(attention.token_ids) - 1)
-        self._send_grid(attention)
+        with self._sending:
+            if attention is None:
+                self._shown = None
+                self._publish({"layers": [], "n_pos": 0, "prompt": prompt, "note": note}, {})
+                return
+            self._shown = _Shown(attention, prompt, _side(attention))
+            self._bound_to(attention.n_layers, max(attention.heads) + 1)
+            self.position = min(self.position, len(attention.token_ids) - 1)
+            self._send_whole(self._shown)
 
-    def _send_grid(self, grid: AttentionGrid) -> None:
-        pooled = max_pooled(grid.pattern, _side(grid))
+    def _send_whole(self, shown: _Shown) -> None:
+        grid = shown.grid
+        pattern = without_first(grid.pattern) if shown.pooled and self.hide_first else grid.pattern
+        pooled = max_pooled(pattern, shown.side)
         meta = {
-            "prompt": self._prompt,
+            "prompt": shown.prompt,
             "layers": list(grid.layers),
             "attention_layers": list(grid.attention_layers),
             "heads": list(grid.heads),
             "kv_heads": list(grid.kv_heads),
             "grouped": grid.kv_heads != grid.heads,
-            "n_pos": len(grid.token_ids),
+            "n_pos": shown.n_pos,
             "size": pooled.shape[-1],
-            "block": -(-len(grid.token_ids) // pooled.shape[-1]),
+            "block": -(-shown.n_pos // pooled.shape[-1]),
             "prompt_visible": [piece.visible for piece in grid.prompt_pieces()],
         }
-        arrays = {"pattern": sixteen_bit(pooled)}
-        self._pooled = pooled.shape[-1] < len(grid.token_ids)
-        focus = self._focus(grid) if self._pooled else None
-        if focus is not None:
-            meta["focus_key"] = self._focus_key()
-            arrays["focus"] = sixteen_bit(focus)
-        self._publish(meta, arrays)
+        self._publish(meta, {"pattern": sixteen_bit(pooled)})
+        self._refocus(None)
+
+    def _rehide(self, _change: object) -> None:
+        """Whole matrices are masked in the browser; pooled ones have to be masked before they are pooled."""
+        with self._sending:
+            if self._shown is not None and self._shown.pooled:
+                self._send_whole(self._shown)
 
     def _refocus(self, _change: object) -> None:
         """Pooled galleries hold one whole matrix at a time: send the one that is now chosen."""
-        if self._grid is not None and self._pooled:
-            self._send_grid(self._grid)
+        with self._sending:
+            focus = self._focus(self._shown.grid) if self._shown is not None and self._shown.pooled else None
+            if focus is not None:
+                self._publish_part({"focus_key": self._focus_key()}, {"focus": sixteen_bit(focus)})
 
     def _focus_key(self) -> str:
         return f"{self.layer}.{self.head}" if self.show_heads == "head" else f"{self.show_heads}.{self.layers}"
@@ -91,6 +121,15 @@ def _side(grid: AttentionGrid) -> int:
     """Side of a gallery matrix: whole where it fits into `GALLERY_BYTES`."""
     n_matrices = len(grid.layers) * len(grid.heads)
     return min(len(grid.token_ids), max(16, int((GALLERY_BYTES / (2 * n_matrices)) ** 0.5)))
+
+
+def without_first(pattern: FloatArray) -> FloatArray:
+    """Patterns without their first key, the rest of each row scaled to sum to 1; rows that held nothing else are 0."""
+    rest = pattern.copy()
+    rest[..., 0] = 0
+    total = rest.sum(-1, keepdims=True)
+    scaled: FloatArray = np.divide(rest, total, out=rest, where=total > 0)
+    return scaled
 
 
 def max_pooled(pattern: FloatArray, side: int) -> FloatArray:

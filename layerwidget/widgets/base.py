@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from typing import Any
+from typing import Any, TypeAlias
 
 import anywidget
+import ipywidgets
 import numpy as np
 import traitlets as t
 
 from layerwidget.widgets.esm import module_text, style_text
 from layerwidget.widgets.traits import SelectionTraits
+
+Message: TypeAlias = tuple[dict[str, Any], list[bytes]]
 
 _revisions = itertools.count(1)
 _SENDABLE = {"uint8", "uint16", "int32", "uint32", "float32"}
@@ -44,8 +47,9 @@ class View(Panel, SelectionTraits):
     """
 
     def __init__(self, **traits: Any) -> None:
-        self._message: tuple[dict[str, Any], list[bytes]] | None = None
-        super().__init__(**{"group": uuid.uuid4().hex, **traits})
+        self._message: Message | None = None
+        self._part: Message | None = None
+        super().__init__(**traits)
         self.on_msg(self._on_message)
 
     @t.default("group")
@@ -54,17 +58,45 @@ class View(Panel, SelectionTraits):
 
     def _publish(self, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Send everything the browser needs to draw, in one message."""
-        specs = []
-        buffers = []
-        for name, array in arrays.items():
-            if array.dtype.name not in _SENDABLE:
-                raise TypeError(f"Array {name!r} has dtype {array.dtype}; the browser reads {sorted(_SENDABLE)}.")
-            specs.append({"name": name, "dtype": array.dtype.name, "shape": list(array.shape)})
-            buffers.append(np.ascontiguousarray(array).tobytes())
-        message = {"type": "data", "revision": next(_revisions), "meta": meta, "arrays": specs}
-        self._message = (message, buffers)
-        self.send(message, buffers)
+        self._message, self._part = _packed("data", next(_revisions), meta, arrays), None
+        self.send(*self._message)
+
+    def _publish_part(self, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Replace some of what was published last, without sending the rest again."""
+        if self._message is not None:
+            self._part = _packed("part", self._message[0]["revision"], meta, arrays)
+            self.send(*self._part)
 
     def _on_message(self, _widget: object, content: dict[str, Any], _buffers: list[bytes]) -> None:
-        if content.get("type") == "ready" and self._message is not None:
-            self.send(*self._message)
+        if content.get("type") == "ready":
+            for message in (self._message, self._part):
+                if message is not None:
+                    self.send(*message)
+
+
+def _packed(kind: str, revision: int, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Message:
+    specs = []
+    for name, array in arrays.items():
+        if array.dtype.name not in _SENDABLE:
+            raise TypeError(f"Array {name!r} has dtype {array.dtype}; the browser reads {sorted(_SENDABLE)}.")
+        specs.append({"name": name, "dtype": array.dtype.name, "shape": list(array.shape)})
+    message = {"type": kind, "revision": revision, "meta": meta, "arrays": specs}
+    return message, [np.ascontiguousarray(array).tobytes() for array in arrays.values()]
+
+
+def parts_of(widget: ipywidgets.Widget) -> set[ipywidgets.Widget]:
+    """A widget and every widget that it refers to, layouts and scales too."""
+    found: set[ipywidgets.Widget] = set()
+    waiting = [widget]
+    while waiting:
+        one = waiting.pop()
+        if one in found:
+            continue
+        found.add(one)
+        for name in one.keys:
+            value = getattr(one, name)
+            values = (
+                value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
+            )
+            waiting += [other for other in values if isinstance(other, ipywidgets.Widget)]
+    return found

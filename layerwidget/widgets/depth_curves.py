@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import bqplot
@@ -11,10 +12,9 @@ import traitlets as t
 
 from layerwidget.layers import parse_layers
 from layerwidget.results import FloatArray, LensGrid
-from layerwidget.widgets.base import View
+from layerwidget.widgets.base import View, parts_of
+from layerwidget.widgets.traits import MAX_PINNED, PIN_COLOURS
 
-#: Okabe and Ito 2008, colour-blind safe; the same as in `js/lens_panel.js`.
-PIN_COLOURS = ("#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#b8a000")
 DATA_COLOUR = "#5573ea"
 HERE_COLOUR = "#e0661f"
 
@@ -32,6 +32,7 @@ class CurveDriver(View, module="curve_driver"):
     band = t.Unicode().tag(sync=True)
     cursor = t.Unicode().tag(sync=True)
     detail = t.Unicode().tag(sync=True)
+    prompt = t.Unicode(None, allow_none=True).tag(sync=True)
 
 
 class DepthCurves(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -49,6 +50,10 @@ class DepthCurves(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
 
     def __init__(self, lens: LensGrid | None = None, *, quantity: str = "probability", **selection: Any) -> None:
         self._lens: LensGrid | None = None
+        # Results come from the model's thread, choices from the reader's.
+        self._drawing = threading.RLock()
+        if lens is not None and lens.tokens:
+            selection = {"tokens": list(lens.tokens[:MAX_PINNED]), **selection}
         self._x = bqplot.LinearScale(min=-0.5, max=0.5)
         self._linear = bqplot.LinearScale(min=0, max=1)
         self._log = bqplot.LogScale(min=1, max=10)
@@ -57,7 +62,7 @@ class DepthCurves(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
             scales={"x": self._x, "y": self._linear}, display_legend=False, labels_visibility="none",
         )  # fmt: skip
         self._band = bqplot.Lines(
-            x=[-0.5, 0.5], y=[1, 1], fill="bottom", fill_colors=[DATA_COLOUR], fill_opacities=[0.12], opacities=[0],
+            x=[-0.5, 0.5], y=[0, 0], fill="bottom", fill_colors=[DATA_COLOUR], fill_opacities=[0.12], opacities=[0],
             scales={"x": self._x, "y": bqplot.LinearScale(min=0, max=1)},
         )  # fmt: skip
         self._cursor = bqplot.Lines(
@@ -79,46 +84,69 @@ class DepthCurves(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
             options=[("probability", "probability"), ("rank", "rank"), ("entropy", "entropy"), ("KL", "kl")],
             style={"button_width": "auto"}, tooltips=list(QUANTITIES.values()), layout=ipywidgets.Layout(margin="0"),
         )  # fmt: skip
-        self._legend = ipywidgets.HBox(layout=ipywidgets.Layout(height="22px", overflow="hidden"))
-        super().__init__([self.driver, self._choice, self.figure, self._legend], quantity=quantity)
+        self._names = [ipywidgets.Label(layout=ipywidgets.Layout(margin="0 8px 0 4px")) for _ in range(MAX_PINNED)]
+        legend = ipywidgets.HBox(self._names, layout=ipywidgets.Layout(height="22px", overflow="hidden"))
+        super().__init__([self.driver, self._choice, self.figure, legend], quantity=quantity)
         self.add_class("lw-depth")
         t.link((self, "quantity"), (self._choice, "value"))
         self.observe(self._redraw, "quantity")
-        self.driver.observe(self._redraw, ["layers", "layer", "position", "tokens"])
+        self.driver.observe(self._redraw, ["position", "tokens"])
+        self.driver.observe(self._mark, ["layers", "layer"])
         if lens is not None:
             self.show(lens)
 
-    def show(self, lens: LensGrid | None) -> None:
-        """Draw a result that holds all layers; None clears the figure."""
-        self._lens = lens
-        if lens is not None:
-            self.driver._bound_to(lens.n_layers, None)
-        self._redraw(None)
+    def show(self, lens: LensGrid | None, prompt: str | None = None) -> None:
+        """Draw a result that holds all layers, None clears the figure; `prompt` is the text it answers."""
+        with self._drawing:
+            self._lens = lens
+            self.driver.prompt = prompt
+            if lens is not None:
+                self.driver._bound_to(lens.n_layers, None)
+            self._redraw(None)
+            self._mark(None)
+
+    def close(self) -> None:
+        """Remove the figure and everything that it is made of."""
+        for widget in parts_of(self):
+            if widget is not self:
+                widget.close()
+        super().close()
 
     def _redraw(self, _change: object) -> None:
-        lens = self._lens
-        if lens is None:
-            with self.hold_sync():
-                self.lines.visible = self._band.visible = self._cursor.visible = False
-                self._legend.children = ()
-            self.driver.detail = ""
-            return
-        position = min(self.driver.position, len(lens.token_ids) - 1)
-        curves, names, colours = self._curves(lens, position)
-        in_view = parse_layers(self.driver.layers, lens.n_layers)
-        with self.figure.hold_sync(), self.lines.hold_sync(), self._band.hold_sync(), self._cursor.hold_sync():
-            self._x.min, self._x.max = -0.5, lens.n_layers - 0.5
-            self._across.tick_values = _ticks(lens.n_layers)
-            self._scale_y(lens, curves)
-            self.lines.x, self.lines.y = _plottable(lens.layers, curves)
-            self.lines.colors = colours
-            self.lines.visible = self._band.visible = self._cursor.visible = True
-            self._band.x = [in_view[0] - 0.5, in_view[-1] + 0.5]
+        with self._drawing:
+            lens = self._lens
+            self.lines.visible = self._band.visible = self._cursor.visible = lens is not None
+            if lens is None:
+                self.driver.detail = ""
+                self._name([], [])
+                return
+            position = min(self.driver.position, len(lens.token_ids) - 1)
+            curves, names, colours = self._curves(lens, position)
+            with self.lines.hold_sync():
+                self._x.min, self._x.max = -0.5, lens.n_layers - 0.5
+                self._across.tick_values = _ticks(lens.n_layers)
+                self._scale_y(lens, curves)
+                self.lines.x, self.lines.y = _plottable(lens.layers, curves)
+                self.lines.colors = colours
+            word = lens.prompt_pieces()[position].visible
+            self.driver.detail = f"{QUANTITIES[self.quantity]} after “{word}” (position {position})"
+            self._name(names, colours)
+
+    def _mark(self, _change: object) -> None:
+        """Shade the layers in view and mark the chosen one; `js/curve_driver.js` does the same during a drag."""
+        with self._drawing:
+            if self._lens is None:
+                return
+            in_view = parse_layers(self.driver.layers, self._lens.n_layers)
+            with self._band.hold_sync():
+                self._band.x = [edge for layer in range(self._lens.n_layers) for edge in (layer - 0.5, layer + 0.5)]
+                self._band.y = [float(layer in in_view) for layer in range(self._lens.n_layers) for _edge in range(2)]
             self._cursor.x = [self.driver.layer, self.driver.layer]
-        self.driver.detail = (
-            f"{QUANTITIES[self.quantity]} after “{lens.prompt_pieces()[position].visible}” (position {position})"
-        )
-        self._legend.children = [_legend_entry(name, colour) for name, colour in zip(names, colours, strict=True)]
+
+    def _name(self, names: list[str], colours: list[str]) -> None:
+        for place, label in enumerate(self._names):
+            label.value = f"● {names[place]}" if place < len(names) else ""
+            label.style.text_color = colours[place] if place < len(names) else None
 
     def _curves(self, lens: LensGrid, position: int) -> tuple[FloatArray, list[str], list[str]]:
         if self.quantity == "entropy":
@@ -169,9 +197,3 @@ def _plottable(layers: tuple[int, ...], curves: FloatArray) -> tuple[FloatArray,
     """Bqplot drops axes of length one, so a single layer is drawn as two equal points."""
     x = np.asarray(layers, dtype=np.float32)
     return (x, curves) if len(x) > 1 else (np.repeat(x, 2), np.repeat(curves, 2, axis=-1))
-
-
-def _legend_entry(name: str, colour: str) -> ipywidgets.Widget:
-    entry = ipywidgets.Label(f"● {name}", style={"text_color": colour, "font_size": "11px"})
-    entry.layout.margin = "0 8px 0 4px"
-    return entry

@@ -10,6 +10,9 @@ from layerwidget.errors import SelectionError
 from layerwidget.layers import BANDS, band_layers, format_layers, parse_layers
 from layerwidget.widgets.base import View
 
+#: For reading layers that were checked before, when the number of layers has changed since.
+MANY = 1_000_000
+
 
 class LayerSlider(View, module="layer_slider"):
     """An inclusive range of layers, like ipywidgets' `IntRangeSlider`, drawn as the stack of layers.
@@ -31,25 +34,37 @@ class LayerSlider(View, module="layer_slider"):
         if not 0 <= min <= max:
             raise SelectionError(f"A layer slider needs 0 <= min <= max; got min={min}, max={max}.")
         self.n_layers = max + 1
-        layers = format_layers(range(min, max + 1))
-        super().__init__(**{"min": min, "max": max, "value": (min, max), "layers": layers, **traits})
-        self.bands = {name: _ends(band_layers(name, max - min + 1), min) for name in BANDS}
+        super().__init__(**{"min": min, "max": max, "value": (min, max), "layers": "all", **traits})
         self.observe(self._from_layers, "layers")
         self.observe(self._from_value, "value")
+        self.observe(self._rebound, ["min", "max"])
+        self._rebound(None)
         if value is not None:
             self.value = value
-        else:
-            self._from_layers(None)
 
     def _from_layers(self, _change: object) -> None:
-        numbers = parse_layers(self.layers, self.max + 1)
-        self.value = (numbers[0], numbers[-1])
+        self.value = _hull(self.layers)
 
     def _from_value(self, _change: object) -> None:
-        numbers = parse_layers(self.layers, self.max + 1)
         # A list with gaps stays as it is as long as its ends are those of the range.
-        if (numbers[0], numbers[-1]) != tuple(self.value):
+        if _hull(self.layers) != tuple(self.value):
             self.layers = format_layers(range(self.value[0], self.value[1] + 1))
+
+    def _rebound(self, _change: object) -> None:
+        """Bring the bands and the range between `min` and `max`."""
+        self.n_layers = self.max + 1
+        self.bands = {name: _ends(band_layers(name, self.max - self.min + 1), self.min) for name in BANDS}
+        inside = [layer for layer in parse_layers(self.layers, MANY) if self.min <= layer <= self.max]
+        self.layers = format_layers(inside or range(self.min, self.max + 1))
+        self._from_layers(None)
+
+    @t.validate("layers")
+    def _canonical_layers(self, proposal: dict[str, Any]) -> str:
+        numbers = parse_layers(proposal["value"], self.max + 1)
+        inside = [number for number in numbers if number >= self.min]
+        if not inside:
+            raise SelectionError(f"The layers {proposal['value']!r} are not inside {self.min} to {self.max}.")
+        return format_layers(inside)
 
     @t.validate("value")
     def _ordered(self, proposal: dict[str, Any]) -> tuple[int, int]:
@@ -60,6 +75,11 @@ class LayerSlider(View, module="layer_slider"):
                 "expected min <= first <= last <= max."
             )
         return first, last
+
+
+def _hull(layers: str) -> tuple[int, int]:
+    numbers = parse_layers(layers, MANY)
+    return numbers[0], numbers[-1]
 
 
 def _ends(layers: tuple[int, ...], offset: int) -> list[int]:

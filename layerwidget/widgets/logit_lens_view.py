@@ -9,6 +9,7 @@ import traitlets as t
 
 from layerwidget.results import LensGrid
 from layerwidget.widgets.base import View
+from layerwidget.widgets.traits import MAX_PINNED, PIN_COLOURS
 
 COLOURS = ("faded", "agreement", "probability", "entropy", "kl", "token_probability", "token_rank")
 
@@ -19,12 +20,16 @@ class LogitLensView(View, module="logit_lens_view"):
     Attributes:
         colour: what the colour of a cell means: one of `COLOURS`.
         title: the name in the title line.
+        pin_colours: the colours of the pinned tokens, in their order.
     """
 
     colour = t.Enum(COLOURS, "faded").tag(sync=True)
     title = t.Unicode("Logit lens").tag(sync=True)
+    pin_colours = t.List(t.Unicode(), list(PIN_COLOURS)).tag(sync=True)
 
     def __init__(self, lens: LensGrid | None = None, **traits: Any) -> None:
+        if lens is not None and lens.tokens:
+            traits = {"tokens": list(lens.tokens[:MAX_PINNED]), "token": lens.tokens[0], **traits}
         super().__init__(**traits)
         if lens is not None:
             self.show(lens)

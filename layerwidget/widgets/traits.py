@@ -10,6 +10,10 @@ import traitlets as t
 from layerwidget.errors import SelectionError
 from layerwidget.layers import format_layers, parse_layers
 
+#: Colours of pinned tokens, in their order: Okabe and Ito 2008, colour-blind safe; orange is taken by the selection.
+PIN_COLOURS = ("#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#b8a000")
+MAX_PINNED = len(PIN_COLOURS)
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -79,13 +83,20 @@ class SelectionTraits(t.HasTraits):
     def _known_head(self, proposal: dict[str, Any]) -> int:
         return _in_range(proposal["value"], self.n_heads, "head")
 
+    @t.validate("tokens")
+    def _few_tokens(self, proposal: dict[str, Any]) -> list[int]:
+        tokens = list(proposal["value"])
+        if len(tokens) > MAX_PINNED or len(set(tokens)) < len(tokens) or any(token < 0 for token in tokens):
+            raise SelectionError(f"Pinned tokens are at most {MAX_PINNED} different token ids from 0; got {tokens}.")
+        return tokens
+
     def _bound_to(self, n_layers: int, n_heads: int | None) -> None:
         """Learn how many layers and heads there are, and bring what was chosen before into range."""
         self.n_layers, self.n_heads = n_layers, n_heads or self.n_heads
-        self.layers = self.layers
-        canonical = self._canonical_layers({"value": self.layers})
-        if canonical != self.layers:
-            self.layers = canonical
+        try:
+            self.layers = self._canonical_layers({"value": self.layers})
+        except SelectionError:
+            self.layers = "all"
         self.layer = min(self.layer, n_layers - 1)
         if self.n_heads:
             self.head = min(self.head, self.n_heads - 1)

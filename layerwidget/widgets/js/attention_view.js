@@ -98,16 +98,19 @@ export default () => {
           data,
           palette,
           stack: { size: data.size, values: data.pattern.data },
-          wanted: layerNumbers(shared.get("layers")).filter((layer) => data.attention_layers.includes(layer)).reverse(),
+          // In an explorer, layers that are dragged into view are computed on release; a view alone has what it has.
+          wanted: layerNumbers(shared.get("layers")).filter((layer) => (data.prompt === null ? data.layers : data.attention_layers).includes(layer)).reverse(),
           held: new Map(data.layers.map((layer, row) => [layer, row])),
           hideFirst: shared.get("hide_first") && data.n_pos > 1,
+          // Pooled matrices come masked from the kernel: here, a first block would be more than the first token.
+          hideInGallery: shared.get("hide_first") && data.n_pos > 1 && data.size === data.n_pos,
           here: { layer: shared.get("layer"), head: one ? shared.get("head") : null },
           hover: hoverHead,
         };
         const chosen = choose(made);
         const scale = chosen && chosen.stack.size === data.n_pos ? 1 : data.block;
         made.matrix = {
-          chosen, scale, palette, hideFirst: made.hideFirst, words: data.prompt_visible,
+          chosen, scale, palette, hideFirst: made.hideFirst && scale === 1, words: data.prompt_visible,
           position: Math.min(shared.get("position"), data.n_pos - 1), hover: hoverCell,
         };
         return made;
@@ -116,12 +119,13 @@ export default () => {
         const missing = wanted.filter((layer) => !held.has(layer)).length;
         page.detail.textContent = [
           "", wanted.length ? layersTitle([...wanted].reverse()) : "no layer with attention", "square-root scale",
-          hideFirst ? "first token hidden" : "", data.size < data.n_pos ? `largest of ${data.block} × ${data.block} cells` : "",
-          missing ? `${missing} not computed yet` : "",
+          hideFirst ? "first token hidden, rest scaled to 1" : "", data.size < data.n_pos ? `largest of ${data.block} × ${data.block} cells` : "",
+          missing ? `${missing} not computed` : "",
         ].filter((part, index) => !index || part).join(" · ");
         const one = shared.get("show_heads") === "head";
-        const shared_ = one && data.grouped ? ` (key/value head ${data.kv_heads[data.heads.indexOf(shared.get("head"))]})` : "";
-        const what = one ? `layer ${shared.get("layer")} · head ${shared.get("head")}` : `${shared.get("show_heads")} of ${layersTitle([...wanted].reverse())}, all heads`;
+        const shared_ = one && data.grouped && data.heads.includes(shared.get("head")) ? ` (key/value head ${data.kv_heads[data.heads.indexOf(shared.get("head"))]})` : "";
+        const shownLayers = wanted.filter((layer) => held.has(layer)).reverse();
+        const what = one ? `layer ${shared.get("layer")} · head ${shared.get("head")}` : `${shared.get("show_heads")} of ${layersTitle(shownLayers)}, all heads`;
         page.head.replaceChildren(element("b", {}, what), `${shared_} · query “${data.prompt_visible[position]}” → keys`);
         page.readout.textContent = chosen ? say(scene.matrix) : "";
       };
@@ -130,7 +134,9 @@ export default () => {
         const query = hoverCell ? hoverCell.query : Math.floor(position / scale);
         if (hideFirst && query === 0) return "The first query sees only the first token, which is hidden.";
         const shares = rowShares(chosen.stack, chosen.matrix, query, hideFirst);
-        const key = hoverCell ? hoverCell.key : shares.indexOf(Math.max(...shares));
+        const largest = shares.reduce((best, share, key) => (share > shares[best] ? key : best), 0);
+        const key = hoverCell ? hoverCell.key : largest;
+        if (!hoverCell && hideFirst && !shares[key]) return "All weight rests on the first token, which is hidden.";
         const word = (slot) => `“${words[Math.min(words.length - 1, slot * scale)]}”`;
         const value = (slot) => weight(chosen.stack, chosen.matrix, query, slot).toFixed(3);
         const sink = hideFirst ? ` · hidden on the first token: ${value(0)}` : "";

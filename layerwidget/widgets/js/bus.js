@@ -10,6 +10,11 @@ function groupOf(name) {
   return groups.get(name);
 }
 
+/** A group ends with its last listener. */
+function forget(name) {
+  if (groups.get(name)?.listeners.size === 0) groups.delete(name);
+}
+
 /**
  * The shared state of one widget's group.
  *
@@ -17,12 +22,14 @@ function groupOf(name) {
  * the kernel with its next save. Only the widget that was touched saves; the kernel then brings the others in step.
  */
 export function shareTraits(model, names) {
-  let group = groupOf(model.get("group"));
+  let joined = model.get("group");
+  let group = groupOf(joined);
   let saving = 0;
   const echoes = new Map();
   const handlers = new Set();
   const hear = (name, value) => {
-    for (const handler of [...handlers]) handler(name, value);
+    for (const handler of [...handlers]) if (handler(name, value) === true) return true;
+    return false;
   };
   const put = (name, value) => {
     if (sameValue(group.values.get(name), value)) return;
@@ -39,9 +46,12 @@ export function shareTraits(model, names) {
   for (const [event, handler] of watched) model.on(event, handler);
   const join = () => {
     group.listeners.delete(hear);
-    group = groupOf(model.get("group"));
+    const left = joined;
+    joined = model.get("group");
+    group = groupOf(joined);
     group.listeners.add(hear);
     names.forEach(fromKernel);
+    if (left !== joined) forget(left);
   };
   model.on("change:group", join);
   join();
@@ -59,9 +69,9 @@ export function shareTraits(model, names) {
     },
     /** Tell the group something that is nobody's trait. */
     tell: (name, value) => put(name, value),
-    /** Tell the group that something happened. */
+    /** Tell the group that something happened, until one of it has taken care of it. */
     signal(name, value) {
-      for (const listener of [...group.listeners]) listener(name, value);
+      for (const handler of [...group.listeners]) if (handler(name, value)) return;
     },
     listen(handler) {
       handlers.add(handler);
@@ -69,6 +79,7 @@ export function shareTraits(model, names) {
     },
     close() {
       group.listeners.delete(hear);
+      forget(joined);
       handlers.clear();
       echoes.forEach((timer) => clearTimeout(timer));
       model.off("change:group", join);

@@ -3,6 +3,7 @@
 import { shareTraits } from "./bus.js";
 import { element } from "./dom.js";
 import { layerNumbers } from "./rows.js";
+import { isStale } from "./store.js";
 
 export default {
   render({ model, el }) {
@@ -17,19 +18,26 @@ export default {
       try {
         const layers = layerNumbers(shared.get("layers"));
         const [band, cursor] = [await mark("band"), await mark("cursor")];
-        band?.set("x", [array([layers[0] - 0.5, layers.at(-1) + 0.5])]);
+        const edges = Array.from(band?.get("x") ?? []);
+        band?.set("y", array(edges.map((_, edge) => (layers.includes(edge >> 1) ? 1 : 0))));
         cursor?.set("x", array([shared.get("layer"), shared.get("layer")]));
       } catch {
         // Without a widget manager that knows the marks, they move when the kernel answers.
       }
     };
     const describe = () => { detail.textContent = model.get("detail") && ` · ${model.get("detail")}`; };
-    shared.listen((name) => { if (name === "layers" || name === "layer") follow(); });
+    const dim = () => el.closest(".lw-depth")?.classList.toggle("lw-stale", isStale(shared, { prompt: model.get("prompt") }));
+    shared.listen((name) => {
+      if (name === "layers" || name === "layer") follow();
+      else if (name === "prompt") dim();
+    });
+    model.on("change:prompt", dim);
     model.on("change:detail", describe);
     describe();
     return () => {
       shared.close();
       model.off("change:detail", describe);
+      model.off("change:prompt", dim);
     };
   },
 };

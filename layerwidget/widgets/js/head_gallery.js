@@ -9,12 +9,12 @@ const GUTTER_WIDTH = 26;
 export function makeAtlas() {
   let key = "";
   let sheets = [];
-  return ({ data, stack, hideFirst, palette }) => {
-    const now = `${data.revision}|${hideFirst}|${palette.key}`;
+  return ({ data, stack, hideInGallery, palette }) => {
+    const now = `${data.revision}|${hideInGallery}|${palette.key}`;
     if (now !== key) {
       key = now;
       sheets = data.layers.map((_, row) => {
-        const image = paintMatrices(stack, data.heads.map((__, head) => row * data.heads.length + head), hideFirst, palette.ramp);
+        const image = paintMatrices(stack, data.heads.map((__, head) => row * data.heads.length + head), hideInGallery, palette.ramp);
         const sheet = document.createElement("canvas");
         [sheet.width, sheet.height] = [image.width, image.height];
         sheet.getContext("2d").putImageData(image, 0, 0);
@@ -44,7 +44,7 @@ export function makeGallery(canvas, height) {
   };
 
   return {
-    /** Draws the scene: `{data, stack, wanted, held, palette, hideFirst, here: {layer, head}, hover}`. */
+    /** Draws the scene: `{data, stack, wanted, held, palette, hideInGallery, here: {layer, head}, hover}`. */
     draw(scene, room) {
       const { data, stack, wanted, held, palette, here, hover } = scene;
       const rowHeight = Math.min(44, Math.max(10, height / wanted.length));

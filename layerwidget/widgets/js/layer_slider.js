@@ -69,12 +69,12 @@ export default {
     const draw = () => {
       const [min, max] = bounds();
       const [first, last] = current();
+      const shownLayers = layerNumbers(shared.get("layers"));
       const [top, bottom] = [place(last), place(first - 1)];
       window_.style.top = `${top}px`;
       window_.style.height = `${bottom - top}px`;
       [...rail.querySelectorAll(".lw-rail-layer")].forEach((bar, index) => {
-        const layer = max - index;
-        bar.classList.toggle("lw-in", layer >= first && layer <= last);
+        bar.classList.toggle("lw-in", shownLayers.includes(max - index));
       });
       const row = GRID_HEIGHT / count();
       // The numbers of the range stand at its ends; those of the whole stack give way where they would touch.
@@ -87,8 +87,7 @@ export default {
       topEnd.style.top = `${row / 2}px`;
       bottomEnd.textContent = GRID_HEIGHT - bottomY - row / 2 > 14 ? min : "";
       bottomEnd.style.top = `${GRID_HEIGHT - row / 2}px`;
-      const shown = last - first + 1;
-      const end = Math.min(GRID_HEIGHT, shown * rowHeight(shown));
+      const end = Math.min(GRID_HEIGHT, shownLayers.length * rowHeight(shownLayers.length));
       wedge.setAttribute("d", `M0,${top} C12,${top} 12,0 24,0 L24,${end} C12,${end} 12,${bottom} 0,${bottom} Z`);
       for (const [part, thumb] of Object.entries(thumbs)) {
         thumb.setAttribute("aria-valuemin", min);

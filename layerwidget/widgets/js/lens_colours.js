@@ -1,3 +1,5 @@
+import { element } from "./dom.js";
+
 // What the colour of a lens cell means. `share` is 0 to 1; `text` replaces the word where a number says more.
 
 const NATS_SHOWN = 20;
@@ -55,9 +57,9 @@ export function shortCount(value) {
 }
 
 /** The legend: low end, ramp, high end, and which word is pinned. */
-export function lensLegend(mode, data, palette, element) {
+export function lensLegend(mode, data, palette, token) {
   const [low, high] = mode.ends(data);
   const gradient = `linear-gradient(to right, ${[0, 51, 102, 153, 204, 255].map((index) => palette.fills[index]).join(",")})`;
-  const needs = mode.needsToken && !data.tokens.length ? element("span", { class: "lw-hint" }, "pin a word first") : null;
+  const needs = mode.needsToken && !data.tokens.includes(token) ? element("span", { class: "lw-hint" }, "pin a word first") : null;
   return [needs, element("span", {}, low), element("span", { class: "lw-ramp", style: `background:${gradient}` }), element("span", {}, high)].filter(Boolean);
 }

@@ -2,21 +2,20 @@
 
 import { KEYS, element } from "./dom.js";
 
-/** Colour-blind-safe set for several pinned words (Okabe and Ito 2008); orange is taken by the selection. */
-export const PIN_COLOURS = ["#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#b8a000"];
-
-export function makeTopPanel(shared) {
+export function makeTopPanel(shared, colours) {
   const head = element("div", { class: "lw-panel-title" });
   const list = element("div", { class: "lw-words" });
   const facts = element("div", { class: "lw-cell-facts" });
-  const pins = element("div", { class: "lw-pins" });
+  const pinsTitle = element("div", { class: "lw-pins-title" });
+  const pins = element("div", { class: "lw-pins" }, pinsTitle);
   const node = element("div", { class: "lw-top", role: "region", "aria-label": "Most probable words of the cell" }, head, list, facts, pins);
   const rows = [];
+  const pinRows = [];
 
   const pin = (id) => {
     const tokens = shared.get("tokens");
     if (tokens.includes(id)) shared.set({ token: id });
-    else if (tokens.length < PIN_COLOURS.length) shared.set({ tokens: [...tokens, id], token: id });
+    else if (tokens.length < colours.length) shared.set({ tokens: [...tokens, id], token: id });
     else shared.set({ tokens: [...tokens.slice(1), id], token: id });
   };
   const unpin = (id) => {
@@ -36,31 +35,47 @@ export function makeTopPanel(shared) {
   const fill = (row, piece, probability) => {
     row.piece = piece;
     row.word.textContent = piece.visible;
-    row.word.title = piece.text
-      ? `${piece.visible} · token id ${piece.id} · click to append it to the prompt`
-      : `${piece.visible} · token id ${piece.id} · part of a character, cannot be typed`;
-    row.word.disabled = !piece.text;
+    const editable = shared.get("prompt") !== undefined;
+    const use = !piece.text ? " · part of a character, cannot be typed" : editable ? " · click to append it to the prompt" : "";
+    row.word.title = `${piece.visible} · token id ${piece.id}${use}`;
+    row.word.disabled = !piece.text || !editable;
     row.bar.style.width = `${(probability * 100).toFixed(2)}%`;
     row.value.textContent = probability.toFixed(3);
     const pinned = shared.get("tokens").indexOf(piece.id);
     row.pinButton.textContent = pinned < 0 ? "⊕" : "●";
-    row.pinButton.style.color = pinned < 0 ? "" : PIN_COLOURS[pinned];
+    row.pinButton.style.color = pinned < 0 ? "" : colours[pinned];
     row.pinButton.title = pinned < 0 ? "Pin this word: follow it over all layers" : "Unpin this word";
     row.pinButton.setAttribute("aria-label", `${row.pinButton.title} (${piece.visible})`);
   };
+  const pinRow = () => {
+    const [swatch, value] = [element("span", { class: "lw-swatch" }), element("span", { class: "lw-number" })];
+    const word = element("button", { ...KEYS, type: "button", class: "lw-word", title: "Follow this word in the grid" });
+    const remove = element("button", { ...KEYS, type: "button", class: "lw-pin", title: "Unpin" }, "×");
+    const row = { node: element("div", { class: "lw-pinned" }, swatch, word, value, remove), swatch, word, value, remove, id: 0 };
+    word.addEventListener("click", () => shared.set({ token: row.id }));
+    remove.addEventListener("click", () => unpin(row.id));
+    return row;
+  };
   const fillPins = (data, cell) => {
-    pins.replaceChildren(element("div", { class: "lw-pins-title" }, shared.get("tokens").length ? "Pinned words" : "Pin a word with ⊕ to follow it over all layers."));
-    shared.get("tokens").forEach((id, index) => {
-      const place = data.tokens.indexOf(id);
-      const value = place < 0 ? "…" : Math.exp(data.token_log_probs.data[cell * data.tokens.length + place]).toFixed(3);
-      const rank = place < 0 ? "" : ` · rank ${data.token_ranks.data[cell * data.tokens.length + place]}`;
-      const name = place < 0 ? `#${id}` : data.token_visible[place];
-      const chosen = shared.get("token") === id;
-      pins.append(element("div", { class: `lw-pinned${chosen ? " lw-here" : ""}` },
-        element("span", { class: "lw-swatch", style: `background:${PIN_COLOURS[index]}` }),
-        element("button", { ...KEYS, type: "button", class: "lw-word", title: "Follow this word in the grid", onclick: () => shared.set({ token: id }) }, name),
-        element("span", { class: "lw-number" }, `${value}${rank}`),
-        element("button", { ...KEYS, type: "button", class: "lw-pin", title: "Unpin", "aria-label": `Unpin ${name}`, onclick: () => unpin(id) }, "×")));
+    const tokens = shared.get("tokens");
+    pinsTitle.textContent = tokens.length ? "Pinned words" : "Pin a word with ⊕ to follow it over all layers.";
+    while (pinRows.length < tokens.length) {
+      pinRows.push(pinRow());
+      pins.append(pinRows.at(-1).node);
+    }
+    pinRows.forEach((row, index) => {
+      row.node.hidden = index >= tokens.length;
+      if (row.node.hidden) return;
+      row.id = tokens[index];
+      const place = data.tokens.indexOf(row.id);
+      const at = cell * data.tokens.length + place;
+      row.swatch.style.background = colours[index];
+      row.word.textContent = place < 0 ? `#${row.id}` : data.token_visible[place];
+      row.remove.setAttribute("aria-label", `Unpin ${row.word.textContent}`);
+      row.value.textContent = place >= 0
+        ? `${Math.exp(data.token_log_probs.data[at]).toFixed(3)} · rank ${data.token_ranks.data[at]}`
+        : data.prompt === null ? "not asked for" : "…";
+      row.node.classList.toggle("lw-here", shared.get("token") === row.id);
     });
   };
   return {
@@ -71,7 +86,6 @@ export function makeTopPanel(shared) {
       if (!data) {
         head.textContent = "";
         facts.textContent = "";
-        pins.replaceChildren();
         rows.forEach((row) => { row.node.hidden = true; });
         return;
       }

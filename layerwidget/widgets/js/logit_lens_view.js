@@ -41,7 +41,7 @@ export default () => {
       const legend = element("span", { class: "lw-legend" });
       const colours = choice("Colour of the cells", Object.entries(LENS_COLOURS).map(([key, mode]) => [key, mode.name]),
         shared.get("colour"), (colour) => shared.set({ colour }));
-      const panel = makeTopPanel(shared);
+      const panel = makeTopPanel(shared, model.get("pin_colours"));
       const empty = element("div", { class: "lw-placeholder" }, "Type a prompt, and every layer's prediction appears here.");
       el.classList.add("lw", "lw-lens");
       el.append(
@@ -88,8 +88,8 @@ export default () => {
       };
       const showDetail = ({ data, rows }) => {
         const mode = LENS_COLOURS[shared.get("colour")];
-        detail.textContent = ` · ${data.component === "resid_post" ? "" : `${data.component} · `}${layersTitle([...rows].reverse())} · final layer on top`;
-        legend.replaceChildren(...lensLegend(mode, data, palette, element));
+        detail.textContent = ` · ${data.component === "resid_post" ? "" : `${data.component} · `}${layersTitle([...rows].reverse())} · last layer on top`;
+        legend.replaceChildren(...lensLegend(mode, data, palette, shared.get("token")));
       };
       const paint = ({ data, held, rows, column, row, columns, width }) => {
         const bodyHeight = Math.round(rows.length * row);

@@ -54,7 +54,9 @@ export function makeMatrix(canvas, height) {
       if (!chosen) {
         context.fillStyle = palette.muted;
         context.font = `12px ${palette.font}`;
-        context.fillText("This layer is not among those in view.", LABEL_WIDTH, 40);
+        context.textAlign = "left";
+        context.textBaseline = "middle";
+        context.fillText("The attention of this head is not computed.", 8, 40);
         return;
       }
       const { size } = chosen.stack;

@@ -39,15 +39,18 @@ export default () => {
       el.classList.add("lw", "lw-editor");
       el.append(element("div", { class: "lw-prompt-row" }, area, undo), strip, note);
 
+      let replaced = false;
+      let stopped = false;
       const fitHeight = () => {
         area.style.height = "auto";
         area.style.height = `${Math.min(160, Math.max(42, area.scrollHeight + 2))}px`;
       };
       const send = () => {
-        // Half of a surrogate pair cannot cross to the kernel; it becomes U+FFFD there and stays as typed here.
+        // Half of a surrogate pair cannot cross to the kernel.
         const text = area.value.toWellFormed ? area.value.toWellFormed() : area.value;
-        shared.tell("prompt", text);
+        replaced = text !== area.value;
         model.set("prompt", text);
+        tell();
         model.save_changes();
         fitHeight();
       };
@@ -55,12 +58,14 @@ export default () => {
         const text = model.get("prompt");
         // The text belongs to the browser while it is being edited.
         if (document.activeElement === area && area.dataset.touched) return;
-        if (area.value !== text) {
+        // A text area knows one kind of line end.
+        if (area.value !== text.replace(/\r\n?/g, "\n")) {
           area.value = text;
           fitHeight();
         }
-        shared.tell("prompt", text);
+        tell();
       };
+      const tell = () => shared.tell("prompt", model.get("prompt"));
       const append = (text) => {
         area.focus();
         area.setSelectionRange(area.value.length, area.value.length);
@@ -87,12 +92,15 @@ export default () => {
       };
       const draw = () => {
         drawChips(strip, store.data, select);
-        note.textContent = store.data?.note ?? "";
+        note.textContent = replaced ? "Half a character, which cannot be encoded, is read as U+FFFD." : store.data?.note ?? "";
         el.classList.toggle("lw-empty", !store.data?.ids.length);
         mark();
       };
       area.addEventListener("input", () => { area.dataset.touched = "1"; send(); });
-      area.addEventListener("blur", () => { delete area.dataset.touched; });
+      area.addEventListener("blur", () => {
+        delete area.dataset.touched;
+        fromKernel();
+      });
       // JupyterLab takes these keys for its own menu before the browser sees them.
       area.addEventListener("keydown", (event) => {
         const key = event.key.toLowerCase();
@@ -111,17 +119,22 @@ export default () => {
         select(Math.min(count - 1, Math.max(0, target)));
       });
       shared.listen((name, value) => {
-        if (name === "append") append(value);
-        else if (name === "position") mark();
+        if (name === "position") mark();
+        // Somebody else with this prompt has left the page.
+        if (name === "prompt" && value === undefined && !stopped) tell();
+        if (name !== "append") return false;
+        append(value);
+        return true;
       });
       const offStore = store.listen(draw);
       model.on("change:prompt", fromKernel);
-      area.value = model.get("prompt");
-      shared.tell("prompt", area.value);
+      fromKernel();
       draw();
       requestAnimationFrame(fitHeight);
       return () => {
         offStore();
+        stopped = true;
+        shared.tell("prompt", undefined);
         shared.close();
         model.off("change:prompt", fromKernel);
       };

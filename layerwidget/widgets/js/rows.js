@@ -21,6 +21,7 @@ export function layerNumbers(text) {
 
 /** "18–29" for people. */
 export function layersTitle(layers) {
+  if (!layers.length) return "no layers";
   const contiguous = layers.length === layers.at(-1) - layers[0] + 1;
   if (layers.length === 1) return `layer ${layers[0]}`;
   return contiguous ? `layers ${layers[0]}–${layers.at(-1)}` : `${layers.length} of the layers ${layers[0]}–${layers.at(-1)}`;

@@ -9,7 +9,7 @@ export default {
     const name = element("span", { class: "lw-model" });
     const facts = element("span", { class: "lw-tag" });
     const checked = element("span", { class: "lw-tag lw-good" });
-    const work = element("span", { class: "lw-tag lw-work", role: "status" });
+    const work = element("span", { class: "lw-tag lw-work" });
     const state = element("span", { class: "lw-state", role: "status" });
     el.classList.add("lw", "lw-status");
     el.append(name, facts, checked, element("span", { class: "lw-gap" }), work, state);

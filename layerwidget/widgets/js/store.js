@@ -15,9 +15,9 @@ export function unpackArrays(specs, buffers) {
 }
 
 /** Whether what is drawn belongs to an older text than the one in the prompt box, where there is one. */
-export function isStale(shared, data) {
+export function isStale(shared, { prompt }) {
   const typed = shared.get("prompt");
-  return typed !== undefined && data.prompt !== null && typed !== data.prompt;
+  return typed !== undefined && prompt !== null && typed !== prompt;
 }
 
 /** Keeps the newest data of a widget model; asks for it when it opens, because earlier messages are lost. */
@@ -32,8 +32,10 @@ export function openStore(model) {
     close: () => model.off("msg:custom", receive),
   };
   function receive(message, buffers) {
-    if (message.type !== "data" || (store.data && message.revision < store.data.revision)) return;
-    store.data = { ...message.meta, revision: message.revision, ...unpackArrays(message.arrays, buffers) };
+    const news = { ...message.meta, revision: message.revision, ...(message.arrays && unpackArrays(message.arrays, buffers)) };
+    if (message.type === "data" && message.revision >= (store.data?.revision ?? 0)) store.data = news;
+    else if (message.type === "part" && message.revision === store.data?.revision) store.data = { ...store.data, ...news };
+    else return;
     for (const listener of [...store.listeners]) listener();
   }
   model.on("msg:custom", receive);
