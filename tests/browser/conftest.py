@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.browser.chromium import require_chromium
+from tests.browser.explorer_page import FIRST_STATE, PROMPT, ExplorerPage
 from tests.browser.jupyter import REPOSITORY, JupyterServer, running_server
 from tests.browser.notebook import LAUNCH_FLAGS, Notebook
 
@@ -73,3 +74,33 @@ def write_notebook(jupyter_server: JupyterServer) -> Callable[..., str]:
         return jupyter_server.write_notebook(name, cells)
 
     return write
+
+
+@pytest.fixture(scope="package")
+def quickstart(jupyter_server: JupyterServer, browser: Browser) -> Iterator[Notebook]:
+    """The quickstart, opened and run once; every test starts from its first state again."""
+    context = browser.new_context(viewport=VIEWPORT)
+    notebook = Notebook(jupyter_server, context, "01_quickstart.ipynb")
+    notebook.run_all()
+    yield notebook
+    notebook.close()
+    context.close()
+
+
+@pytest.fixture
+def explorer(request: pytest.FixtureRequest, quickstart: Notebook) -> Iterator[ExplorerPage]:
+    """The quickstart's explorer in its first state, in the light theme; nothing may be left in the console."""
+    page = ExplorerPage(quickstart)
+    quickstart.use_theme("light")
+    quickstart.page.set_viewport_size(VIEWPORT)
+    quickstart.page.evaluate("document.activeElement?.blur()")
+    quickstart.page.mouse.move(0, 0)
+    quickstart.run(FIRST_STATE)
+    expect(page.prompt).to_have_value(PROMPT)
+    page.settle()
+    failed_before = request.session.testsfailed
+    yield page
+    if request.session.testsfailed > failed_before:
+        quickstart.screenshot(f"failed-{request.node.name}")
+    errors, quickstart.console_errors = quickstart.console_errors, []
+    assert not errors, errors

@@ -111,6 +111,8 @@ class Notebook:
         self.page.evaluate("(theme) => jupyterapp.commands.execute('apputils:change-theme', { theme })", name)
         self.page.wait_for_selector(f"body[data-jp-theme-name='{name}']", state="attached")
         self.page.wait_for_load_state("networkidle")
+        # JupyterLab's splash screen fades out; a second change meanwhile would remove it twice.
+        self.page.wait_for_selector("#jupyterlab-splash", state="detached")
 
     def screenshot(self, name: str, selector: str | None = None) -> Path:
         """Save a picture of the page, or of one element, as `tests/output/<name>.png`; returns its path."""

@@ -3,81 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Locator, expect
 
-from tests.browser.conftest import VIEWPORT
-from tests.browser.jupyter import JupyterServer
-from tests.browser.notebook import Notebook
-
-PROMPT = "The Eiffel Tower is in the city of Paris, and the Colosseum is in the city of"
-
-
-class ExplorerPage:
-    """The explorer of an open notebook, by its parts."""
-
-    def __init__(self, notebook: Notebook) -> None:
-        self.notebook = notebook
-        self.root = notebook.page.locator(".lw-explorer").first
-        self.prompt = self.root.locator("textarea.lw-prompt")
-        self.chips = self.root.locator(".lw-chip")
-        self.lens = self.root.locator(".lw-lens")
-        self.grid = self.root.locator(".lw-scroll canvas")
-        self.words = self.root.locator(".lw-words .lw-word")
-        self.attention = self.root.locator(".lw-attention")
-        self.state = self.root.locator(".lw-state")
-
-    def settle(self) -> None:
-        """Wait until what is drawn belongs to the text in the box."""
-        text = self.prompt.input_value()
-        expect(self.lens).to_have_attribute("data-prompt", text, timeout=60_000)
-        expect(self.state).to_have_text("fresh" if text else "waiting for a prompt", timeout=60_000)
-
-    def cell(self, row: int, column: int, rows: int) -> dict[str, float]:
-        """Where a cell of the lens grid is, within the canvas; 26 px of layer numbers, 22 px of tokens."""
-        box = self.grid.bounding_box()
-        assert box is not None
-        width = 36 if self.chips.count() > 14 else 52 if self.chips.count() > 11 else 68
-        return {"x": 26 + (column + 0.5) * width, "y": (row + 0.5) * (box["height"] - 22) / rows}
-
-
-@pytest.fixture(scope="module")
-def quickstart(jupyter_server: JupyterServer, browser: Browser) -> Iterator[Notebook]:
-    """The quickstart, opened and run once; every test starts from its first state again."""
-    context = browser.new_context(viewport=VIEWPORT)
-    notebook = Notebook(jupyter_server, context, "01_quickstart.ipynb")
-    notebook.run_all()
-    yield notebook
-    notebook.close()
-    context.close()
-
-
-FIRST_STATE = f"""
-ex.prompt, ex.layers, ex.tokens, ex.token = {PROMPT!r}, "18-29", [], None
-ex.wait()
-ex.selection = lw.Selection(layer=29, head=6, position=20)
-ex.attention_view.show_heads, ex.lens_view.colour = "head", "faded"
-"""
-
-
-@pytest.fixture
-def explorer(request: pytest.FixtureRequest, quickstart: Notebook) -> Iterator[ExplorerPage]:
-    page = ExplorerPage(quickstart)
-    quickstart.use_theme("light")
-    quickstart.page.set_viewport_size(VIEWPORT)
-    quickstart.page.evaluate("document.activeElement?.blur()")
-    quickstart.page.mouse.move(0, 0)
-    quickstart.run(FIRST_STATE)
-    expect(page.prompt).to_have_value(PROMPT)
-    page.settle()
-    failed_before = request.session.testsfailed
-    yield page
-    if request.session.testsfailed > failed_before:
-        quickstart.screenshot(f"failed-{request.node.name}")
-    errors, quickstart.console_errors = quickstart.console_errors, []
-    assert not errors, errors
+from tests.browser.explorer_page import PROMPT, ExplorerPage
 
 
 def layers_of(explorer: ExplorerPage) -> str:

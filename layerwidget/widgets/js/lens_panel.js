@@ -63,9 +63,14 @@ export function makeTopPanel(shared, colours) {
       pinRows.push(pinRow());
       pins.append(pinRows.at(-1).node);
     }
+    while (pinRows.length > tokens.length) {
+      const { node: last } = pinRows.pop();
+      const focused = last.contains(document.activeElement);
+      last.remove();
+      // The page must not take the keyboard over when a focused row goes.
+      if (focused) (pinRows.at(-1)?.remove ?? rows[0].pinButton).focus();
+    }
     pinRows.forEach((row, index) => {
-      row.node.hidden = index >= tokens.length;
-      if (row.node.hidden) return;
       row.id = tokens[index];
       const place = data.tokens.indexOf(row.id);
       const at = cell * data.tokens.length + place;

@@ -1,0 +1,103 @@
+"""What the page does when text, focus, displays and kernel disagree for a while."""
+
+from __future__ import annotations
+
+from playwright.sync_api import expect
+
+from tests.browser.explorer_page import PROMPT, ExplorerPage
+
+DISPLAY_AGAIN = """async () => {
+    const { model } = jupyterapp.shell.currentWidget.context;
+    model.sharedModel.addCell({ cell_type: "code", source: "ex" });
+    const { content } = jupyterapp.shell.currentWidget;
+    content.activeCellIndex = content.widgets.length - 1;
+    await jupyterapp.commands.execute("notebook:run-cell");
+}"""
+REMOVE_LAST = """() => {
+    const { sharedModel } = jupyterapp.shell.currentWidget.context.model;
+    sharedModel.deleteCell(sharedModel.cells.length - 1);
+}"""
+
+
+def test_everything_that_belongs_to_an_older_text_is_dimmed(explorer: ExplorerPage) -> None:
+    stale = explorer.root.locator(".lw-stale")
+    expect(stale).to_have_count(0)
+    explorer.notebook.run("model.lock.acquire()")
+    try:
+        explorer.prompt.fill("Something else")
+        expect(stale).to_have_count(3)
+        expect(explorer.state).to_have_text("computing")
+        expect(explorer.root.locator(".lw-top")).to_have_css("opacity", "0.45")
+        expect(explorer.root.locator(".lw-depth .bqplot")).to_have_css("opacity", "0.45")
+    finally:
+        explorer.notebook.run("model.lock.release()")
+    explorer.settle()
+    expect(stale).to_have_count(0)
+
+
+def test_a_word_is_appended_once_when_the_explorer_is_shown_twice(explorer: ExplorerPage) -> None:
+    page = explorer.notebook.page
+    page.evaluate(DISPLAY_AGAIN)
+    again = page.locator(".lw-explorer").nth(1)
+    try:
+        expect(again.locator("textarea")).to_have_value(PROMPT)
+        expect(again.locator(".lw-lens")).to_have_attribute("data-prompt", PROMPT)
+        explorer.words.first.click()
+        expect(again.locator("textarea")).to_have_value(PROMPT + " Rome")
+        assert explorer.notebook.value("ex.prompt") == PROMPT + " Rome"
+    finally:
+        page.evaluate(REMOVE_LAST)
+    expect(page.locator(".lw-explorer")).to_have_count(1)
+    explorer.settle()
+    expect(explorer.words.first).to_be_enabled()
+
+
+def test_line_ends_from_python_are_not_stale(explorer: ExplorerPage) -> None:
+    explorer.notebook.run("ex.prompt = 'a\\r\\nb'; ex.wait()")
+    expect(explorer.prompt).to_have_value("a\nb")
+    expect(explorer.state).to_have_text("fresh")
+    expect(explorer.root.locator(".lw-stale")).to_have_count(0)
+    assert explorer.notebook.value("ex.prompt") == "a\r\nb"
+
+
+def test_a_prompt_from_python_waits_until_the_box_is_left(explorer: ExplorerPage) -> None:
+    explorer.prompt.press("End")
+    explorer.prompt.type("!")
+    explorer.settle()
+    explorer.notebook.run("ex.prompt = 'From Python'; ex.wait()")
+    expect(explorer.prompt).to_have_value(PROMPT + "!")
+    explorer.prompt.evaluate("area => area.blur()")
+    expect(explorer.prompt).to_have_value("From Python")
+    explorer.settle()
+
+
+def test_focus_stays_in_the_list_of_pinned_words(explorer: ExplorerPage) -> None:
+    explorer.root.locator(".lw-words .lw-pin").nth(0).click()
+    explorer.root.locator(".lw-words .lw-pin").nth(1).click()
+    first = explorer.root.locator(".lw-pinned .lw-word").first
+    expect(first).to_have_text("␣Rome", timeout=60_000)
+    first.focus()
+    explorer.notebook.page.keyboard.press("Enter")
+    expect(first).to_be_focused()
+    assert explorer.notebook.value("ex.token == ex.tokens[0]")
+    remove = explorer.root.locator(".lw-pinned .lw-pin")
+    remove.nth(1).focus()
+    explorer.notebook.page.keyboard.press("Enter")
+    expect(remove).to_have_count(1)
+    expect(remove.first).to_be_focused()
+    explorer.notebook.page.keyboard.press("Enter")
+    expect(remove).to_have_count(0)
+    expect(explorer.root.locator(".lw-words .lw-pin").first).to_be_focused()
+
+
+def test_views_alone_offer_no_prompt_and_name_what_they_hold(explorer: ExplorerPage) -> None:
+    alone = explorer.notebook.page.locator(".lw-lens").nth(1)
+    expect(alone.locator(".lw-words .lw-word").first).to_be_disabled()
+    expect(alone.locator(".lw-pinned .lw-word")).to_have_text(["␣Paris", "␣Rome"])
+
+
+def test_rows_of_a_list_with_gaps(explorer: ExplorerPage) -> None:
+    explorer.notebook.run("ex.layers = '::3'; ex.wait()")
+    expect(explorer.lens.locator(".lw-detail")).to_contain_text("10 of the layers 0–27")
+    expect(explorer.root.locator(".lw-rail-layer.lw-in")).to_have_count(10)
+    expect(explorer.attention.locator(".lw-bar .lw-detail")).to_contain_text("10 of the layers 0–27")
