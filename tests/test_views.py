@@ -152,7 +152,7 @@ def test_the_curves_follow_position_quantity_and_layers(trace: lw.Trace) -> None
     curves.quantity = "probability"
     curves.driver.tokens = [6]
     np.testing.assert_allclose(curves.lines.y, np.exp(lens.token_log_probs[:, 4, 1]))
-    assert "position 4" in curves.driver.detail
+    assert curves.driver.detail == "probability after “#93”"
     np.testing.assert_array_equal(curves._band.y, [0, 0, 1, 1, 1, 1])
     curves.driver.layers = "0,2"
     np.testing.assert_array_equal(curves._band.y, [1, 1, 0, 0, 1, 1])

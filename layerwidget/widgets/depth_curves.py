@@ -18,12 +18,19 @@ from layerwidget.widgets.traits import MAX_PINNED, PIN_COLOURS
 DATA_COLOUR = "#5573ea"
 HERE_COLOUR = "#e0661f"
 
+#: Quantity -> what its axis shows.
 QUANTITIES = {
     "probability": "probability",
-    "rank": "rank + 1, log scale",
-    "entropy": "entropy (nats)",
-    "kl": "KL to final (nats)",
+    "rank": "rank + 1",
+    "entropy": "nats",
+    "kl": "nats",
 }
+TOOLTIPS = [
+    "probability of the words",
+    "rank of the words + 1, log scale",
+    "entropy in nats",
+    "KL(final || layer) in nats",
+]
 
 
 class CurveDriver(View, module="curve_driver"):
@@ -82,7 +89,7 @@ class DepthCurves(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
         )
         self._choice = ipywidgets.ToggleButtons(
             options=[("probability", "probability"), ("rank", "rank"), ("entropy", "entropy"), ("KL", "kl")],
-            style={"button_width": "auto"}, tooltips=list(QUANTITIES.values()), layout=ipywidgets.Layout(margin="0"),
+            style={"button_width": "auto"}, tooltips=TOOLTIPS, layout=ipywidgets.Layout(margin="0"),
         )  # fmt: skip
         self._names = [ipywidgets.Label(layout=ipywidgets.Layout(margin="0 8px 0 4px")) for _ in range(MAX_PINNED)]
         legend = ipywidgets.HBox(self._names, layout=ipywidgets.Layout(height="22px", overflow="hidden"))
@@ -129,7 +136,7 @@ class DepthCurves(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
                 self.lines.x, self.lines.y = _plottable(lens.layers, curves)
                 self.lines.colors = colours
             word = lens.prompt_pieces()[position].visible
-            self.driver.detail = f"{QUANTITIES[self.quantity]} after “{word}” (position {position})"
+            self.driver.detail = f"{QUANTITIES[self.quantity]} after “{word}”"
             self._name(names, colours)
 
     def _mark(self, _change: object) -> None:

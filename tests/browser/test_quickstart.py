@@ -201,7 +201,7 @@ def test_views_alone_are_drawn_and_linked(explorer: ExplorerPage) -> None:
     expect(alone.locator(".lw-words .lw-word").first).to_have_text("␣Paris")
     explorer.notebook.run("view.position = 1")
     curve = explorer.notebook.page.locator(".lw-depth").nth(1).locator(".lw-detail")
-    expect(curve).to_contain_text("“␣capital” (position 1)")
+    expect(curve).to_contain_text("after “␣capital”")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

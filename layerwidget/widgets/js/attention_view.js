@@ -91,8 +91,7 @@ export default () => {
         el.dataset.prompt = data.prompt ?? "";
       });
       const makeScene = (data) => {
-        const fresh = readPalette(el);
-        if (fresh.key !== palette?.key) palette = fresh;
+        palette = readPalette(el, palette);
         const one = shared.get("show_heads") === "head";
         const made = {
           data,
@@ -123,10 +122,10 @@ export default () => {
           missing ? `${missing} not computed` : "",
         ].filter((part, index) => !index || part).join(" · ");
         const one = shared.get("show_heads") === "head";
-        const shared_ = one && data.grouped && data.heads.includes(shared.get("head")) ? ` (key/value head ${data.kv_heads[data.heads.indexOf(shared.get("head"))]})` : "";
+        const shared_ = one && data.grouped && data.heads.includes(shared.get("head")) ? ` (kv head ${data.kv_heads[data.heads.indexOf(shared.get("head"))]})` : "";
         const shownLayers = wanted.filter((layer) => held.has(layer)).reverse();
         const what = one ? `layer ${shared.get("layer")} · head ${shared.get("head")}` : `${shared.get("show_heads")} of ${layersTitle(shownLayers)}, all heads`;
-        page.head.replaceChildren(element("b", {}, what), `${shared_} · query “${data.prompt_visible[position]}” → keys`);
+        page.head.replaceChildren(element("b", {}, what), `${shared_} · from “${data.prompt_visible[position]}”`);
         page.readout.textContent = chosen ? say(scene.matrix) : "";
       };
       /** One line of truth: the weight under the pointer, else the strongest key of the selected query. */

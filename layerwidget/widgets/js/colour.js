@@ -30,18 +30,11 @@ export function makeRamp(ground, stops) {
   });
 }
 
-/** Every colour that a view draws with, read from the page's theme as it is now. */
-export function readPalette(node) {
+/** Every colour that a view draws with, read from the page's theme as it is now; `last` where nothing has changed. */
+export function readPalette(node, last) {
   const style = getComputedStyle(node);
   const variable = (name) => style.getPropertyValue(name).trim();
-  const ground = parseColour(style.backgroundColor);
-  const dark = luminance(ground) < 0.18;
-  const ramp = makeRamp(ground, dark ? DARK_RAMP : LIGHT_RAMP);
-  return {
-    dark,
-    ramp,
-    fills: ramp.map(([red, green, blue]) => `rgb(${red},${green},${blue})`),
-    inks: ramp.map((colour) => (luminance(colour) > 0.179 ? "#000" : "#fff")),
+  const look = {
     ground: style.backgroundColor,
     ink: style.color,
     muted: variable("--lw-muted"),
@@ -49,7 +42,17 @@ export function readPalette(node) {
     accent: variable("--lw-accent"),
     font: style.fontFamily,
     mono: variable("--lw-mono"),
-    key: `${dark}|${style.backgroundColor}|${style.color}|${style.fontFamily}`,
+  };
+  const key = JSON.stringify(look);
+  if (last?.key === key) return last;
+  const ground = parseColour(look.ground);
+  const ramp = makeRamp(ground, luminance(ground) < 0.18 ? DARK_RAMP : LIGHT_RAMP);
+  return {
+    ...look,
+    key,
+    ramp,
+    fills: ramp.map(([red, green, blue]) => `rgb(${red},${green},${blue})`),
+    inks: ramp.map((colour) => (luminance(colour) > 0.179 ? "#000" : "#fff")),
   };
 }
 

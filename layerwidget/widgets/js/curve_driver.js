@@ -10,7 +10,7 @@ export default {
     const shared = shareTraits(model, ["layers", "layer"]);
     const detail = element("span", { class: "lw-detail" });
     el.classList.add("lw", "lw-curves");
-    el.append(element("div", { class: "lw-bar" }, element("span", { class: "lw-title" }, "Over all layers"), detail));
+    el.append(element("div", { class: "lw-bar" }, element("span", { class: "lw-title" }, "Over layers"), detail));
 
     const mark = async (name) => model.widget_manager?.get_model(model.get(name).replace("IPY_MODEL_", ""));
     const array = (numbers) => Float64Array.from(numbers);

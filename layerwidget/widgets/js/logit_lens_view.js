@@ -73,8 +73,7 @@ export default () => {
           panel.show(null);
           return;
         }
-        const fresh = readPalette(el);
-        if (fresh.key !== palette?.key) palette = fresh;
+        palette = readPalette(el, palette);
         paint(geometry);
         showDetail(geometry);
         panel.show(geometry.data, hover ?? selected(geometry), Boolean(hover));
