@@ -7,7 +7,7 @@ import { shareTraits } from "../../layerwidget/widgets/js/bus.js";
 import { luminance, makeRamp, shade } from "../../layerwidget/widgets/js/colour.js";
 import { movedRange } from "../../layerwidget/widgets/js/layer_slider.js";
 import { LENS_COLOURS, shortCount, shortProbability } from "../../layerwidget/widgets/js/lens_colours.js";
-import { cellWord, columnWidth } from "../../layerwidget/widgets/js/logit_lens_view.js";
+import { cellWord, columnWidth } from "../../layerwidget/widgets/js/lens_grid.js";
 import { labelled } from "../../layerwidget/widgets/js/pattern_matrix.js";
 import { combine, rowShares, weight } from "../../layerwidget/widgets/js/patterns.js";
 import { layerNumbers, layersTitle, rowHeight } from "../../layerwidget/widgets/js/rows.js";

@@ -1,6 +1,6 @@
 import { shareTraits } from "./bus.js";
 import { KEYS, element } from "./dom.js";
-import { openStore } from "./store.js";
+import { withStore } from "./store.js";
 
 /** Token strip: one chip per token, reused from edit to edit so that nothing flickers. */
 function drawChips(strip, data, select) {
@@ -20,124 +20,115 @@ function drawChips(strip, data, select) {
   }
 }
 
-export default () => {
-  let store;
-  return {
-    initialize({ model }) {
-      store = openStore(model);
-      return () => store.close();
-    },
-    render({ model, el }) {
-      const shared = shareTraits(model, ["position"]);
-      const area = element("textarea", {
-        ...KEYS, class: "lw-prompt", rows: 1, spellcheck: "false", "aria-label": "Prompt",
-        placeholder: model.get("placeholder"),
-      });
-      const undo = element("button", { ...KEYS, class: "lw-button lw-undo", type: "button", title: "Undo the last change of the prompt", "aria-label": "Undo" }, "↶");
-      const strip = element("div", { ...KEYS, class: "lw-strip", role: "listbox", tabindex: 0, "aria-label": "Tokens of the prompt: arrow keys choose a position" });
-      const note = element("div", { class: "lw-strip-note", "aria-live": "polite" });
-      el.classList.add("lw", "lw-editor");
-      el.append(element("div", { class: "lw-prompt-row" }, area, undo), strip, note);
+export default withStore(({ model, el, store }) => {
+  const shared = shareTraits(model, ["position"]);
+  const area = element("textarea", {
+    ...KEYS, class: "lw-prompt", rows: 1, spellcheck: "false", "aria-label": "Prompt",
+    placeholder: model.get("placeholder"),
+  });
+  const undo = element("button", { ...KEYS, class: "lw-button lw-undo", type: "button", title: "Undo the last change of the prompt", "aria-label": "Undo" }, "↶");
+  const strip = element("div", { ...KEYS, class: "lw-strip", role: "listbox", tabindex: 0, "aria-label": "Tokens of the prompt: arrow keys choose a position" });
+  const note = element("div", { class: "lw-strip-note", "aria-live": "polite" });
+  el.classList.add("lw", "lw-editor");
+  el.append(element("div", { class: "lw-prompt-row" }, area, undo), strip, note);
 
-      let replaced = false;
-      let stopped = false;
-      const fitHeight = () => {
-        area.style.height = "auto";
-        area.style.height = `${Math.min(160, Math.max(42, area.scrollHeight + 2))}px`;
-      };
-      const send = () => {
-        // Half of a surrogate pair cannot cross to the kernel.
-        const text = area.value.toWellFormed ? area.value.toWellFormed() : area.value;
-        replaced = text !== area.value;
-        model.set("prompt", text);
-        tell();
-        model.save_changes();
-        fitHeight();
-      };
-      const fromKernel = () => {
-        const text = model.get("prompt");
-        // The text belongs to the browser while it is being edited.
-        if (document.activeElement === area && area.dataset.touched) return;
-        // A text area knows one kind of line end.
-        if (area.value !== text.replace(/\r\n?/g, "\n")) {
-          area.value = text;
-          fitHeight();
-        }
-        tell();
-      };
-      const tell = () => shared.tell("prompt", model.get("prompt"));
-      const append = (text) => {
-        area.focus();
-        area.setSelectionRange(area.value.length, area.value.length);
-        // Through the editor's own command, so that the browser's undo takes it back.
-        if (!document.execCommand("insertText", false, text)) {
-          area.value += text;
-          send();
-        }
-        area.scrollTop = area.scrollHeight;
-      };
-      const select = (position) => shared.set({ position });
-      const mark = () => {
-        const position = shared.get("position");
-        [...strip.children].forEach((chip, index) => {
-          chip.classList.toggle("lw-here", index === position);
-          chip.setAttribute("aria-selected", String(index === position));
-        });
-        const chip = strip.children[position];
-        if (!chip) return;
-        // Not scrollIntoView: that would move the page while somebody types.
-        const [top, bottom] = [chip.offsetTop - 4, chip.offsetTop + chip.offsetHeight + 4];
-        if (top < strip.scrollTop) strip.scrollTop = top;
-        else if (bottom > strip.scrollTop + strip.clientHeight) strip.scrollTop = bottom - strip.clientHeight;
-      };
-      const draw = () => {
-        drawChips(strip, store.data, select);
-        note.textContent = replaced ? "Half a character, which cannot be encoded, is read as U+FFFD." : store.data?.note ?? "";
-        el.classList.toggle("lw-empty", !store.data?.ids.length);
-        mark();
-      };
-      area.addEventListener("input", () => { area.dataset.touched = "1"; send(); });
-      area.addEventListener("blur", () => {
-        delete area.dataset.touched;
-        fromKernel();
-      });
-      // JupyterLab takes these keys for its own menu before the browser sees them.
-      area.addEventListener("keydown", (event) => {
-        const key = event.key.toLowerCase();
-        if (!(event.ctrlKey || event.metaKey) || event.altKey || (key !== "z" && key !== "y")) return;
-        event.preventDefault();
-        event.stopPropagation();
-        document.execCommand(key === "y" || event.shiftKey ? "redo" : "undo");
-      });
-      undo.addEventListener("click", () => { area.focus(); document.execCommand("undo"); });
-      strip.addEventListener("keydown", (event) => {
-        const count = strip.children.length;
-        const position = shared.get("position");
-        const target = { ArrowLeft: position - 1, ArrowRight: position + 1, Home: 0, End: count - 1 }[event.key];
-        if (target === undefined) return;
-        event.preventDefault();
-        select(Math.min(count - 1, Math.max(0, target)));
-      });
-      shared.listen((name, value) => {
-        if (name === "position") mark();
-        // Somebody else with this prompt has left the page.
-        if (name === "prompt" && value === undefined && !stopped) tell();
-        if (name !== "append") return false;
-        append(value);
-        return true;
-      });
-      const offStore = store.listen(draw);
-      model.on("change:prompt", fromKernel);
-      fromKernel();
-      draw();
-      requestAnimationFrame(fitHeight);
-      return () => {
-        offStore();
-        stopped = true;
-        shared.tell("prompt", undefined);
-        shared.close();
-        model.off("change:prompt", fromKernel);
-      };
-    },
+  let replaced = false;
+  let stopped = false;
+  const fitHeight = () => {
+    area.style.height = "auto";
+    area.style.height = `${Math.min(160, Math.max(42, area.scrollHeight + 2))}px`;
   };
-};
+  const send = () => {
+    // Half of a surrogate pair cannot cross to the kernel.
+    const text = area.value.toWellFormed ? area.value.toWellFormed() : area.value;
+    replaced = text !== area.value;
+    model.set("prompt", text);
+    tell();
+    model.save_changes();
+    fitHeight();
+  };
+  const fromKernel = () => {
+    const text = model.get("prompt");
+    // The text belongs to the browser while it is being edited.
+    if (document.activeElement === area && area.dataset.touched) return;
+    // A text area knows one kind of line end.
+    if (area.value !== text.replace(/\r\n?/g, "\n")) {
+      area.value = text;
+      fitHeight();
+    }
+    tell();
+  };
+  const tell = () => shared.tell("prompt", model.get("prompt"));
+  const append = (text) => {
+    area.focus();
+    area.setSelectionRange(area.value.length, area.value.length);
+    // Through the editor's own command, so that the browser's undo takes it back.
+    if (!document.execCommand("insertText", false, text)) {
+      area.value += text;
+      send();
+    }
+    area.scrollTop = area.scrollHeight;
+  };
+  const select = (position) => shared.set({ position });
+  const mark = () => {
+    const position = shared.get("position");
+    [...strip.children].forEach((chip, index) => {
+      chip.classList.toggle("lw-here", index === position);
+      chip.setAttribute("aria-selected", String(index === position));
+    });
+    const chip = strip.children[position];
+    if (!chip) return;
+    // Not scrollIntoView: that would move the page while somebody types.
+    const [top, bottom] = [chip.offsetTop - 4, chip.offsetTop + chip.offsetHeight + 4];
+    if (top < strip.scrollTop) strip.scrollTop = top;
+    else if (bottom > strip.scrollTop + strip.clientHeight) strip.scrollTop = bottom - strip.clientHeight;
+  };
+  const draw = () => {
+    drawChips(strip, store.data, select);
+    note.textContent = replaced ? "Half a character, which cannot be encoded, is read as U+FFFD." : store.data?.note ?? "";
+    el.classList.toggle("lw-empty", !store.data?.ids.length);
+    mark();
+  };
+  area.addEventListener("input", () => { area.dataset.touched = "1"; send(); });
+  area.addEventListener("blur", () => {
+    delete area.dataset.touched;
+    fromKernel();
+  });
+  // JupyterLab takes these keys for its own menu before the browser sees them.
+  area.addEventListener("keydown", (event) => {
+    const key = event.key.toLowerCase();
+    if (!(event.ctrlKey || event.metaKey) || event.altKey || (key !== "z" && key !== "y")) return;
+    event.preventDefault();
+    event.stopPropagation();
+    document.execCommand(key === "y" || event.shiftKey ? "redo" : "undo");
+  });
+  undo.addEventListener("click", () => { area.focus(); document.execCommand("undo"); });
+  strip.addEventListener("keydown", (event) => {
+    const count = strip.children.length;
+    const position = shared.get("position");
+    const target = { ArrowLeft: position - 1, ArrowRight: position + 1, Home: 0, End: count - 1 }[event.key];
+    if (target === undefined) return;
+    event.preventDefault();
+    select(Math.min(count - 1, Math.max(0, target)));
+  });
+  shared.listen((name, value) => {
+    if (name === "position") mark();
+    // Somebody else with this prompt has left the page.
+    if (name === "prompt" && value === undefined && !stopped) tell();
+    if (name !== "append") return false;
+    append(value);
+    return true;
+  });
+  const offStore = store.listen(draw);
+  model.on("change:prompt", fromKernel);
+  fromKernel();
+  draw();
+  requestAnimationFrame(fitHeight);
+  return () => {
+    offStore();
+    stopped = true;
+    shared.tell("prompt", undefined);
+    shared.close();
+    model.off("change:prompt", fromKernel);
+  };
+});

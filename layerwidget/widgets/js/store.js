@@ -42,3 +42,17 @@ export function openStore(model) {
   model.send({ type: "ready" });
   return store;
 }
+
+/** A widget module that draws with a store: it opens with the model, before any view, and ends with it. */
+export function withStore(draw) {
+  return () => {
+    let store;
+    return {
+      initialize({ model }) {
+        store = openStore(model);
+        return () => store.close();
+      },
+      render: ({ model, el }) => draw({ model, el, store }),
+    };
+  };
+}
