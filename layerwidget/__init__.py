@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from layerwidget.explorer import Explorer as Explorer, explore as explore
     from layerwidget.model.hooked_model import HookedModel as HookedModel
+    from layerwidget.model.interventions import SkipLayers as SkipLayers
     from layerwidget.model.load import load as load
     from layerwidget.questions import Attention as Attention, LogitLens as LogitLens
     from layerwidget.results import AttentionGrid as AttentionGrid, LensGrid as LensGrid
@@ -55,6 +56,7 @@ _HOMES = {
     "QuestionError": "errors",
     "Selection": "widgets.traits",
     "SelectionError": "errors",
+    "SkipLayers": "model.interventions",
     "StructureError": "errors",
     "Tokens": "tokens",
     "Trace": "trace",

@@ -17,6 +17,7 @@ from layerwidget.engine.local import Live
 from layerwidget.engine.worker import Worker
 from layerwidget.errors import Cancelled, LayerWidgetError
 from layerwidget.layers import format_layers, parse_layers
+from layerwidget.model.interventions import skipped_layers
 from layerwidget.questions import Attention, LogitLens, TraceQuestion
 from layerwidget.tokens import well_formed
 from layerwidget.widgets.attention_view import AttentionView
@@ -46,6 +47,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         prompt: the text; typing in the widget sets it.
         layers: the layers in view, a selection such as `"10-20"` or `"late"`, kept in its shortest form.
         layer, head, position, token, tokens: what is chosen; `selection` holds the first four in one value.
+        interventions: what is changed during the pass, such as `(lw.SkipLayers("5"),)`.
         results: the newest answers: `"lens"` (`LensGrid`) and `"attention"` (`AttentionGrid`); none without
             a prompt. After an error they are those of the last prompt that could be computed.
         model: the hooked model.
@@ -53,7 +55,13 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
     """
 
     prompt = t.Unicode()
+    interventions = t.Tuple()
     results = t.Instance(MappingProxyType, default_value=_NOTHING)
+
+    @t.validate("interventions")
+    def _known_interventions(self, proposal: dict[str, Any]) -> tuple[Any, ...]:
+        skipped_layers(proposal["value"], self.model.anatomy.n_layers)
+        return tuple(proposal["value"])
 
     @t.validate("prompt")
     def _encodable(self, proposal: dict[str, Any]) -> str:
@@ -70,6 +78,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         layers: str | int | tuple[int, ...] = "all",
         selection: Selection | None = None,
         tokens: tuple[int, ...] = (),
+        interventions: tuple[object, ...] = (),
     ) -> None:
         anatomy = model.anatomy
         self.model = model
@@ -90,6 +99,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         super().__init__(
             prompt=prompt, layers=format_layers(numbers), group=uuid.uuid4().hex, tokens=list(tokens),
             layer=chosen.layer, head=chosen.head, position=chosen.position, token=chosen.token,
+            interventions=interventions,
         )  # fmt: skip
         self._build()
         self._wire()
@@ -133,7 +143,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
             view.observe(self._take, [*_SHARED, "prompt"] if view is self.editor else list(_SHARED))
         self.observe(self._ranged, "layers")
         self.observe(self._placed, "position")
-        self.observe(self._ask, ["prompt", "layers", "tokens"])
+        self.observe(self._ask, ["prompt", "layers", "tokens", "interventions"])
         self.observe(self._ask_for_layer, "layer")
 
     def _spread(self, change: dict[str, Any]) -> None:
@@ -243,13 +253,15 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
                 self.curves.show(answer, prompt)
 
         questions = [question for question in (attention, lens) if question is not None]
-        self._live.update(tokens, *questions, answered=answered)
+        interventions = self.interventions
+        self._live.update(tokens, *questions, interventions=interventions, answered=answered)
         if attention is None:
             self.attention_view.show(None, prompt, note)
         self.results = MappingProxyType(found)
         took_ms = (time.perf_counter() - started) * 1000
         fresh = self._live.passes > passes
-        parts = [_count(tokens), "" if fresh else "same pass", f"{took_ms:.0f} ms", note if attention else ""]
+        changed = [one.describe(self.n_layers) for one in interventions]
+        parts = [_count(tokens), *changed, "" if fresh else "same pass", f"{took_ms:.0f} ms", note if attention else ""]
         with self.status.hold_sync():
             self.status.work = " · ".join(part for part in parts if part)
             self.status.prompt, self.status.state = prompt, "fresh"

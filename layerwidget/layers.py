@@ -69,6 +69,19 @@ def parse_layers(selection: LayerSelection, n_layers: int, what: str = "layer") 
     return tuple(sorted(found))
 
 
+def frozen_selection(selection: LayerSelection) -> str | int | tuple[int, ...]:
+    """A selection that can be compared and hashed.
+
+    Raises:
+        SelectionError: when it is neither text nor numbers.
+    """
+    if isinstance(selection, str | int):
+        return selection
+    if isinstance(selection, Sequence):
+        return tuple(int(number) for number in selection)
+    raise SelectionError(f"A selection is text, a number or a list of numbers; got {type(selection).__name__}.")
+
+
 def format_layers(layers: Sequence[int]) -> str:
     """The shortest selection text of some layer numbers: `(3, 4, 5, 9)` -> `"3-5,9"`."""
     runs: list[list[int]] = []

@@ -6,12 +6,12 @@ type of question is answered with `@answers`; `question.run(trace)` looks that u
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from layerwidget.errors import QuestionError
-from layerwidget.layers import LayerSelection
+from layerwidget.layers import LayerSelection, frozen_selection
 from layerwidget.results import AttentionGrid, LensGrid
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class LogitLens(TraceQuestion[LensGrid]):
 
     def __post_init__(self) -> None:
         """Check what can be checked without a model."""
-        object.__setattr__(self, "layers", _frozen(self.layers))
+        object.__setattr__(self, "layers", frozen_selection(self.layers))
         object.__setattr__(self, "tokens", tuple(int(token) for token in self.tokens))
         if self.k < 1:
             raise QuestionError(f"LogitLens keeps the k most probable tokens: expected k >= 1, got {self.k}.")
@@ -94,13 +94,5 @@ class Attention(TraceQuestion[AttentionGrid]):
 
     def __post_init__(self) -> None:
         """Make the question hashable."""
-        object.__setattr__(self, "layers", _frozen(self.layers))
-        object.__setattr__(self, "heads", _frozen(self.heads))
-
-
-def _frozen(selection: LayerSelection) -> str | int | tuple[int, ...]:
-    if isinstance(selection, str | int):
-        return selection
-    if isinstance(selection, Sequence):
-        return tuple(int(number) for number in selection)
-    raise QuestionError(f"A selection is text, a number or a list of numbers; got {type(selection).__name__}.")
+        object.__setattr__(self, "layers", frozen_selection(self.layers))
+        object.__setattr__(self, "heads", frozen_selection(self.heads))

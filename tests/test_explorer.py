@@ -127,6 +127,21 @@ def test_an_error_is_shown_and_the_next_edit_works(explorer: lw.Explorer) -> Non
     assert explorer.error_panel.message == ""
 
 
+def test_interventions_are_shown_and_said(explorer: lw.Explorer) -> None:
+    before = explorer.results["lens"].top_probs
+    explorer.interventions = (lw.SkipLayers("1"),)
+    explorer.wait()
+    assert (explorer.results["lens"].top_probs != before).any()
+    assert "skipping 1" in explorer.status.work
+    with pytest.raises(lw.SelectionError, match="7 is out of range"):
+        explorer.interventions = (lw.SkipLayers("7"),)
+    with pytest.raises(lw.QuestionError, match="SkipLayers"):
+        explorer.interventions = ("1",)
+    explorer.interventions = ()
+    explorer.wait()
+    np.testing.assert_array_equal(explorer.results["lens"].top_probs, before)
+
+
 def test_pinned_tokens_are_answered(explorer: lw.Explorer) -> None:
     explorer.tokens = [3, 8]
     explorer.wait()

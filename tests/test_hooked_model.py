@@ -117,7 +117,7 @@ def test_special_tokens_are_added_as_asked() -> None:
 
 
 def test_interventions_are_refused_clearly(model: HookedModel) -> None:
-    with pytest.raises(QuestionError, match=r"No intervention is supported yet.*got str"):
+    with pytest.raises(QuestionError, match=r"SkipLayers.*type str"):
         model.trace([1, 2], interventions=("skip",))
 
 

@@ -19,7 +19,7 @@ class Length(TraceQuestion[int]):
 def test_questions_are_hashable_values() -> None:
     assert lw.LogitLens(layers=[3, 1]) == lw.LogitLens(layers=(3, 1))
     assert len({lw.Attention("late"), lw.Attention("late"), lw.Attention("early")}) == 2
-    with pytest.raises(lw.QuestionError, match="float"):
+    with pytest.raises(lw.SelectionError, match="float"):
         lw.Attention(layers=1.5)  # type: ignore[arg-type]
 
 

@@ -35,6 +35,7 @@ class Live:
         self,
         prompt: str | Sequence[int] | Tokens,
         *questions: TraceQuestion[Any],
+        interventions: Sequence[object] = (),
         answered: Callable[[TraceQuestion[Any], Any], None] | None = None,
     ) -> tuple[Any, ...]:
         """The answers to `questions` for this prompt, in order; only what changed is computed.
@@ -42,6 +43,7 @@ class Live:
         Args:
             prompt: text, token ids, or tokens.
             questions: what is to be known; answers to earlier questions that are not asked again are dropped.
+            interventions: what is changed during the pass, such as `SkipLayers("5")`.
             answered: told of every answer as soon as it is there.
 
         Raises:
@@ -49,7 +51,7 @@ class Live:
             Cancelled: when a newer edit made this one useless (`layerwidget.cancellation`).
         """
         tokens = prompt if isinstance(prompt, Tokens) else self.model.tokenize(prompt)
-        trace = self._trace(tokens)
+        trace = self._trace(tokens, tuple(interventions))
         self._answers = {question: answer for question, answer in self._answers.items() if question in questions}
         for question in questions:
             if question not in self._answers:
@@ -58,11 +60,12 @@ class Live:
                 answered(question, self._answers[question])
         return tuple(self._answers[question] for question in questions)
 
-    def _trace(self, tokens: Tokens) -> Trace:
+    def _trace(self, tokens: Tokens, interventions: tuple[object, ...]) -> Trace:
         last = self._last
-        if last is None or last.tokens.ids.tolist() != tokens.ids.tolist():
+        same = last is not None and last.interventions == interventions
+        if last is None or not same or last.tokens.ids.tolist() != tokens.ids.tolist():
             # Let go of the old trace first: two of a long prompt need not live at once.
             self._last, self._answers = None, {}
             self.passes += 1
-            last = self._last = self.model.trace(tokens)
+            last = self._last = self.model.trace(tokens, interventions=interventions)
         return last

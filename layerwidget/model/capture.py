@@ -14,12 +14,13 @@ from torch.utils.hooks import RemovableHandle
 
 from layerwidget.cancellation import checkpoint
 from layerwidget.model.anatomy import Anatomy, LayerAnatomy, Part, Port
-from layerwidget.model.paths import tensor_at
+from layerwidget.model.paths import tensor_at, with_tensor_at
 from layerwidget.model.patterns import FusedAttention, SoftmaxAttention
 from layerwidget.model.running import submodule
 from layerwidget.model.tracing import KERNELS
 
-_Act = Callable[[Any], None]
+#: What to do at a call; what it returns, if anything, replaces the output.
+_Act = Callable[[Any], Any]
 
 _listening: ContextVar[Capture | None] = ContextVar("layerwidget_capture", default=None)
 
@@ -38,6 +39,7 @@ class Capture:
         model: the model.
         anatomy: where to listen.
         keep_values: also keep what verifies the attention weights.
+        skipped: these layers return their input.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Capture:
         model: nn.Module,
         anatomy: Anatomy,
         keep_values: bool = False,
+        skipped: frozenset[int] = frozenset(),
     ) -> None:
         self._model = model
         self._anatomy = anatomy
@@ -55,6 +58,7 @@ class Capture:
         self._layer: LayerAnatomy | None = None
         self._kernels: dict[str, int] = {}
         self.keep_values = keep_values
+        self._skipped = skipped
         self.resid_pre: dict[int, torch.Tensor] = {}
         self.resid_post: dict[int, torch.Tensor] = {}
         self.added: dict[tuple[int, int], torch.Tensor] = {}
@@ -110,14 +114,26 @@ class Capture:
             self._kernels.clear()
             self.resid_pre[layer.layer] = self._rows(named, layer.input)
 
-        def leave(output: Any) -> None:
+        def leave(output: Any) -> Any:
             self._layer = None
+            if layer.layer in self._skipped:
+                output = self._skip(layer, output)
             self.resid_post[layer.layer] = self._rows(output, layer.output)
+            return output
 
         self._before.setdefault(layer.module, {})[layer.call] = enter
         for number, part in enumerate(layer.parts):
             self._after.setdefault(part.module, {})[part.call] = self._keep(layer, number, part)
         self._after.setdefault(layer.module, {})[layer.call] = leave
+
+    def _skip(self, layer: LayerAnatomy, output: Any) -> Any:
+        """The layer's output with its input as the stream: it has added nothing, and nobody saw where it looked."""
+        stream = self.resid_pre[layer.layer]
+        for number in range(len(layer.parts)):
+            self.added[layer.layer, number] = torch.zeros_like(stream)
+        self.attention.pop(layer.layer, None)
+        # A copy, because the next layer may write into it.
+        return with_tensor_at(output, layer.output.path, self._anatomy.layout.stream(stream.clone()))
 
     def _keep(self, layer: LayerAnatomy, number: int, part: Part) -> _Act:
         def keep(output: Any) -> None:
@@ -151,15 +167,15 @@ def _entering(capture: Capture, acts: dict[int, _Act]) -> Callable[..., None]:
     return hook
 
 
-def _leaving(capture: Capture, acts: dict[int, _Act]) -> Callable[..., None]:
+def _leaving(capture: Capture, acts: dict[int, _Act]) -> Callable[..., Any]:
     count = -1
 
-    def hook(module: nn.Module, args: Any, output: Any) -> None:
+    def hook(module: nn.Module, args: Any, output: Any) -> Any:
         nonlocal count
-        if _listening.get() is capture:
-            count += 1
-            if count in acts:
-                acts[count](output)
+        if _listening.get() is not capture:
+            return None
+        count += 1
+        return acts[count](output) if count in acts else None
 
     return hook
 

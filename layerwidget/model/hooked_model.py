@@ -13,6 +13,7 @@ from torch import nn
 from layerwidget.errors import QuestionError
 from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.capture import Capture
+from layerwidget.model.interventions import skipped_layers
 from layerwidget.model.locate import locate, probe_ids
 from layerwidget.model.paths import tensor_at
 from layerwidget.model.prompts import check_ids, ids_of_numbers, ids_of_text
@@ -110,21 +111,20 @@ class HookedModel:
         Args:
             prompt: text, or a list or 1-D tensor of token ids.
             add_special_tokens: whether the tokenizer adds its special tokens; by default as it does by itself.
-            interventions: what to change during the pass; none exist yet.
+            interventions: what to change during the pass, such as `SkipLayers("5")`.
 
         Raises:
             EmptyPromptError: for a prompt without tokens.
             PromptError: for a prompt that is too long, of unknown ids, or neither text nor ids.
-            QuestionError: for interventions.
+            QuestionError: for what is no intervention.
+            SelectionError: for interventions at layers that the model does not have.
             Cancelled: at a layer boundary, when the pass is no longer wanted (`layerwidget.cancellation`).
         """
-        if interventions:
-            named = ", ".join(type(one).__name__ for one in interventions)
-            raise QuestionError(f"No intervention is supported yet, so interventions has to be (); got {named}.")
+        skipped = skipped_layers(interventions, self.anatomy.n_layers)
         tokens = prompt if isinstance(prompt, Tokens) else self.tokenize(prompt, add_special_tokens)
         check_ids(tokens.ids, self.anatomy.n_embeddings, self.n_ctx, self.name)
         ids = torch.tensor(tokens.ids, device=self._tail_input.device)[None]
-        with self.lock, inference(self.hf_model), Capture(self.hf_model, self.anatomy) as capture:
+        with self.lock, inference(self.hf_model), Capture(self.hf_model, self.anatomy, skipped=skipped) as capture:
             logits = tensor_at(run_model(self.hf_model, ids), self.anatomy.logits)[0]
         patterns = {layer: partial(source.pattern, len(tokens)) for layer, source in capture.attention.items()}
         return Trace(self, tokens, logits, _activations(self.anatomy, capture), patterns, interventions)

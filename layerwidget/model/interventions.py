@@ -1,0 +1,46 @@
+"""Interventions: frozen values that say what is changed during a pass. Together with the prompt they determine it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from layerwidget.errors import QuestionError
+from layerwidget.layers import LayerSelection, format_layers, frozen_selection, parse_layers
+
+
+@dataclass(frozen=True)
+class SkipLayers:
+    """Each of these layers returns its input, as if the model had been built without it.
+
+    What a skipped layer adds to the stream is zero, and it has no attention weights.
+    Source: science.md, "Interventions".
+
+    Attributes:
+        layers: layer selection, e.g. `"5"` or `"10-12"`.
+    """
+
+    layers: LayerSelection
+
+    def __post_init__(self) -> None:
+        """Make the value hashable."""
+        object.__setattr__(self, "layers", frozen_selection(self.layers))
+
+    def describe(self, n_layers: int) -> str:
+        """What it does to a model of so many layers, in a few words."""
+        return f"skipping {format_layers(parse_layers(self.layers, n_layers))}"
+
+
+def skipped_layers(interventions: Sequence[object], n_layers: int) -> frozenset[int]:
+    """The layer numbers that these interventions skip.
+
+    Raises:
+        QuestionError: for anything that is no intervention.
+        SelectionError: for layers that the model does not have.
+    """
+    skipped: set[int] = set()
+    for one in interventions:
+        if not isinstance(one, SkipLayers):
+            raise QuestionError(f"An intervention is a SkipLayers(...); got {one!r} of type {type(one).__name__}.")
+        skipped.update(parse_layers(one.layers, n_layers))
+    return frozenset(skipped)
