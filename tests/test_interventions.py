@@ -19,7 +19,7 @@ def without_layer(hf_model: torch.nn.Module, path: str) -> torch.nn.Module:
     container, _, place = path.rpartition(".")
     del shorter.get_submodule(container)[int(place)]
     # Kinds of layers are looked up by number, so theirs move up with them.
-    if types := getattr(shorter.config, "layer_types", None):
+    if types := vars(shorter.config).get("layer_types"):
         shorter.config.layer_types = [kind for number, kind in enumerate(types) if number != int(place)]
     return shorter
 
