@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from layerwidget.analysis.check import check as check
     from layerwidget.engine.local import Live as Live
     from layerwidget.errors import (
         EmptyPromptError as EmptyPromptError,
@@ -60,6 +61,7 @@ _HOMES = {
     "StructureError": "errors",
     "Tokens": "tokens",
     "Trace": "trace",
+    "check": "analysis.check",
     "explore": "explorer",
     "load": "model.load",
 }

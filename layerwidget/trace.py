@@ -36,12 +36,14 @@ class Trace:
         activations: Mapping[str, Mapping[int, torch.Tensor]],
         patterns: Mapping[int, Callable[[], torch.Tensor]],
         interventions: Sequence[object] = (),
+        added: Mapping[int, tuple[torch.Tensor, ...]] | None = None,
     ) -> None:
         self.model = model
         self.tokens = tokens
         self.logits = logits
         self.activations = activations
         self._patterns = patterns
+        self._added = added or {}
         self.interventions = tuple(interventions)
 
     def __repr__(self) -> str:
@@ -96,6 +98,10 @@ class Trace:
     def mlp_out(self) -> torch.Tensor:
         """What the FFN adds to the stream in each layer, shape [layer, pos, d_model]."""
         return self.component("mlp_out")
+
+    def added(self, layer: int) -> tuple[torch.Tensor, ...]:
+        """Everything that one layer adds to the stream, in order, each of shape [pos, d_model]."""
+        return self._added.get(layer, ())
 
     @property
     def attention_layers(self) -> tuple[int, ...]:

@@ -127,7 +127,25 @@ class HookedModel:
         with self.lock, inference(self.hf_model), Capture(self.hf_model, self.anatomy, skipped=skipped) as capture:
             logits = tensor_at(run_model(self.hf_model, ids), self.anatomy.logits)[0]
         patterns = {layer: partial(source.pattern, len(tokens)) for layer, source in capture.attention.items()}
-        return Trace(self, tokens, logits, _activations(self.anatomy, capture), patterns, interventions)
+        added = {
+            layer.layer: tuple(capture.added[layer.layer, number] for number in range(len(layer.parts)))
+            for layer in self.anatomy.layers
+        }
+        return Trace(self, tokens, logits, _activations(self.anatomy, capture), patterns, interventions, added)
+
+    def plain_logits(self, prompt: Prompt | Tokens, hf_model: nn.Module | None = None) -> torch.Tensor:
+        """The model's own logits, without any hook of ours, shape [pos, d_vocab].
+
+        Args:
+            prompt: text, or a list or 1-D tensor of token ids.
+            hf_model: another model of the same form, such as one with a layer less.
+        """
+        tokens = prompt if isinstance(prompt, Tokens) else self.tokenize(prompt)
+        check_ids(tokens.ids, self.anatomy.n_embeddings, self.n_ctx, self.name)
+        ids = torch.tensor(tokens.ids, device=self._tail_input.device)[None]
+        model = hf_model or self.hf_model
+        with self.lock, inference(model):
+            return tensor_at(run_model(model, ids), self.anatomy.logits)[0]
 
     def tail(self, rows: torch.Tensor) -> torch.Tensor:
         """What the model would predict from residual vectors: its final norm, head and output transform.

@@ -1,0 +1,49 @@
+"""The model built without one of its layers: what skipping that layer is compared with."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from torch import nn
+
+from layerwidget.errors import StructureError
+from layerwidget.model.anatomy import Anatomy
+
+
+def without_layer(model: nn.Module, anatomy: Anatomy, layer: int) -> nn.Module:
+    """A shallow twin that shares every module but has one layer less; the model itself is not touched.
+
+    Raises:
+        StructureError: when the layer cannot be taken out: it is used more than once, or is not in a list.
+    """
+    path = anatomy.layers[layer].module
+    if sum(other.module == path for other in anatomy.layers) > 1:
+        raise StructureError(f"{path} is used for several layers, so one of them cannot be taken out.")
+    return _without(model, path.split("."), layer, anatomy.n_layers)
+
+
+def _without(module: nn.Module, path: list[str], layer: int, n_layers: int) -> nn.Module:
+    twin = copy.copy(module)
+    twin.__dict__.pop("forward", None)
+    if "config" in module.__dict__:
+        twin.__dict__["config"] = _shorter(module.__dict__["config"], layer, n_layers)
+    first, rest = path[0], path[1:]
+    parts = dict(module._modules)
+    if rest:
+        parts[first] = _without(module.get_submodule(first), rest, layer, n_layers)
+    elif not isinstance(module, nn.ModuleList):
+        raise StructureError(f"The layers are not in a list but attributes of a {type(module).__name__}.")
+    else:
+        parts = {str(place): part for place, part in enumerate(part for key, part in parts.items() if key != first)}
+    twin.__dict__["_modules"] = parts
+    return twin
+
+
+def _shorter(config: Any, layer: int, n_layers: int) -> Any:
+    """A configuration in which every list that has an entry per layer lacks this one's."""
+    shorter = copy.copy(config)
+    for key, value in vars(config).items():
+        if isinstance(value, list | tuple) and len(value) == n_layers:
+            vars(shorter)[key] = type(value)(entry for place, entry in enumerate(value) if place != layer)
+    return shorter
