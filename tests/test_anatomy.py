@@ -105,10 +105,16 @@ def test_a_norm_on_the_stream_makes_parts_absent_but_not_the_lens() -> None:
     torch.testing.assert_close(model.tail(trace.resid_post[-1]), trace.logits)
 
 
-def test_table_names_every_layer_once() -> None:
-    text = repr(HookedModel(tiny.tiny("llama"), name="little llama").anatomy)
+def test_table_has_a_line_for_every_run_of_like_layers() -> None:
+    hf_model = tiny.tiny("llama")
+    text = repr(HookedModel(hf_model, name="little llama").anatomy)
+    n_params = sum(weight.numel() for weight in hf_model.model.layers[0].parameters())
     assert text.startswith("little llama: 3 layers, d_model 36, 4 heads (2 key/value) of width 10, d_vocab 101")
-    assert [text.count(f"model.layers.{layer} ") for layer in range(4)] == [1, 1, 1, 0]
+    assert text.splitlines()[-1].split() == [
+        "0-2", "model.layers.0", "…", "model.layers.2", "sequential", "self_attn[0]", "mlp", f"{n_params:,}"
+    ]  # fmt: skip
+    hybrid = repr(HookedModel(tiny.tiny("jamba")).anatomy)
+    assert [hybrid.count(f"model.layers.{layer} ") for layer in range(5)] == [1, 1, 1, 1, 0]
 
 
 @pytest.mark.parametrize("habit", ["", "in place", "gain"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from layerwidget.model.attention_shape import AttentionSite
 from layerwidget.model.layer_parts import Factor
@@ -175,7 +176,7 @@ class Anatomy:
         return f" ({reason})" if reason else ""
 
     def __repr__(self) -> str:
-        """A table: the model in four lines, then one line per layer."""
+        """A table: the model in four lines, then one line for every run of like layers."""
         shared = f" ({self.n_kv_heads} key/value)" if self.n_kv_heads != self.n_heads else ""
         heads = f"{self.n_heads} heads{shared} of width {self.d_head}" if self.n_heads else "no attention"
         lines = [
@@ -186,7 +187,7 @@ class Anatomy:
             f"  head        {self.head or 'not identified (the tail is replayed as a whole)'}",
         ]
         lines += [f"  no {component}: {reason}" for component, reason in self.absent.items()]
-        return "\n".join(lines + _table([_HEADINGS, *(_row(layer) for layer in self.layers)]))
+        return "\n".join(lines + _table([_HEADINGS, *_rows(self.layers)]))
 
 
 def absent_components(layers: tuple[LayerAnatomy, ...]) -> dict[str, str]:
@@ -205,6 +206,17 @@ def absent_components(layers: tuple[LayerAnatomy, ...]) -> dict[str, str]:
 
 
 _HEADINGS = ("layer", "module", "block", "attention adds", "FFN adds", "parameters")
+
+
+def _rows(layers: tuple[LayerAnatomy, ...]) -> list[tuple[str, ...]]:
+    """One row for every run of layers that differ in nothing but their number."""
+    runs = [list(run) for _, run in groupby(layers, key=lambda layer: _row(layer)[2:])]
+    return [_row(run[0]) if len(run) == 1 else _run(run[0], run[-1]) for run in runs]
+
+
+def _run(first: LayerAnatomy, last: LayerAnatomy) -> tuple[str, ...]:
+    module = first.module if first.module == last.module else f"{first.module} … {last.module}"
+    return f"{first.layer}-{last.layer}", module, *_row(first)[2:]
 
 
 def _row(layer: LayerAnatomy) -> tuple[str, ...]:

@@ -153,6 +153,7 @@ class DepthCurves(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
     def _name(self, names: list[str], colours: list[str]) -> None:
         for place, label in enumerate(self._names):
             label.value = f"● {names[place]}" if place < len(names) else ""
+            label.layout.display = None if place < len(names) else "none"
             label.style.text_color = colours[place] if place < len(names) else None
 
     def _curves(self, lens: LensGrid, position: int) -> tuple[FloatArray, list[str], list[str]]:
@@ -168,7 +169,7 @@ class DepthCurves(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
             if self.quantity == "rank":
                 return lens.token_ranks[:, position, places].T + 1.0, names, colours
             return np.exp(lens.token_log_probs[:, position, places].T), names, colours
-        name = f"{lens.pieces[int(lens.final_ids[position])].visible} (the model's answer)"
+        name = f"{lens.pieces[int(lens.final_ids[position])].visible} (final answer)"
         if self.quantity == "rank":
             return lens.final_ranks[None, :, position] + 1.0, [name], [DATA_COLOUR]
         return lens.final_probs[None, :, position], [name], [DATA_COLOUR]
