@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -104,6 +105,17 @@ class Notebook:
             KernelError: with the traceback, when it raised.
         """
         return self._execute("", f"__import__('json').dumps({expression})")[0]
+
+    def expect_value(self, expression: str, expected: Any, timeout_s: float = 10.0) -> None:
+        """Wait until an expression in the kernel has a value: what the page sends may arrive after the question.
+
+        Raises:
+            AssertionError: with the last value, when it does not get there in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while (value := self.value(expression)) != expected and time.monotonic() < deadline:
+            self.page.wait_for_timeout(50)
+        assert value == expected
 
     def use_theme(self, theme: Literal["light", "dark"]) -> None:
         """Switch JupyterLab's theme and wait until its style sheet is there."""

@@ -44,7 +44,7 @@ def test_a_word_is_appended_once_when_the_explorer_is_shown_twice(explorer: Expl
         expect(again.locator(".lw-lens")).to_have_attribute("data-prompt", PROMPT)
         explorer.words.first.click()
         expect(again.locator("textarea")).to_have_value(PROMPT + " Rome")
-        assert explorer.notebook.value("ex.prompt") == PROMPT + " Rome"
+        explorer.notebook.expect_value("ex.prompt", PROMPT + " Rome")
     finally:
         page.evaluate(REMOVE_LAST)
     expect(page.locator(".lw-explorer")).to_have_count(1)
@@ -57,7 +57,7 @@ def test_line_ends_from_python_are_not_stale(explorer: ExplorerPage) -> None:
     expect(explorer.prompt).to_have_value("a\nb")
     expect(explorer.state).to_have_text("fresh")
     expect(explorer.root.locator(".lw-stale")).to_have_count(0)
-    assert explorer.notebook.value("ex.prompt") == "a\r\nb"
+    explorer.notebook.expect_value("ex.prompt", "a\r\nb")
 
 
 def test_a_prompt_from_python_waits_until_the_box_is_left(explorer: ExplorerPage) -> None:
@@ -79,7 +79,7 @@ def test_focus_stays_in_the_list_of_pinned_words(explorer: ExplorerPage) -> None
     first.focus()
     explorer.notebook.page.keyboard.press("Enter")
     expect(first).to_be_focused()
-    assert explorer.notebook.value("ex.token == ex.tokens[0]")
+    explorer.notebook.expect_value("ex.token == ex.tokens[0]", True)
     remove = explorer.root.locator(".lw-pinned .lw-pin")
     remove.nth(1).focus()
     explorer.notebook.page.keyboard.press("Enter")

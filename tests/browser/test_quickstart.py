@@ -10,10 +10,6 @@ from playwright.sync_api import Locator, expect
 from tests.browser.explorer_page import PROMPT, ExplorerPage
 
 
-def layers_of(explorer: ExplorerPage) -> str:
-    return str(explorer.notebook.value("ex.layers"))
-
-
 def test_typing_changes_the_grid_to_the_right_words(explorer: ExplorerPage) -> None:
     explorer.prompt.click()
     explorer.prompt.press("ControlOrMeta+a")
@@ -22,7 +18,7 @@ def test_typing_changes_the_grid_to_the_right_words(explorer: ExplorerPage) -> N
     expect(explorer.chips).to_have_count(5)
     explorer.notebook.run("ex.wait(); ex.layer = 29")
     expect(explorer.words.first).to_have_text("␣Paris")
-    assert explorer.notebook.value("ex.prompt") == "The capital of France is"
+    explorer.notebook.expect_value("ex.prompt", "The capital of France is")
     top = explorer.notebook.value(
         "[int(ex.results['lens'].top_ids[-1, -1, 0]), float(ex.results['lens'].max_prob[-1, -1])]"
     )
@@ -37,8 +33,10 @@ def test_forty_characters_at_twelve_per_second_lose_none(explorer: ExplorerPage)
     explorer.prompt.type(text, delay=1000 / 12)
     assert explorer.prompt.input_value() == text
     explorer.settle()
-    assert explorer.notebook.value("ex.prompt") == text
-    assert explorer.notebook.value("ex.results['lens'].token_ids.tolist() == model.tokenize(ex.prompt).ids.tolist()")
+    explorer.notebook.expect_value("ex.prompt", text)
+    explorer.notebook.expect_value(
+        "ex.results['lens'].token_ids.tolist() == model.tokenize(ex.prompt).ids.tolist()", True
+    )
     assert explorer.prompt.evaluate("area => document.activeElement === area")
 
 
@@ -73,9 +71,9 @@ def test_dragging_the_slider_sends_nothing_until_release(explorer: ExplorerPage)
     page.mouse.up()
     expect(explorer.state).to_have_text("fresh")
     explorer.notebook.run("ex.wait()")
-    assert layers_of(explorer) == "12-29"
-    assert explorer.notebook.value("list(ex.slider.value)") == [12, 29]
-    assert explorer.notebook.value("list(ex.results['attention'].layers)") == list(range(12, 30))
+    explorer.notebook.expect_value("ex.layers", "12-29")
+    explorer.notebook.expect_value("list(ex.slider.value)", [12, 29])
+    explorer.notebook.expect_value("list(ex.results['attention'].layers)", list(range(12, 30)))
 
 
 def test_slider_by_keyboard_and_presets(explorer: ExplorerPage) -> None:
@@ -89,7 +87,7 @@ def test_slider_by_keyboard_and_presets(explorer: ExplorerPage) -> None:
         explorer.root.locator(f"[data-preset={name}]").click()
         expect(explorer.lens.locator(".lw-detail")).to_contain_text(f"layers {layers}")
     explorer.notebook.run("ex.wait()")
-    assert layers_of(explorer) == "0-29"
+    explorer.notebook.expect_value("ex.layers", "0-29")
 
 
 def test_hover_shows_the_words_of_a_cell_and_a_click_selects_it(explorer: ExplorerPage) -> None:
@@ -102,7 +100,7 @@ def test_hover_shows_the_words_of_a_cell_and_a_click_selects_it(explorer: Explor
     expect(title).to_contain_text("layer 27 · after “␣Paris” (position 9)")
     expect(explorer.root.locator(".lw-chip.lw-here")).to_contain_text("␣Paris")
     expect(explorer.attention.locator(".lw-matrix-side .lw-panel-title")).to_contain_text("layer 27")
-    assert explorer.notebook.value("[ex.layer, ex.position]") == [27, 9]
+    explorer.notebook.expect_value("[ex.layer, ex.position]", [27, 9])
 
 
 def head_tile(explorer: ExplorerPage, row: int, head: int) -> tuple[Locator, dict[str, float]]:
@@ -120,12 +118,12 @@ def test_a_click_on_a_head_shows_its_matrix(explorer: ExplorerPage) -> None:
     expect(explorer.attention.locator(".lw-matrix-side .lw-panel-title")).to_contain_text("layer 18 · head 6")
     readout = explorer.attention.locator(".lw-facts")
     expect(readout).to_contain_text("“␣of” → “␣Paris” 0.52")
-    assert explorer.notebook.value("[ex.selection.layer, ex.selection.head]") == [18, 6]
+    explorer.notebook.expect_value("[ex.selection.layer, ex.selection.head]", [18, 6])
     weight = explorer.notebook.value("float(ex.results['attention'].pattern[0, 6, 20, 9])")
     expect(readout).to_contain_text(f"{weight:.3f}")
     explorer.attention.locator("select").select_option("mean")
     expect(explorer.attention.locator(".lw-matrix-side .lw-panel-title")).to_contain_text("mean of layers 18–29")
-    assert explorer.notebook.value("ex.attention_view.show_heads") == "mean"
+    explorer.notebook.expect_value("ex.attention_view.show_heads", "mean")
 
 
 def test_a_click_on_a_word_appends_it_and_undo_takes_it_back(explorer: ExplorerPage) -> None:
@@ -137,7 +135,7 @@ def test_a_click_on_a_word_appends_it_and_undo_takes_it_back(explorer: ExplorerP
     explorer.notebook.page.keyboard.press("ControlOrMeta+z")
     expect(explorer.prompt).to_have_value(PROMPT)
     explorer.settle()
-    assert explorer.notebook.value("ex.prompt") == PROMPT
+    explorer.notebook.expect_value("ex.prompt", PROMPT)
     explorer.words.first.click()
     expect(explorer.prompt).to_have_value(PROMPT + " Rome")
     explorer.root.locator(".lw-undo").click()
@@ -149,7 +147,7 @@ def test_a_pinned_word_is_followed_over_the_grid(explorer: ExplorerPage) -> None
     expect(explorer.root.locator(".lw-pinned")).to_contain_text("␣Rome")
     expect(explorer.root.locator(".lw-pinned .lw-number")).to_have_text("0.971 · rank 0", timeout=60_000)
     explorer.lens.locator("select").select_option("token_rank")
-    assert explorer.notebook.value("[ex.tokens == [ex.token], ex.lens_view.colour]") == [True, "token_rank"]
+    explorer.notebook.expect_value("[ex.tokens == [ex.token], ex.lens_view.colour]", [True, "token_rank"])
     explorer.notebook.run("ex.wait()")
     rank = explorer.notebook.value("int(ex.results['lens'].token_ranks[20, 20, 0])")
     explorer.grid.hover(position=explorer.cell(9, 20, 12))
@@ -174,7 +172,7 @@ def test_an_empty_prompt_and_an_error_leave_the_next_edit_working(explorer: Expl
     explorer.prompt.fill("")
     expect(explorer.state).to_have_text("waiting for a prompt")
     expect(explorer.lens.locator(".lw-placeholder")).to_be_visible()
-    assert explorer.notebook.value("dict(ex.results)") == {}
+    explorer.notebook.expect_value("dict(ex.results)", {})
     explorer.notebook.run("model.n_ctx, kept = 3, model.n_ctx")
     explorer.prompt.fill("one two three four five")
     error = explorer.root.locator(".lw-error-message")
