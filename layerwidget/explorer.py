@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets
 import traitlets as t
 
+from layerwidget.engine.fitting import attention_that_fits
 from layerwidget.engine.local import Live
 from layerwidget.engine.worker import Worker
 from layerwidget.errors import Cancelled, LayerWidgetError
@@ -239,7 +240,8 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
             return
         self._show_tokens(tokens)
         lens = LogitLens(k=_WORDS_PER_CELL, tokens=pinned)
-        fitting, note = self._fitting_layers(layers, len(tokens))
+        anatomy = self.model.anatomy
+        fitting, note = attention_that_fits(anatomy, layers, len(tokens), self.layer, ATTENTION_BYTES)
         attention = Attention(fitting) if fitting else None
         found: dict[str, Any] = {}
 
@@ -265,27 +267,6 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         with self.status.hold_sync():
             self.status.work = " · ".join(part for part in parts if part)
             self.status.prompt, self.status.state = prompt, "fresh"
-
-    def _fitting_layers(self, layers: str, n_pos: int) -> tuple[tuple[int, ...], str]:
-        """The layers whose attention fits into memory, nearest to the chosen one, and what is left out."""
-        anatomy = self.model.anatomy
-        sites = {layer.layer: layer.attention_site for layer in anatomy.layers if layer.attention_site}
-        # One gallery has one number of heads; layers that differ are left out.
-        wanted = [
-            layer
-            for layer in parse_layers(layers, anatomy.n_layers)
-            if layer in sites and sites[layer].n_heads == anatomy.n_heads
-        ]
-        if not wanted:
-            return (), "No layer in view has attention heads." if sites else "This model has no attention heads."
-        room = ATTENTION_BYTES // (4 * anatomy.n_heads * n_pos**2)
-        if room >= len(wanted):
-            return tuple(wanted), ""
-        if not room:
-            limit = f"one layer would take more than {ATTENTION_BYTES >> 20} MB"
-            return (), f"Attention is not computed at {n_pos} tokens: {limit}."
-        nearest = sorted(sorted(wanted, key=lambda number: abs(number - self.layer))[:room])
-        return tuple(nearest), f"attention of layers {format_layers(nearest)} only"
 
     def _show_tokens(self, tokens: Tokens) -> None:
         if len(tokens) != self._n_pos:
