@@ -95,8 +95,8 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         self._n_pos = 0
         self._follows_last = selection is None
         self._following = 0
-        chosen = selection or Selection(layer=parse_layers(layers, anatomy.n_layers)[-1])
         numbers = parse_layers(layers, anatomy.n_layers)
+        chosen = selection or Selection(layer=numbers[-1])
         super().__init__(
             prompt=prompt, layers=format_layers(numbers), group=uuid.uuid4().hex, tokens=list(tokens),
             layer=chosen.layer, head=chosen.head, position=chosen.position, token=chosen.token,

@@ -21,7 +21,7 @@ from tests.conformance.build import Entry, build, inputs, quiet, takes_target
 from tests.conformance.shrink import D_VOCAB
 
 CHECKS = ("built", "located", "lens", "residual", "attention", "skip", "clean")
-PASS, FAIL, ABSENT, UNBUILT = "pass", "fail", "n/a", "not built yet"
+PASS, FAIL, ABSENT = "pass", "fail", "n/a"
 
 _N_POS = 11
 _MAX_WORDS = 150
@@ -43,7 +43,7 @@ class Row:
     Attributes:
         name: `group/configuration`.
         model: name of the model's class.
-        results: check -> `pass`, `fail`, `n/a` or `not built yet`; `fail` too where an earlier check stopped it.
+        results: check -> `pass`, `fail` or `n/a`; `fail` too where an earlier check stopped it.
         why: check -> one line that says why it is not a pass.
     """
 
@@ -74,7 +74,7 @@ def stopped(row: Row, why: str) -> None:
     """Let all checks that were not reached fail for the same reason."""
     for name in CHECKS:
         if name not in row.results:
-            row.results[name] = UNBUILT if name == "skip" and not hasattr(lw, "SkipLayers") else FAIL
+            row.results[name] = FAIL
             row.why[name] = why
 
 
@@ -97,8 +97,6 @@ def _measure(row: Row, name: str, what: Callable[[], None]) -> None:
             what()
     except NotApplicableError as reason:
         row.results[name], row.why[name] = ABSENT, one_line(reason)
-    except NotImplementedError as reason:
-        row.results[name], row.why[name] = (UNBUILT if name == "skip" else FAIL), one_line(reason)
     except Exception as error:  # whatever a model raises is a row of the table
         row.results[name], row.why[name] = FAIL, one_line(error)
     else:
@@ -217,8 +215,6 @@ class _Subject:
 
     def skip(self) -> None:
         """Skipping a layer equals removing it."""
-        if not hasattr(lw, "SkipLayers"):
-            raise NotImplementedError("layerwidget has no SkipLayers")
         assert self.trace is not None
         n_layers = self.hooked.anatomy.n_layers
         expected, removed = self._without(n_layers // 2, n_layers - 1)

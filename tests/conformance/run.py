@@ -23,13 +23,13 @@ import torch
 import transformers
 
 from tests.conformance.build import GROUPS, Entry, entries
-from tests.conformance.checks import ABSENT, CHECKS, FAIL, PASS, UNBUILT, Row, check, stopped
+from tests.conformance.checks import ABSENT, CHECKS, FAIL, PASS, Row, check, stopped
 
 FOLDER = Path(__file__).parent
 TIME_LIMIT_S = 60
 MEMORY_LIMIT_BYTES = 8 << 30
 
-_SIGNS = {PASS: "✓", FAIL: "✗", ABSENT: "n/a", UNBUILT: "–"}
+_SIGNS = {PASS: "✓", FAIL: "✗", ABSENT: "n/a"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -138,14 +138,12 @@ def _of(rows: list[Row], group: str) -> list[Row]:
 
 def _count(rows: list[Row], name: str) -> str:
     results = [row.results[name] for row in rows]
-    if UNBUILT in results:
-        return UNBUILT
     absent = results.count(ABSENT)
     return f"{results.count(PASS)}" + (f" (n/a {absent})" if absent else "")
 
 
 def _all_passed(row: Row) -> bool:
-    return all(row.results[name] in (PASS, UNBUILT) for name in CHECKS)
+    return all(row.results[name] == PASS for name in CHECKS)
 
 
 def _none_failed(row: Row) -> bool:
@@ -154,11 +152,7 @@ def _none_failed(row: Row) -> bool:
 
 def _reason(row: Row) -> str:
     """Why, once per check that is not a pass; what follows from an earlier failure is not repeated."""
-    said = [
-        f"{name}: {why}"
-        for name, why in row.why.items()
-        if row.results[name] != UNBUILT and not why.startswith(("not built", "not located"))
-    ]
+    said = [f"{name}: {why}" for name, why in row.why.items() if not why.startswith(("not built", "not located"))]
     return "; ".join(dict.fromkeys(said)).replace("|", "\\|")
 
 

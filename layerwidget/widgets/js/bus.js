@@ -64,8 +64,10 @@ export function shareTraits(model, names) {
         put(name, value);
         if (!live) model.set(name, value);
       }
+      if (live) return;
+      // A live change must not take back a save that is on its way.
       clearTimeout(saving);
-      if (!live) saving = setTimeout(() => model.save_changes(), 0);
+      saving = setTimeout(() => model.save_changes(), 0);
     },
     /** Tell the group something that is nobody's trait. */
     tell: (name, value) => put(name, value),

@@ -86,7 +86,6 @@ export default withStore(({ model, el, store }) => {
   const draw = () => {
     drawChips(strip, store.data, select);
     note.textContent = replaced ? "Half a character, which cannot be encoded, is read as U+FFFD." : store.data?.note ?? "";
-    el.classList.toggle("lw-empty", !store.data?.ids.length);
     mark();
   };
   area.addEventListener("input", () => { area.dataset.touched = "1"; send(); });
