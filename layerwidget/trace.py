@@ -8,22 +8,24 @@ from typing import TYPE_CHECKING
 import torch
 
 from layerwidget.errors import MissingComponentError
+from layerwidget.ledger import Added, LedgerEntry
 from layerwidget.tokens import Tokens
 
 if TYPE_CHECKING:
+    from layerwidget.model.anatomy import Anatomy
     from layerwidget.model.hooked_model import HookedModel
 
 #: Names of the activations that live in residual space, in the order in which a layer makes them.
-COMPONENTS = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")
+COMPONENTS = ("resid_pre", "attn_out", "cross_attn_out", "resid_mid", "mlp_out", "resid_post")
 
 
 class Trace:
-    """The activations of one prompt, one forward pass.
+    """The activations of one prompt, one forward pass, in one stack of layers.
 
     Attributes:
         model: the `HookedModel` that made it.
-        tokens: the prompt as the model read it.
-        logits: the model's own logits, shape [pos, d_vocab], in the model's dtype.
+        anatomy: where everything is in this stack of layers.
+        tokens: the positions of the stream: the prompt, or for the decoder of an encoder-decoder its target.
         activations: component name -> layer number -> tensor [pos, d_model].
         interventions: what was changed during the pass.
     """
@@ -32,24 +34,58 @@ class Trace:
         self,
         model: HookedModel,
         tokens: Tokens,
-        logits: torch.Tensor,
+        logits: torch.Tensor | None,
         activations: Mapping[str, Mapping[int, torch.Tensor]],
         patterns: Mapping[int, Callable[[], torch.Tensor]],
+        *,
         interventions: Sequence[object] = (),
-        added: Mapping[int, tuple[torch.Tensor, ...]] | None = None,
+        ledgers: Mapping[int, tuple[LedgerEntry, ...]] | None = None,
+        anatomy: Anatomy | None = None,
+        encoder: Trace | None = None,
+        cross_patterns: Mapping[int, Callable[[], torch.Tensor]] | None = None,
     ) -> None:
         self.model = model
+        self.anatomy = model.anatomy if anatomy is None else anatomy
         self.tokens = tokens
-        self.logits = logits
+        self._logits = logits
         self.activations = activations
         self._patterns = patterns
-        self._added = added or {}
+        self._cross_patterns = cross_patterns or {}
+        self._ledgers = ledgers or {}
+        self._encoder = encoder
         self.interventions = tuple(interventions)
 
     def __repr__(self) -> str:
         """Which model, how many tokens, what was captured."""
         held = ", ".join(name for name in COMPONENTS if self.activations.get(name))
-        return f"Trace({self.model.name!r}, {len(self.tokens)} tokens, {held})"
+        return f"Trace({self.anatomy.name!r}, {len(self.tokens)} tokens, {held})"
+
+    @property
+    def logits(self) -> torch.Tensor:
+        """The model's own logits, shape [pos, d_vocab], in the model's dtype.
+
+        Raises:
+            MissingComponentError: for an encoder's stack, which makes none.
+        """
+        if self._logits is None:
+            raise MissingComponentError(f"The {self.anatomy.name} makes no logits; its decoder does.")
+        return self._logits
+
+    def stack(self, name: str) -> Trace:
+        """What the same pass left behind in another stack of layers.
+
+        Args:
+            name: `decoder`, the layers before the logits; or `encoder`, of an encoder-decoder.
+
+        Raises:
+            MissingComponentError: when the model has no such stack.
+        """
+        if name == "decoder":
+            return self
+        if name != "encoder" or self._encoder is None:
+            have = "'decoder' and 'encoder'" if self._encoder else "'decoder' alone (the layers before the logits)"
+            raise MissingComponentError(f"{self.anatomy.name} has no stack {name!r}; it has {have}.")
+        return self._encoder
 
     def layers_with(self, component: str) -> tuple[int, ...]:
         """Layer numbers that have a component, ascending; hybrids lack some.
@@ -60,8 +96,8 @@ class Trace:
         held = self.activations.get(component)
         if not held:
             have = [name for name in COMPONENTS if self.activations.get(name)]
-            why = self.model.anatomy.why_absent(component)
-            raise MissingComponentError(f"{self.model.name} has no {component!r}{why}. It has: {', '.join(have)}.")
+            why = self.anatomy.why_absent(component)
+            raise MissingComponentError(f"{self.anatomy.name} has no {component!r}{why}. It has: {', '.join(have)}.")
         return tuple(sorted(held))
 
     def component(self, name: str) -> torch.Tensor:
@@ -71,8 +107,9 @@ class Trace:
             MissingComponentError: when no layer has it.
         """
         held = self.activations.get(name, {})
-        device = self.logits.device
-        return torch.stack([held[layer].to(device) for layer in self.layers_with(name)])
+        rows = [held[layer] for layer in self.layers_with(name)]
+        # A model that is spread over devices leaves every layer's activations where it is.
+        return torch.stack([row.to(rows[-1].device) for row in rows])
 
     @property
     def resid_pre(self) -> torch.Tensor:
@@ -95,13 +132,22 @@ class Trace:
         return self.component("attn_out")
 
     @property
+    def cross_attn_out(self) -> torch.Tensor:
+        """What attention to the encoder adds to the stream in each layer, shape [layer, pos, d_model]."""
+        return self.component("cross_attn_out")
+
+    @property
     def mlp_out(self) -> torch.Tensor:
         """What the FFN adds to the stream in each layer, shape [layer, pos, d_model]."""
         return self.component("mlp_out")
 
+    def ledger(self, layer: int) -> tuple[LedgerEntry, ...]:
+        """Everything that happens to the stream in one layer, in order; empty where that is not known."""
+        return self._ledgers.get(layer, ())
+
     def added(self, layer: int) -> tuple[torch.Tensor, ...]:
         """Everything that one layer adds to the stream, in order, each of shape [pos, d_model]."""
-        return self._added.get(layer, ())
+        return tuple(entry.value for entry in self.ledger(layer) if isinstance(entry, Added))
 
     @property
     def attention_layers(self) -> tuple[int, ...]:
@@ -111,12 +157,27 @@ class Trace:
     def pattern(self, layer: int) -> torch.Tensor:
         """Attention weights of one layer, computed now from what the pass used, shape [head, query_pos, key_pos], fp32.
 
+        In a layer with several self-attention operations their heads follow each other.
+
         Raises:
             MissingComponentError: when the layer has no softmax attention.
         """
         if layer not in self._patterns:
             raise MissingComponentError(
-                f"Layer {layer} of {self.model.name} has no attention weights. "
+                f"Layer {layer} of {self.anatomy.name} has no attention weights. "
                 f"Layers with attention: {self.attention_layers}."
             )
         return self._patterns[layer]()
+
+    def cross_pattern(self, layer: int) -> torch.Tensor:
+        """Weights of one layer's attention to the encoder, shape [head, query_pos, source_pos], fp32.
+
+        Raises:
+            MissingComponentError: when the layer does not attend to an encoder.
+        """
+        if layer not in self._cross_patterns:
+            raise MissingComponentError(
+                f"Layer {layer} of {self.anatomy.name} does not attend to an encoder. "
+                f"Layers that do: {tuple(sorted(self._cross_patterns))}."
+            )
+        return self._cross_patterns[layer]()

@@ -96,10 +96,23 @@ def test_a_model_without_attention_says_so() -> None:
         trace.pattern(0)
 
 
-def test_a_norm_on_the_stream_makes_parts_absent_but_not_the_lens() -> None:
+def test_norms_on_the_stream_are_found_and_the_parts_between_them() -> None:
     model = tiny.hooked("bert")
     trace = model.trace(tiny.ids(5))
     assert model.anatomy.causal is False
+    assert model.anatomy.why_absent("attn_out") == ""
+    torch.testing.assert_close(model.tail(trace.resid_post[-1]), trace.logits)
+    norms = [[passage.module.rpartition("layer.")[2] for passage in layer.passages] for layer in model.anatomy.layers]
+    assert norms[1] == ["1.attention.output.LayerNorm", "1.output.LayerNorm"]
+    for layer, bert in enumerate(model.hf_model.bert.encoder.layer):
+        middle = bert.attention.output.LayerNorm(trace.resid_pre[layer] + trace.attn_out[layer])
+        torch.testing.assert_close(trace.resid_mid[layer], middle)
+        torch.testing.assert_close(trace.resid_post[layer], bert.output.LayerNorm(middle + trace.mlp_out[layer]))
+
+
+def test_a_layer_that_rebuilds_its_stream_has_no_parts_but_a_lens() -> None:
+    model = HookedModel(toy.toy(habit="rebuilt"))
+    trace = model.trace([1, 5, 2, 8, 3, 1])
     assert model.anatomy.why_absent("attn_out").startswith(" (in layer 0, the layer's output is not its input plus")
     assert model.anatomy.why_absent("resid_post") == ""
     torch.testing.assert_close(model.tail(trace.resid_post[-1]), trace.logits)
@@ -146,12 +159,18 @@ def test_mixing_without_attention_is_no_attention() -> None:
     assert [part.kind for part in anatomy.layers[0].parts] == ["mixer", "mlp"]
 
 
-@pytest.mark.parametrize(("habit", "reason"), [("raw", "tanh"), ("decay", "the stream itself is scaled")])
+@pytest.mark.parametrize(("habit", "reason"), [("raw", "tanh"), ("twice", "the stream is added to itself")])
 def test_what_is_no_plain_sum_is_absent(habit: str, reason: str) -> None:
     trace = HookedModel(toy.toy(habit=habit)).trace([1, 5, 2])
     with pytest.raises(MissingComponentError, match=reason):
         _ = trace.attn_out
     assert trace.attention_layers == (0, 1, 2)
+
+
+def test_a_stream_that_is_scaled() -> None:
+    trace = HookedModel(toy.toy(habit="decay")).trace([1, 5, 2])
+    torch.testing.assert_close(0.9 * trace.resid_pre + trace.attn_out, trace.resid_mid)
+    torch.testing.assert_close(trace.resid_mid + trace.mlp_out, trace.resid_post)
 
 
 def test_a_model_without_layers() -> None:

@@ -61,8 +61,8 @@ def test_a_lens_that_lost_the_norm_gain_fails(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_dropped_part_and_a_dropped_head_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     model = lw.HookedModel(tiny.tiny("llama"))
-    trace = lw.Trace.added
-    monkeypatch.setattr(lw.Trace, "added", lambda self, layer: trace(self, layer)[:-1])
+    ledger = lw.Trace.ledger
+    monkeypatch.setattr(lw.Trace, "ledger", lambda self, layer: ledger(self, layer)[:-1])
     assert lw.check(model).grades["residual"].status == "fail"
     monkeypatch.undo()
     pattern = lw.Trace.pattern

@@ -9,7 +9,7 @@ import torch
 
 from layerwidget.errors import MissingComponentError
 from layerwidget.model.hooked_model import HookedModel
-from layerwidget.model.patterns import FusedAttention, SoftmaxAttention
+from layerwidget.model.patterns import FusedAttention, SoftmaxAttention, self_pattern
 from tests import tiny
 
 WITH_ATTENTION = [kind for kind in tiny.ALL if kind != "mamba"]
@@ -107,23 +107,23 @@ def test_every_form_of_the_arguments(options: dict[str, object], n_kv: int) -> N
     query, key = _qk(4, n_kv, 5)
     grouped = {"enable_gqa": True} if n_kv != 4 else {}
     source = FusedAttention.from_call(query, key, key, **options, **grouped)  # type: ignore[arg-type]
-    torch.testing.assert_close(source.pattern(5), _kernel_weights(query, key, **options, **grouped))
+    torch.testing.assert_close(source.weights(5), _kernel_weights(query, key, **options, **grouped))
 
 
 def test_heads_laid_along_the_query_axis() -> None:
     query, key = _qk(2, 2, 3)
     source = FusedAttention.from_call(query, key[:, :, :1], key[:, :, :1])
-    assert torch.equal(source.pattern(1), torch.ones(6, 1, 1))
+    assert torch.equal(source.weights(1), torch.ones(6, 1, 1))
 
 
 def test_a_position_that_may_look_nowhere_has_zeros() -> None:
     query, key = _qk(4, 4, 3)
     mask = torch.tensor([[False, False, False], [True, False, False], [True, True, False]])
-    pattern = FusedAttention.from_call(query, key, key, mask).pattern(3)
+    pattern = FusedAttention.from_call(query, key, key, mask).weights(3)
     assert torch.equal(pattern[:, 0], torch.zeros(4, 3))
     torch.testing.assert_close(pattern[:, 1:].sum(-1), torch.ones(4, 2))
 
 
 def test_softmax_output_is_cut_at_the_positions() -> None:
     weights = torch.rand(1, 4, 3, 4, dtype=torch.float16)
-    assert torch.equal(SoftmaxAttention(weights).pattern(3), weights[0, :, :, :3].float())
+    assert torch.equal(self_pattern([SoftmaxAttention(weights)], 3), weights[0, :, :, :3].float())

@@ -67,6 +67,11 @@ class Floor(nn.Module):
         if self.habit == "decay":
             x = 0.9 * x + self.p(self.a(x))
             return x + self.q(self.b(x))
+        if self.habit == "rebuilt":
+            return self.q(self.p(self.a(x)))
+        if self.habit == "twice":
+            x = x + (self.p(self.a(x)) + x)
+            return x + self.q(self.b(x))
         x = x + self.p(self.a(x))
         return x + self.q(self.b(x))
 

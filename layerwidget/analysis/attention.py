@@ -21,7 +21,7 @@ def attention(question: Attention, trace: Trace) -> AttentionGrid:
         SelectionError: when layers or heads are out of range.
         MissingComponentError: when none of the chosen layers has attention.
     """
-    anatomy = trace.model.anatomy
+    anatomy = trace.anatomy
     wanted = parse_layers(question.layers, anatomy.n_layers)
     layers = tuple(layer for layer in wanted if layer in trace.attention_layers)
     if not layers:

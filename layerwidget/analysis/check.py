@@ -9,10 +9,11 @@ from torch import nn
 
 from layerwidget.errors import StructureError
 from layerwidget.grades import CheckReport, Grade
+from layerwidget.ledger import ledger_error
 from layerwidget.model.hooked_model import HookedModel
 from layerwidget.model.interventions import SkipLayers
-from layerwidget.model.locate import random_ids
 from layerwidget.model.removal import without_layer
+from layerwidget.model.verify import sample
 from layerwidget.trace import Trace
 
 _N_POS = 13
@@ -28,69 +29,80 @@ def check(model: HookedModel) -> CheckReport:
     Returns:
         One grade for each check; prints as a table.
     """
-    n_pos = min(_N_POS, model.n_ctx or _N_POS)
-    ids = random_ids(n_pos, model.anatomy.n_embeddings, seed=11).tolist()
+    read = sample(model.anatomy, min(_N_POS, model.n_ctx or _N_POS), seed=11)
+    prompt, target = (read.ids[0], None) if read.source is None else (read.source[0], read.ids[0])
     hooks = _hooks(model.hf_model)
-    plain = model.plain_logits(ids)
-    trace = model.trace(ids)
+    plain = model.plain_logits(prompt, target=target)
+    trace = model.trace(prompt, target=target)
     return CheckReport(
         model.name,
         {
             "lens": _lens(trace, plain),
             "residual": _residual(trace),
             "attention": _attention(trace),
-            "skip": _skip(model, ids),
+            "skip": _skip(model, prompt, target),
             "clean": _clean(trace, plain, _hooks(model.hf_model) - hooks),
         },
     )
 
 
+def _stacks(trace: Trace) -> list[Trace]:
+    return [trace, trace.stack("encoder")] if trace.anatomy.encoder else [trace]
+
+
 @torch.no_grad()
 def _lens(trace: Trace, plain: torch.Tensor) -> Grade:
-    last = trace.model.tail(trace.activations["resid_post"][trace.model.anatomy.n_layers - 1])
+    last = trace.model.tail(trace.activations["resid_post"][trace.anatomy.n_layers - 1])
     error = _difference(last.log_softmax(-1), plain.float().log_softmax(-1))
     return Grade.of(error, _tolerance(plain), "last layer against the model's own log-probabilities, relative")
 
 
 def _residual(trace: Trace) -> Grade:
-    anatomy = trace.model.anatomy
-    troubled = [layer for layer in anatomy.layers if not layer.parts]
-    if troubled:
-        return Grade("n/a", None, f"layer {troubled[0].layer}: {troubled[0].trouble or 'no parts were found'}")
     errors = []
-    for layer in anatomy.layers:
-        entered, left = (trace.activations[name][layer.layer].float() for name in ("resid_pre", "resid_post"))
-        added = [part.float() for part in trace.added(layer.layer)]
-        errors.append(_difference(sum(added, start=entered), left))
-    return Grade.of(
-        max(errors), _tolerance(trace.logits), "input plus parts against the output of every layer, relative"
-    )
+    for stack in _stacks(trace):
+        for layer in stack.anatomy.layers:
+            if not layer.parts:
+                where = f"layer {layer.layer} of {stack.anatomy.name}"
+                return Grade("n/a", None, f"{where}: {layer.trouble or 'no parts were found'}")
+            entered, left = (stack.activations[name][layer.layer] for name in ("resid_pre", "resid_post"))
+            errors.append(ledger_error(entered, stack.ledger(layer.layer), left))
+    normed = any(layer.passages for layer in trace.anatomy.layers)
+    what = "input plus parts, and what the stream itself passes through," if normed else "input plus parts"
+    return Grade.of(max(errors), _tolerance(trace.logits), f"{what} against the output of every layer, relative")
 
 
 def _attention(trace: Trace) -> Grade:
-    anatomy = trace.model.anatomy
-    sites = {layer.layer: layer.attention_site for layer in anatomy.layers if layer.attention_site}
-    if not sites:
-        return Grade("n/a", None, "no softmax attention was seen in any layer")
     errors = []
-    for layer, site in sites.items():
-        sums = trace.pattern(layer).sum(-1)
-        # Learned sinks take their share of a row.
-        errors.append(float((sums - 1).clamp_min(0).max() if site.n_sinks else (sums - 1).abs().max()))
-    return Grade.of(max(errors), _tolerance(trace.logits), f"rows sum to 1 in {len(sites)} layers, absolute")
+    for stack in _stacks(trace):
+        for layer in stack.anatomy.layers:
+            if layer.attention_sites:
+                shared = any(site.shares_rows for site in layer.attention_sites)
+                errors.append(_row_error(stack.pattern(layer.layer), shared))
+            if layer.cross_sites:
+                shared = any(site.shares_rows for site in layer.cross_sites)
+                errors.append(_row_error(stack.cross_pattern(layer.layer), shared))
+    if not errors:
+        return Grade("n/a", None, "no softmax attention was seen in any layer")
+    return Grade.of(max(errors), _tolerance(trace.logits), f"rows sum to 1 in {len(errors)} patterns, absolute")
 
 
-def _skip(model: HookedModel, ids: list[int]) -> Grade:
+def _row_error(pattern: torch.Tensor, shared: bool) -> float:
+    """How far rows are from summing to 1; where sinks or the like take their share, how far above it."""
+    sums = pattern.sum(-1)
+    return float((sums - 1).clamp_min(0).max() if shared else (sums - 1).abs().max())
+
+
+def _skip(model: HookedModel, prompt: torch.Tensor, target: torch.Tensor | None) -> Grade:
     layer = model.anatomy.n_layers // 2
     try:
         shorter = without_layer(model.hf_model, model.anatomy, layer)
     except StructureError as error:
         return Grade("n/a", None, str(error))
     try:
-        expected = model.plain_logits(ids, shorter)
+        expected = model.plain_logits(prompt, shorter, target)
     except Exception as error:
         return Grade("n/a", None, f"the model without layer {layer} does not run: {type(error).__name__}: {error}")
-    skipped = model.trace(ids, interventions=(SkipLayers(layer),)).logits
+    skipped = model.trace(prompt, target=target, interventions=(SkipLayers(layer),)).logits
     off = _difference(skipped.float().log_softmax(-1), expected.float().log_softmax(-1))
     return Grade.of(off, _tolerance(expected), f"layer {layer} skipped against the model without it, relative")
 

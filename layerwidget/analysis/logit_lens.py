@@ -69,7 +69,7 @@ def logit_lens(question: LogitLens, trace: Trace) -> LensGrid:
 def _layers(question: LogitLens, trace: Trace) -> tuple[int, ...]:
     if question.component not in COMPONENTS:
         raise QuestionError(f"The logit lens decodes one of {COMPONENTS}; got component={question.component!r}.")
-    wanted = parse_layers(question.layers, trace.model.anatomy.n_layers)
+    wanted = parse_layers(question.layers, trace.anatomy.n_layers)
     have = trace.layers_with(question.component)
     layers = tuple(layer for layer in wanted if layer in have)
     if not layers:
@@ -138,7 +138,7 @@ def _grid(question: LogitLens, trace: Trace, layers: tuple[int, ...], arrays: di
     shown = {*ids.tolist(), *np.unique(arrays["top_ids"]).tolist(), *arrays["final_ids"].tolist(), *question.tokens}
     return LensGrid(
         layers=layers,
-        n_layers=trace.model.anatomy.n_layers,
+        n_layers=trace.anatomy.n_layers,
         token_ids=ids,
         pieces=trace.model.pieces(shown),
         model_name=trace.model.name,

@@ -14,12 +14,12 @@ def attention_that_fits(
     anatomy: Anatomy, layers: str, n_pos: int, near: int, max_bytes: int
 ) -> tuple[tuple[int, ...], str]:
     """The layers of a selection whose weights fit into `max_bytes`, nearest to layer `near`, and what is left out."""
-    sites = {layer.layer: layer.attention_site for layer in anatomy.layers if layer.attention_site}
-    in_view = [layer for layer in parse_layers(layers, anatomy.n_layers) if layer in sites]
+    n_heads = {layer.layer: layer.n_heads for layer in anatomy.layers if layer.n_heads}
+    in_view = [layer for layer in parse_layers(layers, anatomy.n_layers) if layer in n_heads]
     # One gallery has one number of heads; layers that differ are left out.
-    wanted = [layer for layer in in_view if sites[layer].n_heads == anatomy.n_heads]
+    wanted = [layer for layer in in_view if n_heads[layer] == anatomy.n_heads]
     if not wanted:
-        return (), "No layer in view has attention heads." if sites else "This model has no attention heads."
+        return (), "No layer in view has attention heads." if n_heads else "This model has no attention heads."
     room = max_bytes // (4 * anatomy.n_heads * n_pos**2)
     if room >= len(wanted):
         return tuple(wanted), ""

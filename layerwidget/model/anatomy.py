@@ -30,8 +30,10 @@ class Part:
     """A sublayer: a module whose output is added to the stream.
 
     Attributes:
-        kind: `attention`, `mlp` (works on each position alone) or `mixer` (mixes positions without attention).
-        module: path of the module whose output is added: the sublayer itself, or its post-norm.
+        kind: `attention`, `cross_attention` (to the encoder), `mlp` (works on each position alone) or `mixer` (mixes
+            positions without attention), or `bias` (a constant).
+        module: path of the module whose output is added: the sublayer itself, or its post-norm. Empty for a constant,
+            which is its factors alone.
         call: which call of that module within a pass, from 0.
         output: where the addend sits in the module's output.
         factors: numbers, or paths of parameters, by which the output is multiplied before it is added.
@@ -46,8 +48,31 @@ class Part:
     def __str__(self) -> str:
         """Path, place in the output and factors, as code."""
         factors = "".join(f" * {factor:g}" if isinstance(factor, float) else f" * {factor}" for factor in self.factors)
+        if not self.module:
+            return factors.removeprefix(" * ")
         place = show(self.output.path)
         return f"{self.module}{place if place.startswith('[') or not place else '.' + place}{factors}"
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Something that the stream itself passes through: a norm, as in post-norm layers, or factors.
+
+    Attributes:
+        after: how many of the layer's parts come before it.
+        module: path of the norm; empty for factors alone.
+        call: which call of that module within a pass, from 0.
+        input: where the stream enters the norm.
+        output: where it leaves.
+        factors: numbers, or paths of parameters, by which the stream is multiplied.
+    """
+
+    after: int
+    module: str = ""
+    call: int = 0
+    input: Port = Port(())
+    output: Port = Port(())
+    factors: tuple[Factor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,9 +87,12 @@ class LayerAnatomy:
         output: where the stream leaves.
         parts: what is added to the stream, in order; empty where `trouble` says why it could not be told.
         parallel: whether attention and FFN read the same stream; None without both.
-        attention_site: the attention operation, or None.
+        attention_sites: its self-attention operations, in order; most layers with attention have one.
+        cross_sites: its operations of attention to the encoder.
         n_params: parameters of the module.
         trouble: why the layer's output could not be written as input plus parts, or "".
+        passages: what the stream itself passes through inside the layer: norms of post-norm layers, factors.
+        carried: where else the layer takes something from the layer before and hands on its own: (output, input).
     """
 
     layer: int
@@ -74,13 +102,26 @@ class LayerAnatomy:
     output: Port
     parts: tuple[Part, ...]
     parallel: bool | None
-    attention_site: AttentionSite | None
+    attention_sites: tuple[AttentionSite, ...]
     n_params: int
     trouble: str = ""
+    passages: tuple[Passage, ...] = ()
+    cross_sites: tuple[AttentionSite, ...] = ()
+    carried: tuple[tuple[Path, Path], ...] = ()
 
     def parts_of(self, kind: str) -> tuple[Part, ...]:
         """The parts of one kind."""
         return tuple(part for part in self.parts if part.kind == kind)
+
+    @property
+    def attention_site(self) -> AttentionSite | None:
+        """The first self-attention operation, or None."""
+        return next(iter(self.attention_sites), None)
+
+    @property
+    def n_heads(self) -> int:
+        """Query heads of all its self-attention operations."""
+        return sum(site.n_heads for site in self.attention_sites)
 
     @property
     def attention(self) -> Part | None:
@@ -99,7 +140,7 @@ class LayerAnatomy:
         if self.parallel is not False or "mlp" not in kinds:
             return ()
         first = kinds.index("mlp")
-        return self.parts[:first] if all(kind == "mlp" for kind in kinds[first:]) else ()
+        return self.parts[:first] if all(kind in ("mlp", "bias") for kind in kinds[first:]) else ()
 
 
 @dataclass(frozen=True, repr=False)
@@ -119,6 +160,7 @@ class Anatomy:
         n_params: parameters of the whole model, shared ones counted once.
         causal: whether no position attends to a later one; None without attention.
         absent: component -> why no layer has it.
+        encoder: the encoder of an encoder-decoder, whose own layers and stream are described alike; else None.
     """
 
     name: str
@@ -133,6 +175,7 @@ class Anatomy:
     n_params: int
     causal: bool | None
     absent: Mapping[str, str] = field(default_factory=dict)
+    encoder: Anatomy | None = None
 
     @property
     def n_layers(self) -> int:
@@ -152,12 +195,13 @@ class Anatomy:
     @property
     def n_heads(self) -> int:
         """Query heads of the first layer with attention; 0 without attention."""
-        return self.attention_site.n_heads if self.attention_site else 0
+        return next((layer.n_heads for layer in self.layers if layer.attention_sites), 0)
 
     @property
     def n_kv_heads(self) -> int:
         """Key/value heads of the first layer with attention; 0 without attention."""
-        return self.attention_site.n_kv_heads if self.attention_site else 0
+        sites = next((layer.attention_sites for layer in self.layers if layer.attention_sites), ())
+        return sum(site.n_kv_heads for site in sites)
 
     @property
     def d_head(self) -> int:
@@ -186,8 +230,10 @@ class Anatomy:
             f"  final norm  {self.final_norm or 'not identified (the tail is replayed as a whole)'}",
             f"  head        {self.head or 'not identified (the tail is replayed as a whole)'}",
         ]
-        lines += [f"  no {component}: {reason}" for component, reason in self.absent.items()]
-        return "\n".join(lines + _table([_HEADINGS, *_rows(self.layers)]))
+        absent = {name: why for name, why in self.absent.items() if name != "cross_attn_out"}
+        lines += [f"  no {component}: {reason}" for component, reason in absent.items()]
+        lines += _table([_HEADINGS, *_rows(self.layers)])
+        return "\n".join([*lines, repr(self.encoder)] if self.encoder else lines)
 
 
 def absent_components(layers: tuple[LayerAnatomy, ...]) -> dict[str, str]:
@@ -196,6 +242,8 @@ def absent_components(layers: tuple[LayerAnatomy, ...]) -> dict[str, str]:
     reasons = {}
     if not any(layer.attention for layer in layers):
         reasons["attn_out"] = trouble or "nothing that is added to its stream comes from attention"
+    if not any(layer.parts_of("cross_attention") for layer in layers):
+        reasons["cross_attn_out"] = "it reads no encoder"
     if not any(layer.mlp for layer in layers):
         reasons["mlp_out"] = trouble or "its blocks have no FFN of their own"
     if not any(layer.parts_before_mid for layer in layers):

@@ -11,15 +11,16 @@ _COPIES = frozenset({"expand", "repeat", "repeat_interleave", "index_select"})
 
 @dataclass(frozen=True)
 class AttentionSite:
-    """The self-attention operation of a layer.
+    """An attention operation of a layer.
 
     Attributes:
         kernel: `sdpa` (fused: query, key and mask give the pattern) or `softmax` (its output is the pattern).
         nth: how many operations of this kernel run before it in the layer's call.
         n_heads: query heads.
         n_kv_heads: key/value heads.
-        d_head: width of a query head.
+        d_head: width of a query head; 0 where it could not be told.
         n_sinks: extra columns of the softmax that are no position (learned sinks).
+        merged: whether one softmax runs over the positions of the stream and then those of the encoder.
     """
 
     kernel: str
@@ -28,6 +29,12 @@ class AttentionSite:
     n_kv_heads: int
     d_head: int
     n_sinks: int = 0
+    merged: bool = False
+
+    @property
+    def shares_rows(self) -> bool:
+        """Whether something else than the positions looked at takes a part of each row, so that it sums below 1."""
+        return self.merged or self.n_sinks > 0
 
 
 def attention_site(watched: WatchedPass, ops: list[AttentionOp], chosen: AttentionOp) -> AttentionSite:
@@ -40,32 +47,26 @@ def attention_site(watched: WatchedPass, ops: list[AttentionOp], chosen: Attenti
     """
     nodes = watched.flow.nodes
     nth = [op for op in ops if op.kernel == chosen.kernel].index(chosen)
+    n_keys = watched.n_keys(chosen)
+    merged = watched.is_self_attention(chosen) and watched.is_cross_attention(chosen)
     if chosen.kernel == "sdpa":
         query, key = chosen.inputs[:2]
         shape = nodes[query].shape
         n_heads = _numel(shape) // (watched.n_batch * watched.n_pos * shape[-1])
-        return AttentionSite("sdpa", nth, n_heads, _n_kv(watched, key, shape[-1], n_heads), shape[-1])
+        n_kv = _n_kv(watched, key, shape[-1], n_heads, n_keys)
+        return AttentionSite("sdpa", nth, n_heads, n_kv, shape[-1], merged=merged)
     shape = nodes[chosen.output].shape
     n_heads = _numel(shape) // (watched.n_batch * shape[-2] * shape[-1])
+    n_sinks = 0 if merged else n_keys - max(n for n in (watched.n_pos, watched.n_source) if n <= n_keys)
     query_key = _product_behind(watched, chosen.inputs[0])
     if query_key is None:
-        return AttentionSite("softmax", nth, n_heads, n_heads, 0, shape[-1] - watched.n_pos)
+        return AttentionSite("softmax", nth, n_heads, n_heads, 0, n_sinks, merged)
     d_head = nodes[query_key[0]].shape[-1]
-    n_kv = _n_kv(watched, query_key[1], d_head, n_heads)
-    return AttentionSite("softmax", nth, n_heads, n_kv, d_head, shape[-1] - watched.n_pos)
+    n_kv = _n_kv(watched, query_key[1], d_head, n_heads, n_keys - n_sinks)
+    return AttentionSite("softmax", nth, n_heads, n_kv, d_head, n_sinks, merged)
 
 
-def is_self_attention(watched: WatchedPass, op: AttentionOp) -> bool:
-    """Whether an operation's weights run from every position to every position (and perhaps to a sink column)."""
-    nodes = watched.flow.nodes
-    if op.kernel == "sdpa":
-        query, key = (nodes[node].shape for node in op.inputs[:2])
-        return len(query) >= 3 and query[-2] == watched.n_pos and key[-2] == watched.n_pos
-    shape = nodes[op.output].shape
-    return len(shape) >= 3 and shape[-2] == watched.n_pos and shape[-1] in (watched.n_pos, watched.n_pos + 1)
-
-
-def _n_kv(watched: WatchedPass, key: int, d_head: int, n_heads: int) -> int:
+def _n_kv(watched: WatchedPass, key: int, d_head: int, n_heads: int, n_keys: int) -> int:
     """Heads of the key before it was repeated for grouped queries."""
     nodes = watched.flow.nodes
     smallest = _numel(nodes[key].shape)
@@ -73,7 +74,7 @@ def _n_kv(watched: WatchedPass, key: int, d_head: int, n_heads: int) -> int:
     while nodes[step].parents and (nodes[step].moves or nodes[step].op in _COPIES):
         step = nodes[step].parents[0]
         smallest = min(smallest, _numel(nodes[step].shape))
-    n_kv = smallest // (watched.n_batch * watched.n_pos * d_head)
+    n_kv = smallest // (watched.n_batch * n_keys * d_head)
     return n_kv if n_kv and n_heads % n_kv == 0 else n_heads
 
 

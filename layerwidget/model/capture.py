@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from contextvars import ContextVar
 from typing import Any
@@ -13,16 +13,17 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from layerwidget.cancellation import checkpoint
-from layerwidget.model.anatomy import Anatomy, LayerAnatomy, Part, Port
-from layerwidget.model.paths import tensor_at, with_tensor_at
-from layerwidget.model.patterns import FusedAttention, SoftmaxAttention
+from layerwidget.ledger import Added, LedgerEntry, Normed, Scaled
+from layerwidget.model.anatomy import Anatomy, LayerAnatomy, Part, Passage, Port
+from layerwidget.model.paths import Path, tensor_at, with_tensor_at
+from layerwidget.model.patterns import FusedAttention, SoftmaxAttention, Source
 from layerwidget.model.running import submodule
 from layerwidget.model.tracing import KERNELS
 
 #: What to do at a call; what it returns, if anything, replaces the output.
 _Act = Callable[[Any], Any]
 
-_listening: ContextVar[Capture | None] = ContextVar("layerwidget_capture", default=None)
+_listening: ContextVar[tuple[Capture, ...]] = ContextVar("layerwidget_capture", default=())
 
 
 class Capture:
@@ -32,14 +33,17 @@ class Capture:
         resid_pre: layer -> what entered it, shape [pos, d_model].
         resid_post: layer -> what left it.
         added: (layer, number of the part) -> what the part added to the stream.
-        attention: layer -> what its attention weights can be computed from.
-        attended: layer -> value and output of fused attention; only with `keep_values`.
+        normed: (layer, number of the passage) -> the stream before and after a norm on it.
+        attention: (layer, number of the operation) -> what its self-attention weights can be computed from.
+        cross: the same for attention to the encoder.
+        attended: (layer, number of the operation) -> value and output of fused attention; only with `keep_values`.
 
     Args:
         model: the model.
         anatomy: where to listen.
         keep_values: also keep what verifies the attention weights.
         skipped: these layers return their input.
+        beside: captures of other stacks in the same pass, which go on listening.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Capture:
         anatomy: Anatomy,
         keep_values: bool = False,
         skipped: frozenset[int] = frozenset(),
+        beside: tuple[Capture, ...] = (),
     ) -> None:
         self._model = model
         self._anatomy = anatomy
@@ -59,11 +64,15 @@ class Capture:
         self._kernels: dict[str, int] = {}
         self.keep_values = keep_values
         self._skipped = skipped
+        self._together = (*beside, self)
+        self._carried: dict[Path, Any] = {}
         self.resid_pre: dict[int, torch.Tensor] = {}
         self.resid_post: dict[int, torch.Tensor] = {}
         self.added: dict[tuple[int, int], torch.Tensor] = {}
-        self.attention: dict[int, FusedAttention | SoftmaxAttention] = {}
-        self.attended: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self.normed: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = {}
+        self.attention: dict[tuple[int, int], Source] = {}
+        self.cross: dict[tuple[int, int], Source] = {}
+        self.attended: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = {}
         for layer in anatomy.layers:
             self._plan(layer)
 
@@ -76,7 +85,7 @@ class Capture:
                 self._handles.append(module.register_forward_pre_hook(_entering(self, acts), with_kwargs=True))
             for name, acts in self._after.items():
                 self._handles.append(submodule(self._model, name).register_forward_hook(_leaving(self, acts)))
-            stack.callback(_listening.reset, _listening.set(self))
+            stack.callback(_listening.reset, _listening.set(self._together))
             stack.enter_context(_AttentionCatcher(self))
             self._exit = stack.pop_all()
         return self
@@ -92,20 +101,21 @@ class Capture:
 
     def catch(self, kernel: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: torch.Tensor) -> None:
         """Keep an attention operation if it is the one of the layer that runs now."""
-        if _listening.get() is not self:
+        if self not in _listening.get():
             return
         nth = self._kernels.get(kernel, 0)
         self._kernels[kernel] = nth + 1
         layer = self._layer
-        site = layer.attention_site if layer is not None else None
-        if layer is None or site is None or (site.kernel, site.nth) != (kernel, nth):
+        if layer is None:
             return
-        if kernel == "softmax":
-            self.attention[layer.layer] = SoftmaxAttention(out)
-            return
-        self.attention[layer.layer] = FusedAttention.from_call(*args, **kwargs)
-        if self.keep_values:
-            self.attended[layer.layer] = (args[2] if len(args) > 2 else kwargs["value"], out)
+        for number, site in enumerate(layer.attention_sites):
+            if (site.kernel, site.nth) == (kernel, nth):
+                self.attention[layer.layer, number] = _source(kernel, args, kwargs, out)
+                if self.keep_values and kernel == "sdpa":
+                    self.attended[layer.layer, number] = (args[2] if len(args) > 2 else kwargs["value"], out)
+        for number, site in enumerate(layer.cross_sites):
+            if (site.kernel, site.nth) == (kernel, nth):
+                self.cross[layer.layer, number] = _source(kernel, args, kwargs, out)
 
     def _plan(self, layer: LayerAnatomy) -> None:
         def enter(named: Any) -> None:
@@ -113,6 +123,8 @@ class Capture:
             self._layer = layer
             self._kernels.clear()
             self.resid_pre[layer.layer] = self._rows(named, layer.input)
+            if layer.layer in self._skipped:
+                self._carried = {out: _value_at(named, place) for out, place in layer.carried}
 
         def leave(output: Any) -> Any:
             self._layer = None
@@ -123,35 +135,92 @@ class Capture:
 
         self._before.setdefault(layer.module, {})[layer.call] = enter
         for number, part in enumerate(layer.parts):
-            self._after.setdefault(part.module, {})[part.call] = self._keep(layer, number, part)
+            if part.module:
+                self._after.setdefault(part.module, {})[part.call] = self._keep(layer, number, part)
+        for number, passage in enumerate(layer.passages):
+            if passage.module:
+                self._before.setdefault(passage.module, {})[passage.call] = self._norm_enter(layer, number, passage)
+                self._after.setdefault(passage.module, {})[passage.call] = self._norm_leave(layer, number, passage)
         self._after.setdefault(layer.module, {})[layer.call] = leave
 
     def _skip(self, layer: LayerAnatomy, output: Any) -> Any:
         """The layer's output with its input as the stream: it has added nothing, and nobody saw where it looked."""
         stream = self.resid_pre[layer.layer]
-        for number in range(len(layer.parts)):
-            self.added[layer.layer, number] = torch.zeros_like(stream)
-        self.attention.pop(layer.layer, None)
+        for held, sites in ((self.attention, layer.attention_sites), (self.cross, layer.cross_sites)):
+            for number in range(len(sites)):
+                held.pop((layer.layer, number), None)
+        for path, value in self._carried.items():
+            output = with_tensor_at(output, path, value) if value is not None else output
         # A copy, because the next layer may write into it.
         return with_tensor_at(output, layer.output.path, self._anatomy.layout.stream(stream.clone()))
+
+    def ledger(self, layer: LayerAnatomy) -> tuple[LedgerEntry, ...]:
+        """What happened to the stream in a layer, in order; the parts of a layer that was skipped added zeros."""
+        if layer.layer in self._skipped:
+            nothing = torch.zeros_like(self.resid_pre[layer.layer])
+            return tuple(Added(part.kind, nothing) for part in layer.parts)
+        return tuple(self._entries(layer))
+
+    def _entries(self, layer: LayerAnatomy) -> Iterator[LedgerEntry]:
+        for number in range(len(layer.parts) + 1):
+            for index, passage in enumerate(layer.passages):
+                if passage.after == number and passage.module:
+                    yield Normed(*self.normed[layer.layer, index])
+                elif passage.after == number:
+                    yield from (Scaled(self._factor(factor)) for factor in passage.factors)
+            if number < len(layer.parts):
+                part = layer.parts[number]
+                yield Added(part.kind, self.added[layer.layer, number] if part.module else self._constant(layer, part))
+
+    def _constant(self, layer: LayerAnatomy, part: Part) -> torch.Tensor:
+        value = torch.ones_like(self.resid_pre[layer.layer])
+        for factor in part.factors:
+            value = value * self._factor(factor)
+        return value
 
     def _keep(self, layer: LayerAnatomy, number: int, part: Part) -> _Act:
         def keep(output: Any) -> None:
             value = self._rows(output, part.output)
             for factor in part.factors:
-                value = value * (self._weight(factor) if isinstance(factor, str) else factor)
+                value = value * self._factor(factor)
             self.added[layer.layer, number] = value
 
         return keep
+
+    def _norm_enter(self, layer: LayerAnatomy, number: int, passage: Passage) -> _Act:
+        def enter(named: Any) -> None:
+            before = self._rows(named, passage.input)
+            self.normed[layer.layer, number] = (before, before)
+
+        return enter
+
+    def _norm_leave(self, layer: LayerAnatomy, number: int, passage: Passage) -> _Act:
+        def leave(output: Any) -> None:
+            before, _ = self.normed[layer.layer, number]
+            self.normed[layer.layer, number] = (before, self._rows(output, passage.output))
+
+        return leave
 
     def _rows(self, value: Any, port: Port) -> torch.Tensor:
         rows = self._anatomy.layout.rows(tensor_at(value, port.path))
         return rows.clone() if port.overwritten else rows
 
-    def _weight(self, name: str) -> torch.Tensor:
-        holder, _, attribute = name.rpartition(".")
+    def _factor(self, factor: float | str) -> torch.Tensor | float:
+        if not isinstance(factor, str):
+            return factor
+        holder, _, attribute = factor.rpartition(".")
         weight: torch.Tensor = getattr(submodule(self._model, holder), attribute)
         return weight.detach()
+
+
+def _value_at(named: Any, path: Path) -> Any:
+    for key in path:
+        named = named[key]
+    return named
+
+
+def _source(kernel: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: torch.Tensor) -> Source:
+    return SoftmaxAttention(out) if kernel == "softmax" else FusedAttention.from_call(*args, **kwargs)
 
 
 def _entering(capture: Capture, acts: dict[int, _Act]) -> Callable[..., None]:
@@ -159,7 +228,7 @@ def _entering(capture: Capture, acts: dict[int, _Act]) -> Callable[..., None]:
 
     def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
         nonlocal count
-        if _listening.get() is capture:
+        if capture in _listening.get():
             count += 1
             if count in acts:
                 acts[count]({"args": args, "kwargs": kwargs})
@@ -172,7 +241,7 @@ def _leaving(capture: Capture, acts: dict[int, _Act]) -> Callable[..., Any]:
 
     def hook(module: nn.Module, args: Any, output: Any) -> Any:
         nonlocal count
-        if _listening.get() is not capture:
+        if capture not in _listening.get():
             return None
         count += 1
         return acts[count](output) if count in acts else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from threading import RLock
 from typing import Any
@@ -10,14 +11,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from layerwidget.errors import QuestionError
+from layerwidget.errors import PromptError, QuestionError
+from layerwidget.model.activations import trace_of
 from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.capture import Capture
 from layerwidget.model.interventions import skipped_layers
-from layerwidget.model.locate import locate, probe_ids
+from layerwidget.model.locate import locate, probe
 from layerwidget.model.paths import tensor_at
-from layerwidget.model.prompts import check_ids, ids_of_numbers, ids_of_text
-from layerwidget.model.running import inference, input_device, run_model, weight_dtype
+from layerwidget.model.prompts import check_ids, ids_of_numbers, ids_of_text, target_ids
+from layerwidget.model.running import ModelInput, inference, input_device, run_model, weight_dtype
 from layerwidget.model.tail import Tail
 from layerwidget.model.verify import verified
 from layerwidget.model.vocabulary import Vocabulary
@@ -57,13 +59,13 @@ class HookedModel:
         self._vocabulary = Vocabulary(tokenizer)
         self._dtype = weight_dtype(hf_model)
         with self.lock, inference(hf_model):
-            ids = probe_ids(hf_model, _n_embeddings(hf_model), self.n_ctx).to(input_device(hf_model))
-            located = locate(hf_model, self.name, ids, partial(run_model, hf_model))
-            self._tail_input = ids[:1, :1]
+            read = probe(hf_model, _n_embeddings(hf_model), self.n_ctx).to(input_device(hf_model))
+            located = locate(hf_model, self.name, read, partial(run_model, hf_model))
+            self._any_input = read.of_length(1)
             self._make_tail = partial(Tail, hf_model, located.anatomy, located.returned, self.n_ctx)
             self._native_tail = self._make_tail(self._dtype)
             self._fp32_tail = self._native_tail if self._dtype == torch.float32 else None
-            replay = partial(self._native_tail, ids=self._tail_input)
+            replay = partial(self._native_tail, read=self._any_input)
             self.anatomy: Anatomy = verified(hf_model, located.anatomy, self.n_ctx, replay)
 
     @property
@@ -103,6 +105,7 @@ class HookedModel:
         self,
         prompt: Prompt,
         *,
+        target: Prompt | None = None,
         add_special_tokens: bool | None = None,
         interventions: Sequence[object] = (),
     ) -> Trace:
@@ -110,42 +113,66 @@ class HookedModel:
 
         Args:
             prompt: text, or a list or 1-D tensor of token ids.
+            target: what the decoder of an encoder-decoder reads: text (its start token is put before it), or token ids
+                (taken as they are); by default the start token alone. The trace's positions are those of the target,
+                `trace.stack("encoder")` has those of the prompt.
             add_special_tokens: whether the tokenizer adds its special tokens; by default as it does by itself.
             interventions: what to change during the pass, such as `SkipLayers("5")`.
 
         Raises:
             EmptyPromptError: for a prompt without tokens.
-            PromptError: for a prompt that is too long, of unknown ids, or neither text nor ids.
+            PromptError: for a prompt that is too long, of unknown ids, or neither text nor ids; for a target that the
+                model cannot read.
             QuestionError: for what is no intervention.
             SelectionError: for interventions at layers that the model does not have.
             Cancelled: at a layer boundary, when the pass is no longer wanted (`layerwidget.cancellation`).
         """
         skipped = skipped_layers(interventions, self.anatomy.n_layers)
-        tokens = prompt if isinstance(prompt, Tokens) else self.tokenize(prompt, add_special_tokens)
-        check_ids(tokens.ids, self.anatomy.n_embeddings, self.n_ctx, self.name)
-        ids = torch.tensor(tokens.ids, device=self._tail_input.device)[None]
-        with self.lock, inference(self.hf_model), Capture(self.hf_model, self.anatomy, skipped=skipped) as capture:
-            logits = tensor_at(run_model(self.hf_model, ids), self.anatomy.logits)[0]
-        patterns = {layer: partial(source.pattern, len(tokens)) for layer, source in capture.attention.items()}
-        added = {
-            layer.layer: tuple(capture.added[layer.layer, number] for number in range(len(layer.parts)))
-            for layer in self.anatomy.layers
-        }
-        return Trace(self, tokens, logits, _activations(self.anatomy, capture), patterns, interventions, added)
+        tokens, source = self._read(prompt, target, add_special_tokens)
+        with self.lock, inference(self.hf_model), ExitStack() as hooks:
+            capture = hooks.enter_context(Capture(self.hf_model, self.anatomy, skipped=skipped))
+            if self.anatomy.encoder:
+                encoder = hooks.enter_context(Capture(self.hf_model, self.anatomy.encoder, beside=(capture,)))
+            logits = tensor_at(run_model(self.hf_model, self._input(tokens, source)), self.anatomy.logits)[0]
+        encoded = None
+        if self.anatomy.encoder and source is not None:
+            encoded = trace_of(self, self.anatomy.encoder, encoder, source, None, interventions)
+        return trace_of(self, self.anatomy, capture, tokens, logits, interventions, encoded)
 
-    def plain_logits(self, prompt: Prompt | Tokens, hf_model: nn.Module | None = None) -> torch.Tensor:
+    def plain_logits(
+        self, prompt: Prompt, hf_model: nn.Module | None = None, target: Prompt | None = None
+    ) -> torch.Tensor:
         """The model's own logits, without any hook of ours, shape [pos, d_vocab].
 
         Args:
             prompt: text, or a list or 1-D tensor of token ids.
             hf_model: another model of the same form, such as one with a layer less.
+            target: what the decoder of an encoder-decoder reads, as for `trace`.
         """
-        tokens = prompt if isinstance(prompt, Tokens) else self.tokenize(prompt)
-        check_ids(tokens.ids, self.anatomy.n_embeddings, self.n_ctx, self.name)
-        ids = torch.tensor(tokens.ids, device=self._tail_input.device)[None]
+        read = self._input(*self._read(prompt, target, None))
         model = hf_model or self.hf_model
         with self.lock, inference(model):
-            return tensor_at(run_model(model, ids), self.anatomy.logits)[0]
+            return tensor_at(run_model(model, read), self.anatomy.logits)[0]
+
+    def _read(
+        self, prompt: Prompt, target: Prompt | None, add_special_tokens: bool | None
+    ) -> tuple[Tokens, Tokens | None]:
+        """The positions of the stream, and what the encoder of an encoder-decoder reads."""
+        tokens = prompt if isinstance(prompt, Tokens) else self.tokenize(prompt, add_special_tokens)
+        anatomy = self.anatomy
+        if anatomy.encoder is None:
+            if target is not None:
+                raise PromptError(f"{self.name} has no encoder, so it takes a prompt and no target.")
+            check_ids(tokens.ids, anatomy.n_embeddings, self.n_ctx, self.name)
+            return tokens, None
+        check_ids(tokens.ids, anatomy.encoder.n_embeddings, self.n_ctx, self.name)
+        ids = target_ids(target, self.hf_model.config, self.tokenizer, self.name)
+        check_ids(ids, anatomy.n_embeddings, self.n_ctx, self.name)
+        return Tokens(ids, self.pieces(ids.tolist()), None), tokens
+
+    def _input(self, tokens: Tokens, source: Tokens | None) -> ModelInput:
+        encoded = None if source is None else torch.tensor(source.ids)[None]
+        return ModelInput(torch.tensor(tokens.ids)[None], encoded).to(self._any_input.ids.device)
 
     def tail(self, rows: torch.Tensor) -> torch.Tensor:
         """What the model would predict from residual vectors: its final norm, head and output transform.
@@ -165,26 +192,7 @@ class HookedModel:
         with self.lock, inference(self.hf_model):
             if self._fp32_tail is None:
                 self._fp32_tail = self._make_tail(torch.float32)
-            return self._fp32_tail(rows, self._tail_input).float()
-
-
-def _activations(anatomy: Anatomy, capture: Capture) -> dict[str, dict[int, torch.Tensor]]:
-    found: dict[str, dict[int, torch.Tensor]] = {
-        "resid_pre": capture.resid_pre,
-        "attn_out": {},
-        "resid_mid": {},
-        "mlp_out": {},
-        "resid_post": capture.resid_post,
-    }
-    for layer in anatomy.layers:
-        added = {part: capture.added[layer.layer, number] for number, part in enumerate(layer.parts)}
-        for component, kind in (("attn_out", "attention"), ("mlp_out", "mlp")):
-            if parts := layer.parts_of(kind):
-                found[component][layer.layer] = sum((added[part] for part in parts[1:]), start=added[parts[0]])
-        if layer.parts_before_mid:
-            before = [added[part] for part in layer.parts_before_mid]
-            found["resid_mid"][layer.layer] = sum(before, start=capture.resid_pre[layer.layer])
-    return found
+            return self._fp32_tail(rows, self._any_input).float()
 
 
 def _name_of(model: nn.Module) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 from layerwidget.errors import StructureError
-from layerwidget.model.anatomy import LayerAnatomy, Part, Port
-from layerwidget.model.attention_shape import AttentionSite, attention_site, is_self_attention
+from layerwidget.model.anatomy import LayerAnatomy, Part, Passage, Port
+from layerwidget.model.attention_shape import AttentionSite, attention_site
 from layerwidget.model.layer_parts import Contribution, LayerSum, take_apart
 from layerwidget.model.locality import mixes_positions
 from layerwidget.model.paths import Path
@@ -33,53 +35,79 @@ class LayerDescriber:
         Raises:
             StructureError: when its stream enters or leaves in another way than that of the other layers.
         """
-        stack, call = self._stack, self._stack.calls[index]
-        if stack.input not in call.inputs or stack.output not in call.outputs:
+        stack, call, place = self._stack, self._stack.calls[index], self._stack.inputs[index]
+        if place not in call.inputs or stack.output not in call.outputs:
             raise StructureError(f"Layer {index} ({call.name}) takes or returns its stream unlike the other layers.")
-        entry, leaving = call.inputs[stack.input], call.outputs[stack.output]
+        entry, leaving = call.inputs[place], call.outputs[stack.output]
         total = take_apart(self._watched, call, entry, leaving, self._weights)
         attention = [op for op in self._watched.attention if call.start <= op.output < call.end]
-        kinds = [self._kind(one, call, total, attention) for one in total.contributions]
-        parts = tuple(self._part(one, kind) for one, kind in zip(total.contributions, kinds, strict=True))
+        contributions = total.contributions
+        kinds = self._kinds(call, total, attention)
         return LayerAnatomy(
             layer=index,
             module=call.name,
             call=call.nth,
-            input=self._port(stack.input, entry),
+            input=self._port(place, entry),
             output=self._port(stack.output, leaving),
-            parts=() if total.trouble else parts,
-            parallel=None if total.trouble else self._is_parallel(total.contributions, kinds, call),
-            attention_site=self._site(call, leaving, attention),
+            parts=tuple(self._part(one, kind) for one, kind in zip(contributions, kinds, strict=True)),
+            parallel=self._is_parallel(contributions, kinds, call),
+            attention_sites=self._sites(call, leaving, attention, self._watched.is_self_attention),
             n_params=sum(weight.numel() for weight in call.module.parameters()),
             trouble=total.trouble,
+            passages=tuple(self._passages(total)),
+            carried=tuple((out, place) for out, place in stack.carried if out in call.outputs and place in call.inputs),
+            cross_sites=self._sites(call, leaving, attention, self._watched.is_cross_attention),
         )
 
+    def _kinds(self, layer: Call, total: LayerSum, attention: list[AttentionOp]) -> list[str]:
+        """The kind of each contribution; a constant belongs to what it was added to on the way to the stream."""
+        kinds = {id(one): self._kind(one, layer, total, attention) for one in total.contributions if one.call}
+        by_addend = {one.addend: kinds[id(one)] for one in total.contributions if one.call}
+        return [kinds.get(id(one)) or by_addend.get(one.addend, "bias") for one in total.contributions]
+
     def _kind(self, one: Contribution, layer: Call, total: LayerSum, attention: list[AttentionOp]) -> str:
-        past = self._watched.ancestors(one.node, start=layer.start, stop=total.trunk)
-        if any(op.output in past and is_self_attention(self._watched, op) for op in attention):
+        watched = self._watched
+        past = watched.ancestors(one.node, start=layer.start, stop=total.trunk)
+        if any(op.output in past and watched.is_self_attention(op) for op in attention):
             return "attention"
+        if any(op.output in past and watched.is_cross_attention(op) for op in attention):
+            return "cross_attention"
         # Layers of the same build answer alike: ask once.
-        names = [other.call.name.removeprefix(layer.name) for other in (one, *total.contributions)]
+        names = [other.call.name.removeprefix(layer.name) for other in (one, *total.contributions) if other.call]
         key = (type(layer.module), *names, one.output)
         if key not in self._mixing:
-            self._mixing[key] = mixes_positions(layer, self._stack, one, total.contributions)
+            self._mixing[key] = mixes_positions(watched, layer, self._stack, one, total.contributions)
         return "mixer" if self._mixing[key] else "mlp"
 
     def _part(self, one: Contribution, kind: str) -> Part:
+        if one.call is None:
+            return Part(kind, "", 0, Port(()), one.factors)
         return Part(kind, one.call.name, one.call.nth, self._port(one.output, one.node), one.factors)
+
+    def _passages(self, total: LayerSum) -> Iterator[Passage]:
+        n_parts = 0
+        for item in total.items:
+            if isinstance(item, Contribution):
+                n_parts += 1
+            elif item.call is None:
+                yield Passage(n_parts, factors=item.factors)
+            else:
+                entering, leaving = self._port(item.input, item.before), self._port(item.output, item.after)
+                yield Passage(n_parts, item.call.name, item.call.nth, entering, leaving)
 
     def _port(self, path: Path, node: int) -> Port:
         return Port(path, overwritten=node in self._watched.flow.overwritten)
 
-    def _site(self, layer: Call, leaving: int, attention: list[AttentionOp]) -> AttentionSite | None:
-        """The first self-attention on which the layer's output depends."""
+    def _sites(
+        self, layer: Call, leaving: int, attention: list[AttentionOp], wanted: Callable[[AttentionOp], bool]
+    ) -> tuple[AttentionSite, ...]:
+        """The operations of one kind on which the layer's output depends."""
         past = self._watched.ancestors(leaving, start=layer.start)
-        used = (op for op in attention if op.output in past and is_self_attention(self._watched, op))
-        chosen = next(used, None)
-        return attention_site(self._watched, attention, chosen) if chosen else None
+        used = [op for op in attention if op.output in past and wanted(op)]
+        return tuple(attention_site(self._watched, attention, op) for op in used)
 
     def _is_parallel(self, contributions: list[Contribution], kinds: list[str], layer: Call) -> bool | None:
-        mixing = {one.node for one, kind in zip(contributions, kinds, strict=True) if kind != "mlp"}
+        mixing = {one.node for one, kind in zip(contributions, kinds, strict=True) if kind not in ("mlp", "bias")}
         local = [one.node for one, kind in zip(contributions, kinds, strict=True) if kind == "mlp"]
         if not mixing or not local:
             return None

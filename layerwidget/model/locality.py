@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
+from transformers.cache_utils import Cache
 
 from layerwidget.model.layer_parts import Contribution
-from layerwidget.model.paths import tensor_at, with_tensor_at
+from layerwidget.model.paths import Path, tensor_at, with_tensor_at
 from layerwidget.model.stack import Stack
-from layerwidget.model.tracing import Call
+from layerwidget.model.tracing import Call, WatchedPass
 
 #: A change at other positions below this share of the change at the first is rounding.
 _ROUNDING = 1e-4
 
 
-def mixes_positions(layer: Call, stack: Stack, part: Contribution, parts: Iterable[Contribution]) -> bool:
+def mixes_positions(
+    watched: WatchedPass, layer: Call, stack: Stack, part: Contribution, parts: Iterable[Contribution]
+) -> bool:
     """Whether a part's output at one position depends on the stream at another.
 
     The layer is called again with the stream changed at position 0; all other parts return what they returned before,
     so that their mixing is not taken for this part's.
     """
-    frozen = [other for other in parts if other.call is not part.call]
-    named = {"args": layer.args, "kwargs": layer.kwargs}
-    stream = tensor_at(named, stack.input)
-    before = _output(layer, with_tensor_at(named, stack.input, stream.clone()), part, frozen)
+    assert part.call is not None, "a constant mixes nothing"
+    again = _Again(watched, layer, part.call, part.output, [other.call for other in parts if other.call is not None])
+    place = stack.inputs[stack.calls.index(layer)]
+    stream = tensor_at({"args": layer.args, "kwargs": layer.kwargs}, place)
+    before = again.output(place, stream.clone())
     changed = stream.clone()
     first = changed.select(1 if stack.layout.axes.startswith("batch pos") else 0, 0)
     first.add_(torch.linspace(-1.0, 1.0, first.shape[-1], dtype=first.dtype, device=first.device) * first.abs().mean())
-    after = _output(layer, with_tensor_at(named, stack.input, changed), part, frozen)
+    after = again.output(place, changed)
     change = (after - before).abs().float().reshape(*stream.shape[:-1], -1).amax(-1)
     if stack.layout.axes.startswith("pos"):
         change = change.T
@@ -39,34 +44,55 @@ def mixes_positions(layer: Call, stack: Stack, part: Contribution, parts: Iterab
     return bool(elsewhere > _ROUNDING * at_first)
 
 
-def _output(layer: Call, named: dict[str, Any], part: Contribution, frozen: list[Contribution]) -> torch.Tensor:
-    caught: list[torch.Tensor] = []
+class _Again:
+    """Calls a layer again, with all parts but one as they were."""
 
-    def keep(module: nn.Module, args: Any, output: Any) -> None:
-        caught.append(tensor_at(output, part.output).clone())
+    def __init__(self, watched: WatchedPass, layer: Call, chosen: Call, path: Path, parts: list[Call]) -> None:
+        self.layer = layer
+        self.chosen = chosen
+        self.path = path
+        self.frozen = [call for call in parts if call is not chosen]
+        # How often each part's module had been called in this layer before.
+        inner = [call for call in watched.calls if layer.encloses(call)]
+        self.nth = {
+            id(part): sum(call.module is part.module and call.start < part.start for call in inner)
+            for part in (*parts, chosen)
+        }
 
-    with torch.no_grad(), _frozen(frozen):
-        handle = part.call.module.register_forward_hook(keep)
-        try:
-            layer.module(*named["args"], **named["kwargs"])
-        finally:
-            handle.remove()
-    return caught[0]
+    def output(self, place: Path, stream: torch.Tensor) -> torch.Tensor:
+        """What the chosen part returns when the layer's stream is this one."""
+        caught: list[torch.Tensor] = []
+        named = with_tensor_at({"args": self.layer.args, "kwargs": self.layer.kwargs}, place, stream)
+        kwargs = {key: None if isinstance(value, Cache) else value for key, value in named["kwargs"].items()}
+        args = [None if isinstance(value, Cache) else value for value in named["args"]]
+
+        def keep(output: Any) -> None:
+            caught.append(tensor_at(output, self.path).clone())
+
+        with torch.no_grad(), ExitStack() as hooks:
+            hooks.enter_context(_at_call(self.chosen.module, self.nth[id(self.chosen)], keep))
+            for call in self.frozen:
+                hooks.enter_context(_at_call(call.module, self.nth[id(call)], partial(_as_before, call.output)))
+            self.layer.module(*args, **kwargs)
+        return caught[0]
+
+
+def _as_before(output: Any, computed: Any) -> Any:
+    return output
 
 
 @contextmanager
-def _frozen(parts: list[Contribution]) -> Iterator[None]:
-    """Let modules return what they returned in the watched pass."""
-    handles = [part.call.module.register_forward_hook(_returning(part.call.output)) for part in parts]
+def _at_call(module: nn.Module, nth: int, act: Callable[[Any], Any]) -> Iterator[None]:
+    """Do something with a module's output at one of its calls; what it returns, if anything, replaces the output."""
+    count = -1
+
+    def hook(module: nn.Module, args: Any, output: Any) -> Any:
+        nonlocal count
+        count += 1
+        return act(output) if count == nth else None
+
+    handle = module.register_forward_hook(hook)
     try:
         yield
     finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _returning(output: Any) -> Any:
-    def replace(module: nn.Module, args: Any, computed: Any) -> Any:
-        return output
-
-    return replace
+        handle.remove()

@@ -10,20 +10,31 @@ import torch
 from torch import nn
 
 from layerwidget.errors import StructureError
-from layerwidget.model.anatomy import Anatomy, absent_components
+from layerwidget.model.anatomy import Anatomy, LayerAnatomy, absent_components
 from layerwidget.model.layer_anatomy import LayerDescriber
 from layerwidget.model.paths import Path
+from layerwidget.model.running import ModelInput, reads_source
 from layerwidget.model.stack import Stack, find_stack
 from layerwidget.model.tracing import Call, WatchedPass, watch
 
 
-def probe_ids(model: nn.Module, n_embeddings: int, n_ctx: int | None) -> torch.Tensor:
-    """Two prompts for the watched pass, shape [2, pos]: of a length that no other axis of the model has."""
+def probe(model: nn.Module, n_embeddings: int, n_ctx: int | None) -> ModelInput:
+    """Two prompts for the watched pass, of a length that no other axis of the model has.
+
+    An encoder reads prompts of another such length, so that the two streams can be told apart.
+    """
     sizes = {size for weight in model.parameters() for size in weight.shape}
     lengths = range(7, 64) if n_ctx is None else range(7, min(64, n_ctx + 1))
     free = [n for n in lengths if not sizes & {n, n + 1} and all(size % n for size in sizes if size < 1024)]
     n_pos = free[0] if free else min(n_ctx or 63, 63)
-    return random_ids(2 * n_pos, n_embeddings, seed=1).reshape(2, n_pos)
+    if not reads_source(model):
+        return ModelInput(_two_prompts(n_pos, n_embeddings, seed=1))
+    n_source = next((n for n in free if n > n_pos + 1 and not sizes & {n + n_pos}), n_pos + 3)
+    return ModelInput(_two_prompts(n_pos, n_embeddings, seed=1), _two_prompts(n_source, n_embeddings, seed=3))
+
+
+def _two_prompts(n_pos: int, n_embeddings: int, seed: int) -> torch.Tensor:
+    return random_ids(2 * n_pos, n_embeddings, seed).reshape(2, n_pos)
 
 
 def random_ids(n_ids: int, n_embeddings: int, seed: int) -> torch.Tensor:
@@ -45,19 +56,19 @@ class Located:
     returned: Mapping[str, Any]
 
 
-def locate(model: nn.Module, name: str, ids: torch.Tensor, run: Callable[[torch.Tensor], Any]) -> Located:
+def locate(model: nn.Module, name: str, read: ModelInput, run: Callable[[ModelInput], Any]) -> Located:
     """The anatomy of a model.
 
     Args:
         model: the model; its hooks are as before afterwards.
         name: what to call it.
-        ids: token ids of the watched pass, shape [2, pos].
-        run: calls the model with ids.
+        read: token ids of the watched pass, two prompts.
+        run: calls the model with them.
 
     Raises:
         StructureError: when the model makes no logits or no layer stack is found.
     """
-    watched = watch(model, ids, run)
+    watched = watch(model, read, run)
     anatomy = _Locator(model, watched).anatomy(name)
     layers = {layer.module for layer in anatomy.layers}
     return Located(anatomy, {call.name: call.output for call in watched.calls if call.name in layers})
@@ -76,15 +87,14 @@ class _Locator:
     def anatomy(self, name: str) -> Anatomy:
         path, logits = self._logits()
         stack = find_stack(self.watched, logits, self.modules)
-        embedding, n_embeddings = self._embedding()
+        embedding, n_embeddings = self._embedding(self.watched)
         d_vocab = self.flow.nodes[logits].shape[-1]
         if d_vocab == stack.layout.d_model and d_vocab != n_embeddings:
             raise StructureError(
                 f"{name} returns vectors of width {d_vocab} (its d_model), not logits over its {n_embeddings} tokens. "
                 f"Load it with its language-model head, e.g. AutoModelForCausalLM instead of AutoModel."
             )
-        describe = LayerDescriber(self.watched, stack, self.weights)
-        layers = tuple(describe.layer(index) for index in range(len(stack.calls)))
+        layers = self._layers(self.watched, stack)
         final_norm, head = self._tail_modules(stack, logits)
         return Anatomy(
             name=name,
@@ -97,6 +107,32 @@ class _Locator:
             head=head,
             d_vocab=d_vocab,
             n_params=sum(weight.numel() for weight in self.model.parameters()),
+            causal=None,
+            absent=absent_components(layers),
+            encoder=self._encoder(name, logits) if self.watched.source is not None else None,
+        )
+
+    def _layers(self, watched: WatchedPass, stack: Stack) -> tuple[LayerAnatomy, ...]:
+        describe = LayerDescriber(watched, stack, self.weights)
+        return tuple(describe.layer(index) for index in range(len(stack.calls)))
+
+    def _encoder(self, name: str, logits: int) -> Anatomy:
+        """The stack through which the stream of the encoder's positions runs."""
+        watched = self.watched.of_encoder()
+        stack = find_stack(watched, logits, self.modules)
+        embedding, n_embeddings = self._embedding(watched)
+        layers = self._layers(watched, stack)
+        return Anatomy(
+            name=f"encoder of {name}",
+            layers=layers,
+            layout=stack.layout,
+            logits=(),
+            embedding=embedding,
+            n_embeddings=n_embeddings,
+            final_norm=self._norm_after(stack, logits),
+            head=None,
+            d_vocab=0,
+            n_params=sum(layer.n_params for layer in layers),
             causal=None,
             absent=absent_components(layers),
         )
@@ -112,26 +148,38 @@ class _Locator:
             f"returned {[self.flow.nodes[node].shape for node in root.outputs.values()]}."
         )
 
-    def _embedding(self) -> tuple[str | None, int]:
-        """The first table that is looked up with the token ids."""
-        ids = self.flow.node_of(self.watched.ids)
-        for node in self.flow.nodes:
-            if node.op == "embedding" and ids in self.watched.ancestors(node.parents[1]):
-                path = self.weights.get(id(self.flow.tensors[node.parents[0]]), "")
-                return path.rpartition(".")[0] or None, self.flow.nodes[node.parents[0]].shape[0]
+    def _embedding(self, watched: WatchedPass) -> tuple[str | None, int]:
+        """The first table that is looked up with the token ids, or else with something computed from them."""
+        nodes = self.flow.nodes
+        ids = self.flow.node_of(watched.ids)
+        lookups = [node for node in nodes if node.op == "embedding" and ids in watched.ancestors(node.parents[1])]
+        for lookup in sorted(lookups, key=lambda node: not self._is_moved(node.parents[1], ids)):
+            path = self.weights.get(id(self.flow.tensors[lookup.parents[0]]), "")
+            return path.rpartition(".")[0] or None, nodes[lookup.parents[0]].shape[0]
         return None, 0
+
+    def _is_moved(self, node: int, origin: int) -> bool:
+        """Whether a node holds the values of another, arranged in another way."""
+        while node != origin and self.flow.nodes[node].moves:
+            node = self.flow.nodes[node].parents[0]
+        return node == origin
 
     def _tail_modules(self, stack: Stack, logits: int) -> tuple[str | None, str | None]:
         """The module that norms the last layer's output, and the one that makes something as wide as the vocabulary."""
-        last = stack.calls[-1]
-        leaving = last.outputs[stack.output]
+        width = self.flow.nodes[logits].shape[-1:]
+        heads = [call for call in self._later(stack) if self._returns(call, width, logits)]
+        return self._norm_after(stack, logits), max(heads, key=lambda call: call.depth).name if heads else None
+
+    def _norm_after(self, stack: Stack, logits: int) -> str | None:
+        leaving = stack.calls[-1].outputs[stack.output]
+        reading = [call for call in self._later(stack) if leaving in call.inputs.values()]
+        norms = [call for call in reading if self._returns(call, self.flow.nodes[leaving].shape, logits)]
+        return norms[0].name if norms else None
+
+    def _later(self, stack: Stack) -> list[Call]:
+        return [call for call in self.watched.calls if call.start >= stack.calls[-1].end and call.n_ops > 0]
+
+    def _returns(self, call: Call, shape: tuple[int, ...], logits: int) -> bool:
         used = self.watched.ancestors(logits)
         nodes = self.flow.nodes
-
-        def returns(call: Call, shape: tuple[int, ...]) -> bool:
-            return any(node in used and nodes[node].shape[-len(shape) :] == shape for node in call.outputs.values())
-
-        later = [call for call in self.watched.calls if call.start >= last.end and call.n_ops > 0]
-        norms = [call for call in later if leaving in call.inputs.values() and returns(call, nodes[leaving].shape)]
-        heads = [call for call in later if returns(call, nodes[logits].shape[-1:])]
-        return norms[0].name if norms else None, max(heads, key=lambda call: call.depth).name if heads else None
+        return any(node in used and nodes[node].shape[-len(shape) :] == shape for node in call.outputs.values())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -41,8 +42,8 @@ class FusedAttention:
         """From the arguments of `torch.nn.functional.scaled_dot_product_attention`."""
         return cls(query, key, attn_mask, is_causal, options.get("scale"))
 
-    def pattern(self, n_pos: int) -> torch.Tensor:
-        """Attention weights, shape [head, query_pos, key_pos], fp32. A position that may look nowhere has zeros."""
+    def weights(self, n_pos: int) -> torch.Tensor:
+        """Attention weights, shape [head, query_pos, key], fp32. A position that may look nowhere has zeros."""
         query, key = self.query.float(), self.key.float()
         if query.dim() > 2 and key.shape[-3] != query.shape[-3]:
             key = key.repeat_interleave(query.shape[-3] // key.shape[-3], dim=-3)
@@ -65,11 +66,28 @@ class SoftmaxAttention:
     """The output of the softmax of an attention that is not fused.
 
     Attributes:
-        weights: shape [1, head, query_pos, key_pos + sinks] or [head, query_pos, key_pos + sinks].
+        output: shape [1, head, query_pos, key + sinks] or [head, query_pos, key + sinks].
     """
 
-    weights: torch.Tensor
+    output: torch.Tensor
 
-    def pattern(self, n_pos: int) -> torch.Tensor:
-        """Attention weights, shape [head, query_pos, key_pos], fp32; learned sinks (columns after the last) are cut."""
-        return self.weights[..., :n_pos].float().reshape(-1, n_pos, n_pos)
+    def weights(self, n_pos: int) -> torch.Tensor:
+        """Attention weights, shape [head, query_pos, key + sinks], fp32."""
+        return self.output.float().reshape(-1, n_pos, self.output.shape[-1])
+
+
+Source: TypeAlias = FusedAttention | SoftmaxAttention
+
+
+def self_pattern(sources: Iterable[Source], n_pos: int) -> torch.Tensor:
+    """Weights from position to position, shape [head, query_pos, key_pos], fp32.
+
+    The heads of several operations follow each other; learned sinks and an encoder's positions (columns after the last)
+    are cut.
+    """
+    return torch.cat([source.weights(n_pos)[..., :n_pos] for source in sources])
+
+
+def cross_pattern(sources: Iterable[Source], n_pos: int, n_source: int) -> torch.Tensor:
+    """Weights from position to the encoder's positions, shape [head, query_pos, source_pos], fp32."""
+    return torch.cat([source.weights(n_pos)[..., -n_source:] for source in sources])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from layerwidget.errors import EmptyPromptError, PromptError
-from layerwidget.tokens import IntArray
+from layerwidget.tokens import IntArray, Tokens, well_formed
 
 
 def ids_of_text(text: str, tokenizer: Any | None, add_special_tokens: bool | None) -> IntArray:
@@ -42,6 +42,37 @@ def ids_of_numbers(prompt: Any) -> IntArray:
             f"One prompt at a time: give ids[0]."
         )
     return numbers.astype(np.int64)
+
+
+def target_ids(target: Any, config: Any, tokenizer: Any | None, name: str) -> IntArray:
+    """What the decoder of an encoder-decoder reads, shape [pos].
+
+    Args:
+        target: text, token ids, `Tokens`, or None for the start token alone.
+        config: the model's configuration, which names the start token.
+        tokenizer: its tokenizer, for text.
+        name: what to call the model.
+
+    Raises:
+        PromptError: when there is no start token, or the target is neither text nor token ids.
+    """
+    if isinstance(target, Tokens):
+        return target.ids
+    if target is not None and not isinstance(target, str):
+        return ids_of_numbers(target)
+    names = ("decoder_start_token_id", "bos_token_id", "pad_token_id")
+    known = (getattr(part, key, None) for key in names for part in (config, config.get_text_config(decoder=True)))
+    start = next((one for one in known if isinstance(one, int)), None)
+    if start is None:
+        raise PromptError(f"{name} names no token with which its decoder starts: give target=[...] token ids.")
+    if target is None:
+        return np.asarray([start], dtype=np.int64)
+    if tokenizer is None:
+        raise PromptError("This model came without a tokenizer, so it cannot read text: give a list of token ids.")
+    ids = tokenizer(text_target=well_formed(target), verbose=False)["input_ids"]
+    ended = bool(ids) and ids[-1] == getattr(tokenizer, "eos_token_id", None)
+    begun = bool(ids) and ids[0] == start
+    return np.asarray([*([] if begun else [start]), *(ids[:-1] if ended else ids)], dtype=np.int64)
 
 
 def check_ids(ids: IntArray, n_embeddings: int, n_ctx: int | None, name: str) -> None:

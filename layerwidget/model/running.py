@@ -5,17 +5,48 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import nn
 
 
-def run_model(model: nn.Module, ids: torch.Tensor) -> Any:
-    """The model's output for token ids, shape [batch, pos], without a cache."""
+@dataclass(frozen=True, eq=False)
+class ModelInput:
+    """What a model reads in one pass.
+
+    Attributes:
+        ids: token ids at the positions that get logits, shape [batch, pos].
+        source: token ids for the encoder of an encoder-decoder, shape [batch, source_pos]; None for other models.
+    """
+
+    ids: torch.Tensor
+    source: torch.Tensor | None = None
+
+    def to(self, device: torch.device) -> ModelInput:
+        """The same on another device."""
+        return ModelInput(self.ids.to(device), None if self.source is None else self.source.to(device))
+
+    def of_length(self, n_pos: int) -> ModelInput:
+        """The first token of each, the decoder's repeated: for passes in which the ids do not count."""
+        source = None if self.source is None else self.source[:1, :1]
+        return ModelInput(self.ids[:1, :1].expand(1, n_pos), source)
+
+
+def reads_source(model: nn.Module) -> bool:
+    """Whether a decoder and an encoder of the model read token ids of their own."""
+    encodes = bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
+    return encodes and "decoder_input_ids" in inspect.signature(type(model).forward).parameters
+
+
+def run_model(model: nn.Module, read: ModelInput) -> Any:
+    """The model's output, without a cache."""
     accepted = inspect.signature(type(model).forward).parameters
-    options = {"use_cache": False} if "use_cache" in accepted else {}
-    return model(input_ids=ids, **options)
+    options: dict[str, Any] = {"use_cache": False} if "use_cache" in accepted else {}
+    if read.source is None:
+        return model(input_ids=read.ids, **options)
+    return model(input_ids=read.source, decoder_input_ids=read.ids, **options)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeAlias
 
 from torch import nn
 
@@ -17,7 +18,7 @@ from layerwidget.model.tracing import Call, WatchedPass
 #: A stack that does less than this share of the largest stack's work is a head or a pooler, not the model's layers.
 _MIN_SHARE = 0.25
 
-_Ports = tuple[Path, Path]
+_Ports: TypeAlias = tuple[Path, Path]
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,16 @@ class Stack:
     Attributes:
         calls: one call per layer; a module that is called several times is several layers.
         output: where the stream sits in a layer's output.
-        input: where it sits in `{"args": args, "kwargs": kwargs}` of the next layer.
+        inputs: where it sits in `{"args": args, "kwargs": kwargs}` of each layer.
         layout: how the stream's axes are arranged.
+        carried: what else a layer hands to the next, such as a router's state: (output, input).
     """
 
     calls: tuple[Call, ...]
     output: Path
-    input: Path
+    inputs: tuple[Path, ...]
     layout: StreamLayout
+    carried: tuple[_Ports, ...] = ()
 
     @property
     def n_ops(self) -> int:
@@ -85,7 +88,8 @@ def _chains(watched: WatchedPass, group: list[Call], used: set[int]) -> Iterable
     votes = Counter(ports for link in links for ports in link)
     if not votes:
         return
-    ports = votes.most_common(1)[0][0]
+    # Layers may hand on something beside the stream: what enters the first and leaves the last for the logits counts.
+    ports = max(votes, key=lambda one: (group[-1].outputs.get(one[0]) in used, one[1] in group[0].inputs, votes[one]))
     run: list[Call] = [group[0]]
     for link, call in zip([*links, set()], [*group[1:], None], strict=True):
         if ports in link and call is not None:
@@ -93,7 +97,7 @@ def _chains(watched: WatchedPass, group: list[Call], used: set[int]) -> Iterable
             continue
         layers = _without_leaves(run, watched)
         if len(layers) > 1:
-            yield _stack(watched, layers, ports)
+            yield from _stack(watched, layers, ports)
         run = [call] if call is not None else []
 
 
@@ -140,17 +144,36 @@ def _single(watched: WatchedPass, call: Call, used: set[int], modules: dict[str,
             layout = StreamLayout.of(nodes[leaving].shape, watched.n_batch, watched.n_pos)
             same_shape = nodes[leaving].shape == nodes[entering].shape
             if layout and same_shape and leaving in used and leaving != entering:
-                yield _stack(watched, [call], (out_path, in_path))
+                yield from _stack(watched, [call], (out_path, in_path), at_least=1)
                 return
 
 
-def _stack(watched: WatchedPass, layers: list[Call], ports: _Ports) -> Stack:
+def _stack(watched: WatchedPass, layers: list[Call], ports: _Ports, at_least: int = 2) -> Iterable[Stack]:
+    """The stack of those layers into and out of which the stream can be seen; the first may take it in another way."""
     output, entry = ports
-    shape = watched.flow.nodes[layers[0].outputs[output]].shape
+    nodes = watched.flow.nodes
+    shape = nodes[layers[0].outputs[output]].shape
     layout = StreamLayout.of(shape, watched.n_batch, watched.n_pos)
-    if layout is None or entry not in layers[0].inputs:
-        raise StructureError(f"The first layer of {layers[0].name!r} takes its stream in another way than the others.")
-    return Stack(tuple(layers), output, entry, layout)
+    while layers and (output not in layers[-1].outputs or nodes[layers[-1].outputs[output]].shape != shape):
+        layers = layers[:-1]
+    while layout is not None and len(layers) >= at_least:
+        entering = [entry] if entry in layers[0].inputs else []
+        others = [path for path, node in layers[0].inputs.items() if nodes[node].shape == shape]
+        if entering or others:
+            inputs = ((entering or others)[0], *([entry] * (len(layers) - 1)))
+            yield Stack(tuple(layers), output, inputs, layout, _carried(layers, ports))
+            return
+        layers = layers[1:]
+
+
+def _carried(layers: list[Call], stream: _Ports) -> tuple[_Ports, ...]:
+    """What every layer makes and hands to the next as it is, beside the stream."""
+    found: set[_Ports] | None = None
+    for one, other in pairwise(layers):
+        made = {path: node for path, node in one.outputs.items() if node not in one.inputs.values()}
+        pairs = {(out, place) for out, node in made.items() for place, taken in other.inputs.items() if node == taken}
+        found = pairs if found is None else found & pairs
+    return tuple(sorted((pair for pair in found or () if pair[0] != stream[0]), key=str))
 
 
 def _nested(one: Stack, other: Stack) -> bool:

@@ -16,7 +16,7 @@ from torch import nn
 
 from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.paths import Path, tensor_at, with_tensor_at
-from layerwidget.model.running import run_model, weight_dtype
+from layerwidget.model.running import ModelInput, run_model, weight_dtype
 
 _CHUNK = 512
 
@@ -47,25 +47,25 @@ class Tail:
         }
         self._twin = _twin(model, stand_ins, "", _as_it_is if native else _Converted(dtype))
 
-    def __call__(self, rows: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    def __call__(self, rows: torch.Tensor, read: ModelInput) -> torch.Tensor:
         """Logits of residual vectors. Callers hold the model's lock.
 
         Args:
             rows: shape [n, d_model].
-            ids: any token id, shape [1, 1]: the model wants some, and does not use them.
+            read: any token ids: the model wants some, and does not use them.
 
         Returns:
             Logits, shape [n, d_vocab], in the type in which the tail computes them.
         """
         if rows.shape[0] == 0:
             return rows.new_empty(0, self._anatomy.d_vocab)
-        chunks = [self._replay(chunk, ids) for chunk in rows.to(self._dtype).split(self._chunk)]
+        chunks = [self._replay(chunk, read) for chunk in rows.to(self._dtype).split(self._chunk)]
         return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
 
-    def _replay(self, rows: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    def _replay(self, rows: torch.Tensor, read: ModelInput) -> torch.Tensor:
         self._stream = self._anatomy.layout.stream(rows)
         try:
-            output = run_model(self._twin, ids.expand(1, rows.shape[0]))
+            output = run_model(self._twin, read.of_length(rows.shape[0]))
         finally:
             self._stream = torch.empty(0)
         return tensor_at(output, self._anatomy.logits).reshape(rows.shape[0], -1)

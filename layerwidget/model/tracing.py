@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import get_ident
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from layerwidget.model.dataflow import DataFlow
 from layerwidget.model.paths import Path, tensors_in
+from layerwidget.model.running import ModelInput
 
 #: Operations that make attention weights, or may.
 KERNELS: dict[Any, str] = {
@@ -93,11 +94,13 @@ class WatchedPass:
         flow: the data-flow graph.
         calls: module calls in the order in which they began; the first is the model's own.
         attention: attention operations in order.
-        ids: the token ids that were read, shape [batch, pos].
+        ids: the token ids whose positions the stream has, shape [batch, pos].
+        source: the token ids that the encoder of an encoder-decoder read, shape [batch, source_pos], or None.
     """
 
     flow: DataFlow
     ids: torch.Tensor
+    source: torch.Tensor | None = None
     calls: list[Call] = field(default_factory=list)
     attention: list[AttentionOp] = field(default_factory=list)
 
@@ -110,6 +113,35 @@ class WatchedPass:
     def n_pos(self) -> int:
         """How many positions each prompt had."""
         return int(self.ids.shape[1])
+
+    @property
+    def n_source(self) -> int:
+        """How many positions the encoder read; 0 without one."""
+        return 0 if self.source is None else int(self.source.shape[1])
+
+    def of_encoder(self) -> WatchedPass:
+        """The same pass, with the positions of the encoder's stream."""
+        assert self.source is not None
+        return replace(self, ids=self.source, source=None)
+
+    def n_keys(self, op: AttentionOp) -> int:
+        """How many things each position can look at: positions, and perhaps learned sinks."""
+        shape = self.flow.nodes[op.inputs[1] if op.kernel == "sdpa" else op.output].shape
+        return shape[-2] if op.kernel == "sdpa" else shape[-1]
+
+    def is_self_attention(self, op: AttentionOp) -> bool:
+        """Whether weights run from every position to every position (and perhaps a sink, or the encoder's)."""
+        allowed = {self.n_pos, self.n_pos + (op.kernel == "softmax"), self.n_pos + self.n_source}
+        return self._queries_are_positions(op) and self.n_keys(op) in allowed
+
+    def is_cross_attention(self, op: AttentionOp) -> bool:
+        """Whether weights run from every position to every position that the encoder read (and perhaps the own)."""
+        allowed = {self.n_source, self.n_pos + self.n_source}
+        return bool(self.n_source) and self._queries_are_positions(op) and self.n_keys(op) in allowed
+
+    def _queries_are_positions(self, op: AttentionOp) -> bool:
+        shape = self.flow.nodes[op.inputs[0] if op.kernel == "sdpa" else op.output].shape
+        return len(shape) >= 3 and shape[-2] == self.n_pos
 
     def ancestors(self, node: int, start: int = 0, stop: frozenset[int] = frozenset()) -> set[int]:
         """All nodes from `start` on that a node was computed from, itself included, not looking past `stop`."""
@@ -189,15 +221,15 @@ def _recorded_calls(model: nn.Module, recorder: _CallRecorder) -> Iterator[None]
             handle.remove()
 
 
-def watch(model: nn.Module, ids: torch.Tensor, run: Callable[[torch.Tensor], Any]) -> WatchedPass:
+def watch(model: nn.Module, read: ModelInput, run: Callable[[ModelInput], Any]) -> WatchedPass:
     """Run the model once and return what was seen.
 
     Args:
         model: the module to watch; its hooks are as before when this returns or raises.
-        ids: token ids, shape [batch, pos].
-        run: calls the model with the ids.
+        read: token ids.
+        run: calls the model with them.
     """
-    watched = WatchedPass(DataFlow(), ids)
+    watched = WatchedPass(DataFlow(), read.ids, read.source)
     with _recorded_calls(model, _CallRecorder(watched)), torch.no_grad(), _AttentionWatcher(watched), watched.flow:
-        run(ids)
+        run(read)
     return watched

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 
 import torch
 from torch import nn
 
 from layerwidget.errors import StructureError
+from layerwidget.ledger import Added, ledger_error
 from layerwidget.model.anatomy import Anatomy, LayerAnatomy, absent_components
+from layerwidget.model.attention_shape import AttentionSite
 from layerwidget.model.capture import Capture
 from layerwidget.model.locate import random_ids
 from layerwidget.model.paths import tensor_at
-from layerwidget.model.running import input_device, run_model
+from layerwidget.model.patterns import Source, self_pattern
+from layerwidget.model.running import ModelInput, input_device, run_model
 
 _N_POS = 17
 
@@ -33,14 +37,39 @@ def verified(model: nn.Module, anatomy: Anatomy, n_ctx: int | None, replay: Repl
         StructureError: when the logits are NaN, hooks change them, or the last layer's output does not lead to them.
     """
     n_pos = min(_N_POS, n_ctx or _N_POS)
-    ids = random_ids(n_pos, anatomy.n_embeddings, seed=2)[None].to(input_device(model))
-    plain = tensor_at(run_model(model, ids), anatomy.logits)[0]
-    with Capture(model, anatomy, keep_values=True) as capture:
-        hooked = tensor_at(run_model(model, ids), anatomy.logits)[0]
+    read = sample(anatomy, n_pos, seed=2).to(input_device(model))
+    plain = tensor_at(run_model(model, read), anatomy.logits)[0]
+    with ExitStack() as hooks:
+        capture = hooks.enter_context(Capture(model, anatomy, keep_values=True))
+        if anatomy.encoder:
+            encoder = hooks.enter_context(Capture(model, anatomy.encoder, keep_values=True, beside=(capture,)))
+        hooked = tensor_at(run_model(model, read), anatomy.logits)[0]
     _check_logits(anatomy, capture, plain, hooked, replay)
-    patterns = {layer: source.pattern(n_pos) for layer, source in capture.attention.items()}
-    layers = tuple(_verified_layer(layer, capture, patterns.get(layer.layer)) for layer in anatomy.layers)
-    ahead = [bool(patterns[layer.layer].triu(1).any()) for layer in layers if layer.attention_site]
+    proved = _proved(anatomy, capture, read)
+    if anatomy.encoder and read.source is not None:
+        proved = replace(proved, encoder=_proved(anatomy.encoder, encoder, ModelInput(read.source)))
+    return proved
+
+
+def sample(anatomy: Anatomy, n_pos: int, seed: int) -> ModelInput:
+    """A prompt of random tokens, shape [1, n_pos]; an encoder's is a little shorter."""
+    ids = random_ids(n_pos, anatomy.n_embeddings, seed)[None]
+    if anatomy.encoder is None:
+        return ModelInput(ids)
+    n_source = max(1, n_pos - 4)
+    return ModelInput(ids, random_ids(n_source, anatomy.encoder.n_embeddings or anatomy.n_embeddings, seed + 100)[None])
+
+
+def _proved(anatomy: Anatomy, capture: Capture, read: ModelInput) -> Anatomy:
+    _check_fired(anatomy, capture)
+    layers = tuple(_verified_layer(layer, capture, read) for layer in anatomy.layers)
+    n_pos = read.ids.shape[1]
+    sources = [
+        [capture.attention[layer.layer, number] for number in range(len(layer.attention_sites))]
+        for layer in layers
+        if layer.attention_sites
+    ]
+    ahead = [bool(self_pattern(one, n_pos).triu(1).any()) for one in sources]
     causal = not any(ahead) if ahead else None
     return replace(anatomy, layers=layers, causal=causal, absent=absent_components(layers))
 
@@ -62,12 +91,7 @@ def _check_logits(
             f"{anatomy.name} gave other logits with hooks on (difference {_error(hooked, plain):.1e}). "
             f"Does it draw random numbers, or do hooks of others change it?"
         )
-    missing = [layer.layer for layer in anatomy.layers if layer.layer not in capture.resid_post]
-    if missing:
-        raise StructureError(
-            f"The hooks on layers {missing} of {anatomy.name} did not fire. Is it compiled? Then give the original "
-            f"module (`model._orig_mod`)."
-        )
+    _check_fired(anatomy, capture)
     error = _error(replay(capture.resid_post[anatomy.n_layers - 1]), plain)
     if not error <= tolerance(plain.dtype):
         raise StructureError(
@@ -77,40 +101,71 @@ def _check_logits(
         )
 
 
-def _verified_layer(layer: LayerAnatomy, capture: Capture, pattern: torch.Tensor | None) -> LayerAnatomy:
+def _check_fired(anatomy: Anatomy, capture: Capture) -> None:
+    missing = [layer.layer for layer in anatomy.layers if layer.layer not in capture.resid_post]
+    if missing:
+        raise StructureError(
+            f"The hooks on layers {missing} of {anatomy.name} did not fire. Is it compiled? Then give the original "
+            f"module (`model._orig_mod`)."
+        )
+
+
+def _verified_layer(layer: LayerAnatomy, capture: Capture, read: ModelInput) -> LayerAnatomy:
     trouble = layer.trouble or _residual_trouble(layer, capture)
     if trouble:
-        layer = replace(layer, parts=(), parallel=None, trouble=trouble)
-    if layer.attention_site and (pattern is None or not _pattern_holds(layer, pattern, capture)):
-        layer = replace(layer, attention_site=None)
-    return layer
+        layer = replace(layer, parts=(), passages=(), parallel=None, trouble=trouble)
+    n_pos = read.ids.shape[1]
+    own = [_weights(capture.attention, layer, number, n_pos) for number in range(len(layer.attention_sites))]
+    holds = [
+        _pattern_holds(site, weights, capture.attended.get((layer.layer, number)), n_pos)
+        for number, (site, weights) in enumerate(zip(layer.attention_sites, own, strict=True))
+    ]
+    cross = [_weights(capture.cross, layer, number, n_pos) for number in range(len(layer.cross_sites))]
+    crossing = all(_pattern_holds(site, one, None, n_pos) for site, one in zip(layer.cross_sites, cross, strict=True))
+    return replace(
+        layer,
+        attention_sites=layer.attention_sites if all(holds) else (),
+        cross_sites=layer.cross_sites if crossing else (),
+    )
+
+
+def _weights(
+    held: Mapping[tuple[int, int], Source], layer: LayerAnatomy, number: int, n_pos: int
+) -> torch.Tensor | None:
+    source = held.get((layer.layer, number))
+    return None if source is None else source.weights(n_pos)
 
 
 def _residual_trouble(layer: LayerAnatomy, capture: Capture) -> str:
-    added = [capture.added.get((layer.layer, number)) for number in range(len(layer.parts))]
-    if not added or any(one is None or one.shape != capture.resid_pre[layer.layer].shape for one in added):
+    entered, left = capture.resid_pre[layer.layer], capture.resid_post[layer.layer]
+    try:
+        entries = capture.ledger(layer)
+    except KeyError:
         return "its parts could not be read with hooks"
-    total = sum((one for one in added if one is not None), start=capture.resid_pre[layer.layer])
-    error = _error(total, capture.resid_post[layer.layer])
-    if not error <= tolerance(total.dtype):
+    if not layer.parts or any(isinstance(one, Added) and one.value.shape != entered.shape for one in entries):
+        return "its parts could not be read with hooks"
+    error = ledger_error(entered, entries, left)
+    if not error <= tolerance(left.dtype):
         return f"input plus parts is not its output (relative error {error:.1e})"
     return ""
 
 
-def _pattern_holds(layer: LayerAnatomy, pattern: torch.Tensor, capture: Capture) -> bool:
-    """Rows sum to 1 (at most, with sinks); for fused attention, pattern times value is what the kernel returned."""
-    site, n_pos = layer.attention_site, pattern.shape[-1]
-    if site is None or pattern.shape != (site.n_heads, n_pos, n_pos):
+def _pattern_holds(
+    site: AttentionSite, weights: torch.Tensor | None, attended: tuple[torch.Tensor, torch.Tensor] | None, n_pos: int
+) -> bool:
+    """Rows sum to 1; for fused attention, weights times value is what the kernel returned."""
+    if weights is None or weights.shape[0] != site.n_heads:
         return False
-    sums = pattern.sum(-1)
+    positions = weights[..., : weights.shape[-1] - site.n_sinks]
+    sums = positions.sum(-1)
     if not bool((sums <= 1 + 1e-2).all()) or (not site.n_sinks and not bool((sums >= 1 - 1e-2).all())):
         return False
-    if layer.layer not in capture.attended:
+    if attended is None:
         return True
-    value, out = capture.attended[layer.layer]
-    value = value.float().reshape(-1, n_pos, value.shape[-1])
+    value, out = attended
+    value = value.float().reshape(-1, weights.shape[-1], value.shape[-1])
     value = value.repeat_interleave(site.n_heads // value.shape[0], dim=0)
-    return _error(pattern @ value, out.float().reshape(-1, n_pos, out.shape[-1])) <= tolerance(out.dtype)
+    return _error(weights @ value, out.float().reshape(-1, n_pos, out.shape[-1])) <= tolerance(out.dtype)
 
 
 def _error(got: torch.Tensor, expected: torch.Tensor) -> float:

@@ -1,0 +1,101 @@
+"""The ledger of a layer: everything that happens to the stream between its input and its output, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+
+
+@dataclass(frozen=True, eq=False)
+class Added:
+    """A part adds something to the stream.
+
+    Attributes:
+        kind: `attention`, `cross_attention`, `mlp` or `mixer`.
+        value: shape [pos, d_model].
+    """
+
+    kind: str
+    value: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Normed:
+    """The stream itself passes through a norm, as in post-norm layers.
+
+    Attributes:
+        before: what the norm read, shape [pos, d_model].
+        after: what it returned, shape [pos, d_model].
+    """
+
+    before: torch.Tensor
+    after: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """The stream itself is multiplied.
+
+    Attributes:
+        factor: a number, or a tensor that broadcasts to [pos, d_model].
+    """
+
+    factor: torch.Tensor | float
+
+
+LedgerEntry: TypeAlias = Added | Normed | Scaled
+
+
+def replayed(entered: torch.Tensor, entries: Iterable[LedgerEntry]) -> Iterator[torch.Tensor]:
+    """The stream after each entry, shape [pos, d_model].
+
+    Args:
+        entered: the stream at the layer's input, shape [pos, d_model].
+        entries: what happens to it.
+    """
+    stream = entered
+    for entry in entries:
+        if isinstance(entry, Added):
+            stream = stream + entry.value
+        elif isinstance(entry, Scaled):
+            stream = stream * entry.factor
+        else:
+            stream = entry.after
+        yield stream
+
+
+def ledger_error(entered: torch.Tensor, entries: Iterable[LedgerEntry], left: torch.Tensor) -> float:
+    """How far a layer is from what its ledger says: the largest difference, as a share of the largest value.
+
+    The stream is summed up from the input. It has to be what every norm on it reads, and what the layer returns.
+
+    Args:
+        entered: the stream at the layer's input, shape [pos, d_model].
+        entries: what happens to it.
+        left: the stream at the layer's output, shape [pos, d_model].
+
+    Source: science.md, "Residual stream".
+    """
+    stream = entered.float()
+    errors = []
+    for entry in entries:
+        if isinstance(entry, Added):
+            stream = stream + entry.value.float()
+        elif isinstance(entry, Scaled):
+            factor = entry.factor
+            stream = stream * (factor.float() if isinstance(factor, torch.Tensor) else factor)
+        else:
+            errors.append(_difference(stream, entry.before))
+            stream = entry.after.float()
+    return max([*errors, _difference(stream, left)])
+
+
+def _difference(got: torch.Tensor, expected: torch.Tensor) -> float:
+    if got.shape != expected.shape:
+        return float("inf")
+    expected = expected.float()
+    difference = torch.where(got == expected, 0.0, got - expected).abs().max()
+    return float(difference / expected[expected.isfinite()].abs().max().clamp_min(1e-30))

@@ -1,0 +1,95 @@
+"""From what was captured to a trace: the field's components, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import torch
+
+from layerwidget.ledger import Added, LedgerEntry, replayed
+from layerwidget.model.anatomy import Anatomy, LayerAnatomy
+from layerwidget.model.capture import Capture
+from layerwidget.model.patterns import Source, cross_pattern, self_pattern
+from layerwidget.tokens import Tokens
+from layerwidget.trace import Trace
+
+if TYPE_CHECKING:
+    from layerwidget.model.hooked_model import HookedModel
+
+_ADDED = {"attention": "attn_out", "cross_attention": "cross_attn_out", "mlp": "mlp_out"}
+
+
+def trace_of(
+    model: HookedModel,
+    anatomy: Anatomy,
+    capture: Capture,
+    tokens: Tokens,
+    logits: torch.Tensor | None,
+    interventions: Sequence[object],
+    encoder: Trace | None = None,
+) -> Trace:
+    """What a pass left behind in one stack of layers.
+
+    Args:
+        model: the model that ran.
+        anatomy: the stack's.
+        capture: what was recorded of it.
+        tokens: the positions of its stream.
+        logits: shape [pos, d_vocab]; None for an encoder.
+        interventions: what was changed.
+        encoder: the encoder's trace of the same pass.
+    """
+    ledgers = {layer.layer: capture.ledger(layer) for layer in anatomy.layers}
+    n_pos = len(tokens)
+    own = _grouped(capture.attention, [(layer.layer, len(layer.attention_sites)) for layer in anatomy.layers])
+    cross = _grouped(capture.cross, [(layer.layer, len(layer.cross_sites)) for layer in anatomy.layers])
+    n_source = len(encoder.tokens) if encoder else 0
+    return Trace(
+        model,
+        tokens,
+        logits,
+        _components(anatomy, capture, ledgers),
+        {layer: partial(self_pattern, sources, n_pos) for layer, sources in own.items()},
+        interventions=interventions,
+        ledgers=ledgers,
+        anatomy=anatomy,
+        encoder=encoder,
+        cross_patterns={layer: partial(cross_pattern, sources, n_pos, n_source) for layer, sources in cross.items()},
+    )
+
+
+def _grouped(held: Mapping[tuple[int, int], Source], counts: list[tuple[int, int]]) -> dict[int, list[Source]]:
+    """Layer -> its operations; a layer of which one is missing was skipped."""
+    found = {layer: [held[layer, number] for number in range(n) if (layer, number) in held] for layer, n in counts}
+    return {layer: found[layer] for layer, n in counts if n and len(found[layer]) == n}
+
+
+def _components(
+    anatomy: Anatomy, capture: Capture, ledgers: Mapping[int, tuple[LedgerEntry, ...]]
+) -> dict[str, dict[int, torch.Tensor]]:
+    components: dict[str, dict[int, torch.Tensor]] = {"resid_pre": capture.resid_pre, "resid_post": capture.resid_post}
+    for kind, component in _ADDED.items():
+        values = {
+            number: [entry.value for entry in ledger if isinstance(entry, Added) and entry.kind == kind]
+            for number, ledger in ledgers.items()
+        }
+        components[component] = {number: sum(added[1:], start=added[0]) for number, added in values.items() if added}
+    middles = {layer.layer: _middle(layer, ledgers[layer.layer]) for layer in anatomy.layers}
+    components["resid_mid"] = {
+        number: next(islice(replayed(capture.resid_pre[number], ledgers[number]), entries - 1, None))
+        for number, entries in middles.items()
+        if entries
+    }
+    return components
+
+
+def _middle(layer: LayerAnatomy, ledger: tuple[LedgerEntry, ...]) -> int:
+    """How many entries come before the FFN, norms on the stream included; 0 where no such stream exists."""
+    n_parts = len(layer.parts_before_mid)
+    if not n_parts:
+        return 0
+    added = [index for index, entry in enumerate(ledger) if isinstance(entry, Added)]
+    return added[n_parts]
