@@ -199,6 +199,36 @@ def _jamba() -> transformers.PreTrainedModel:
     return transformers.JambaForCausalLM(config)
 
 
+def _bart() -> transformers.PreTrainedModel:
+    config = transformers.BartConfig(
+        vocab_size=D_VOCAB,
+        d_model=44,
+        encoder_layers=2,
+        decoder_layers=N_LAYERS,
+        encoder_attention_heads=2,
+        decoder_attention_heads=N_HEADS,
+        encoder_ffn_dim=48,
+        decoder_ffn_dim=52,
+        max_position_embeddings=N_CTX,
+    )
+    return transformers.BartForConditionalGeneration(config)
+
+
+def _t5() -> transformers.PreTrainedModel:
+    config = transformers.T5Config(
+        vocab_size=D_VOCAB,
+        d_model=44,
+        d_kv=10,
+        d_ff=52,
+        num_layers=2,
+        num_decoder_layers=N_LAYERS,
+        num_heads=N_HEADS,
+        feed_forward_proj="gated-gelu",
+        decoder_start_token_id=0,
+    )
+    return transformers.T5ForConditionalGeneration(config)
+
+
 #: The four kinds that have to be right in every respect.
 CORE: dict[str, _Build] = {"llama": _llama, "gpt2": _gpt2, "gpt_neox": _gpt_neox, "gemma3": _gemma3}
 
@@ -218,16 +248,19 @@ PARTIAL: dict[str, _Build] = {"mamba": _mamba, "jamba": _jamba, "bert": _bert}
 
 ALL = CORE | EXTRA | PARTIAL
 
+#: Encoder-decoders: they read a prompt and a target.
+TWO_STACKS: dict[str, _Build] = {"bart": _bart, "t5": _t5}
+
 
 def tiny(kind: str, seed: int = 0) -> transformers.PreTrainedModel:
     """A tiny random model in evaluation mode; its one-dimensional parameters are random, its attention is peaked.
 
     Args:
-        kind: a key of `ALL`.
+        kind: a key of `ALL` or `TWO_STACKS`.
         seed: of the weights.
     """
     torch.manual_seed(seed)
-    model = ALL[kind]()
+    model = (ALL | TWO_STACKS)[kind]()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in model.parameters():
@@ -235,7 +268,8 @@ def tiny(kind: str, seed: int = 0) -> transformers.PreTrainedModel:
             if weight.dim() == 1:
                 weight.add_(0.3 * noise)
             else:
-                weight.copy_(noise * 2.0 / weight.shape[-1] ** 0.5)
+                # T5 does not scale its scores.
+                weight.copy_(noise * (1.0 if kind == "t5" else 2.0) / weight.shape[-1] ** 0.5)
     return model.eval()
 
 

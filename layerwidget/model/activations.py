@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from layerwidget.ledger import Added, LedgerEntry, replayed
-from layerwidget.model.anatomy import Anatomy, LayerAnatomy
+from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.capture import Capture
+from layerwidget.model.parts import LayerAnatomy
 from layerwidget.model.patterns import Source, cross_pattern, self_pattern
 from layerwidget.tokens import Tokens
 from layerwidget.trace import Trace

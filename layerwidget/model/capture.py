@@ -14,7 +14,8 @@ from torch.utils.hooks import RemovableHandle
 
 from layerwidget.cancellation import checkpoint
 from layerwidget.ledger import Added, LedgerEntry, Normed, Scaled
-from layerwidget.model.anatomy import Anatomy, LayerAnatomy, Part, Passage, Port
+from layerwidget.model.anatomy import Anatomy
+from layerwidget.model.parts import Gate, LayerAnatomy, Part, Passage, Port
 from layerwidget.model.paths import Path, tensor_at, with_tensor_at
 from layerwidget.model.patterns import FusedAttention, SoftmaxAttention, Source
 from layerwidget.model.running import submodule
@@ -32,7 +33,8 @@ class Capture:
     Attributes:
         resid_pre: layer -> what entered it, shape [pos, d_model].
         resid_post: layer -> what left it.
-        added: (layer, number of the part) -> what the part added to the stream.
+        added: (layer, number of the part) -> what its module returned, before gate and factors.
+        gates: (layer, number of the part) -> what it is multiplied by before that, where another module says so.
         normed: (layer, number of the passage) -> the stream before and after a norm on it.
         attention: (layer, number of the operation) -> what its self-attention weights can be computed from.
         cross: the same for attention to the encoder.
@@ -44,6 +46,7 @@ class Capture:
         keep_values: also keep what verifies the attention weights.
         skipped: these layers return their input.
         beside: captures of other stacks in the same pass, which go on listening.
+        n_pos: how many positions the prompt has; without it, all rows of the stream are kept, also those of padding.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Capture:
         keep_values: bool = False,
         skipped: frozenset[int] = frozenset(),
         beside: tuple[Capture, ...] = (),
+        n_pos: int | None = None,
     ) -> None:
         self._model = model
         self._anatomy = anatomy
@@ -64,11 +68,14 @@ class Capture:
         self._kernels: dict[str, int] = {}
         self.keep_values = keep_values
         self._skipped = skipped
+        self._n_pos = n_pos
+        self._entered: torch.Tensor | None = None
         self._together = (*beside, self)
         self._carried: dict[Path, Any] = {}
         self.resid_pre: dict[int, torch.Tensor] = {}
         self.resid_post: dict[int, torch.Tensor] = {}
         self.added: dict[tuple[int, int], torch.Tensor] = {}
+        self.gates: dict[tuple[int, int], torch.Tensor] = {}
         self.normed: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = {}
         self.attention: dict[tuple[int, int], Source] = {}
         self.cross: dict[tuple[int, int], Source] = {}
@@ -124,6 +131,8 @@ class Capture:
             self._kernels.clear()
             self.resid_pre[layer.layer] = self._rows(named, layer.input)
             if layer.layer in self._skipped:
+                # A copy, because the layer may write into it.
+                self._entered = tensor_at(named, layer.input.path).clone()
                 self._carried = {out: _value_at(named, place) for out, place in layer.carried}
 
         def leave(output: Any) -> Any:
@@ -133,26 +142,28 @@ class Capture:
             self.resid_post[layer.layer] = self._rows(output, layer.output)
             return output
 
-        self._before.setdefault(layer.module, {})[layer.call] = enter
+        _then(self._before, layer.module, layer.call, enter)
         for number, part in enumerate(layer.parts):
             if part.module:
-                self._after.setdefault(part.module, {})[part.call] = self._keep(layer, number, part)
+                _then(self._after, part.module, part.call, self._keep(layer, number, part))
+            if part.gate:
+                _then(self._after, part.gate.module, part.gate.call, self._keep_gate(layer, number, part.gate))
         for number, passage in enumerate(layer.passages):
             if passage.module:
-                self._before.setdefault(passage.module, {})[passage.call] = self._norm_enter(layer, number, passage)
-                self._after.setdefault(passage.module, {})[passage.call] = self._norm_leave(layer, number, passage)
-        self._after.setdefault(layer.module, {})[layer.call] = leave
+                _then(self._before, passage.module, passage.call, self._norm_enter(layer, number, passage))
+                _then(self._after, passage.module, passage.call, self._norm_leave(layer, number, passage))
+        _then(self._after, layer.module, layer.call, leave)
 
     def _skip(self, layer: LayerAnatomy, output: Any) -> Any:
         """The layer's output with its input as the stream: it has added nothing, and nobody saw where it looked."""
-        stream = self.resid_pre[layer.layer]
         for held, sites in ((self.attention, layer.attention_sites), (self.cross, layer.cross_sites)):
             for number in range(len(sites)):
                 held.pop((layer.layer, number), None)
         for path, value in self._carried.items():
             output = with_tensor_at(output, path, value) if value is not None else output
-        # A copy, because the next layer may write into it.
-        return with_tensor_at(output, layer.output.path, self._anatomy.layout.stream(stream.clone()))
+        assert self._entered is not None, "a layer is left that was not entered"
+        self.resid_pre[layer.layer] = self._anatomy.layout.rows(self._entered, self._n_pos).clone()
+        return with_tensor_at(output, layer.output.path, self._entered)
 
     def ledger(self, layer: LayerAnatomy) -> tuple[LedgerEntry, ...]:
         """What happened to the stream in a layer, in order; the parts of a layer that was skipped added zeros."""
@@ -169,21 +180,32 @@ class Capture:
                 elif passage.after == number:
                     yield from (Scaled(self._factor(factor)) for factor in passage.factors)
             if number < len(layer.parts):
-                part = layer.parts[number]
-                yield Added(part.kind, self.added[layer.layer, number] if part.module else self._constant(layer, part))
+                yield Added(layer.parts[number].kind, self._added(layer, number))
 
-    def _constant(self, layer: LayerAnatomy, part: Part) -> torch.Tensor:
-        value = torch.ones_like(self.resid_pre[layer.layer])
+    def _added(self, layer: LayerAnatomy, number: int) -> torch.Tensor:
+        """What a part added to the stream, after gate and factors, shape [pos, d_model]."""
+        part = layer.parts[number]
+        stream = self.resid_pre[layer.layer]
+        value = self.added[layer.layer, number] if part.module else torch.ones_like(stream)
+        gate = self.gates.get((layer.layer, number))
+        if gate is not None and gate.shape != value.shape:
+            value = (gate[:, :, None] * value[:, None, :]).flatten(1)
+        elif gate is not None:
+            value = gate * value
         for factor in part.factors:
             value = value * self._factor(factor)
         return value
 
     def _keep(self, layer: LayerAnatomy, number: int, part: Part) -> _Act:
         def keep(output: Any) -> None:
-            value = self._rows(output, part.output)
-            for factor in part.factors:
-                value = value * self._factor(factor)
-            self.added[layer.layer, number] = value
+            narrow = _narrow_rows(output, part.output) if part.gate else None
+            self.added[layer.layer, number] = self._rows(output, part.output) if narrow is None else narrow
+
+        return keep
+
+    def _keep_gate(self, layer: LayerAnatomy, number: int, gate: Gate) -> _Act:
+        def keep(output: Any) -> None:
+            self.gates[layer.layer, number] = _narrow_rows(output, gate.output)
 
         return keep
 
@@ -202,7 +224,7 @@ class Capture:
         return leave
 
     def _rows(self, value: Any, port: Port) -> torch.Tensor:
-        rows = self._anatomy.layout.rows(tensor_at(value, port.path))
+        rows = self._anatomy.layout.rows(tensor_at(value, port.path), self._n_pos)
         return rows.clone() if port.overwritten else rows
 
     def _factor(self, factor: float | str) -> torch.Tensor | float:
@@ -211,6 +233,25 @@ class Capture:
         holder, _, attribute = factor.rpartition(".")
         weight: torch.Tensor = getattr(submodule(self._model, holder), attribute)
         return weight.detach()
+
+
+def _then(table: dict[str, dict[int, _Act]], name: str, call: int, act: _Act) -> None:
+    """Do something at a call, after what is done there already."""
+    earlier = table.setdefault(name, {}).get(call)
+
+    def both(value: Any) -> Any:
+        changed = earlier(value) if earlier is not None else None
+        changed_again = act(value if changed is None else changed)
+        return changed if changed_again is None else changed_again
+
+    table[name][call] = act if earlier is None else both
+
+
+def _narrow_rows(output: Any, port: Port) -> torch.Tensor:
+    """Rows of something that is not as wide as the stream, shape [pos, width]."""
+    value = tensor_at(output, port.path)
+    rows = value.reshape(-1, value.shape[-1])
+    return rows.clone() if port.overwritten else rows
 
 
 def _value_at(named: Any, path: Path) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from threading import RLock
 from typing import Any
@@ -11,12 +12,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from layerwidget.errors import PromptError, QuestionError
+from layerwidget.errors import PromptError, QuestionError, StructureError
 from layerwidget.model.activations import trace_of
 from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.capture import Capture
 from layerwidget.model.interventions import skipped_layers
-from layerwidget.model.locate import locate, probe
+from layerwidget.model.locate import Located, locate, probe
 from layerwidget.model.paths import tensor_at
 from layerwidget.model.prompts import check_ids, ids_of_numbers, ids_of_text, target_ids
 from layerwidget.model.running import ModelInput, inference, input_device, run_model, weight_dtype
@@ -57,16 +58,28 @@ class HookedModel:
         self.lock = RLock()
         self.n_ctx = _trained_length(hf_model)
         self._vocabulary = Vocabulary(tokenizer)
-        self._dtype = weight_dtype(hf_model)
         with self.lock, inference(hf_model):
             read = probe(hf_model, _n_embeddings(hf_model), self.n_ctx).to(input_device(hf_model))
             located = locate(hf_model, self.name, read, partial(run_model, hf_model))
             self._any_input = read.of_length(1)
-            self._make_tail = partial(Tail, hf_model, located.anatomy, located.returned, self.n_ctx)
+            self._dtype = weight_dtype(hf_model)
+            self.anatomy = self._proved(located)
+
+    def _proved(self, located: Located) -> Anatomy:
+        """What was located, as far as it holds; where the place of the positions is not known, the one that holds."""
+        trouble: StructureError | None = None
+        for layout in located.anatomy.layout.candidates():
+            anatomy = replace(located.anatomy, layout=layout)
+            self._make_tail = partial(Tail, self.hf_model, anatomy, located.returned, self.n_ctx)
             self._native_tail = self._make_tail(self._dtype)
             self._fp32_tail = self._native_tail if self._dtype == torch.float32 else None
-            replay = partial(self._native_tail, read=self._any_input)
-            self.anatomy: Anatomy = verified(hf_model, located.anatomy, self.n_ctx, replay)
+            try:
+                replay = partial(self._native_tail, read=self._any_input)
+                return verified(self.hf_model, anatomy, self.n_ctx, replay)
+            except StructureError as error:
+                trouble = trouble or error
+        assert trouble is not None
+        raise trouble
 
     @property
     def d_vocab(self) -> int:
@@ -130,9 +143,10 @@ class HookedModel:
         skipped = skipped_layers(interventions, self.anatomy.n_layers)
         tokens, source = self._read(prompt, target, add_special_tokens)
         with self.lock, inference(self.hf_model), ExitStack() as hooks:
-            capture = hooks.enter_context(Capture(self.hf_model, self.anatomy, skipped=skipped))
-            if self.anatomy.encoder:
-                encoder = hooks.enter_context(Capture(self.hf_model, self.anatomy.encoder, beside=(capture,)))
+            capture = hooks.enter_context(Capture(self.hf_model, self.anatomy, skipped=skipped, n_pos=len(tokens)))
+            if self.anatomy.encoder and source is not None:
+                other = Capture(self.hf_model, self.anatomy.encoder, beside=(capture,), n_pos=len(source))
+                encoder = hooks.enter_context(other)
             logits = tensor_at(run_model(self.hf_model, self._input(tokens, source)), self.anatomy.logits)[0]
         encoded = None
         if self.anatomy.encoder and source is not None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from layerwidget.errors import StructureError
-from layerwidget.model.anatomy import LayerAnatomy, Part, Passage, Port
 from layerwidget.model.attention_shape import AttentionSite, attention_site
 from layerwidget.model.layer_parts import Contribution, LayerSum, take_apart
 from layerwidget.model.locality import mixes_positions
+from layerwidget.model.parts import Gate, LayerAnatomy, Part, Passage, Port
 from layerwidget.model.paths import Path
+from layerwidget.model.running import device_name
 from layerwidget.model.stack import Stack
+from layerwidget.model.sublayers import SublayerReader, window_of
 from layerwidget.model.tracing import AttentionOp, Call, WatchedPass
 
 
@@ -49,12 +51,16 @@ class LayerDescriber:
             call=call.nth,
             input=self._port(place, entry),
             output=self._port(stack.output, leaving),
-            parts=tuple(self._part(one, kind) for one, kind in zip(contributions, kinds, strict=True)),
+            parts=self._parts(call, total, kinds),
             parallel=self._is_parallel(contributions, kinds, call),
             attention_sites=self._sites(call, leaving, attention, self._watched.is_self_attention),
             n_params=sum(weight.numel() for weight in call.module.parameters()),
             trouble=total.trouble,
             passages=tuple(self._passages(total)),
+            weights=tuple(
+                (f"{call.name}.{name}", tuple(weight.shape)) for name, weight in call.module.named_parameters()
+            ),
+            device=device_name(call.module),
             carried=tuple((out, place) for out, place in stack.carried if out in call.outputs and place in call.inputs),
             cross_sites=self._sites(call, leaving, attention, self._watched.is_cross_attention),
         )
@@ -79,10 +85,31 @@ class LayerDescriber:
             self._mixing[key] = mixes_positions(watched, layer, self._stack, one, total.contributions)
         return "mixer" if self._mixing[key] else "mlp"
 
-    def _part(self, one: Contribution, kind: str) -> Part:
+    def _parts(self, layer: Call, total: LayerSum, kinds: list[str]) -> tuple[Part, ...]:
+        reader = SublayerReader(self._watched, layer, total.trunk, self._weights)
+        return tuple(self._part(one, kind, layer, reader) for one, kind in zip(total.contributions, kinds, strict=True))
+
+    def _part(self, one: Contribution, kind: str, layer: Call, reader: SublayerReader) -> Part:
         if one.call is None:
             return Part(kind, "", 0, Port(()), one.factors)
-        return Part(kind, one.call.name, one.call.nth, self._port(one.output, one.node), one.factors)
+        gate = None
+        if one.gate is not None:
+            call, path = one.gate
+            gate = Gate(call.name, call.nth, self._port(path, call.outputs[path]))
+        norm_after, sublayer = reader.norm_after(one)
+        return Part(
+            kind,
+            one.call.name,
+            one.call.nth,
+            self._port(one.output, one.node),
+            one.factors,
+            gate,
+            norm_before=reader.norm_before(one),
+            norm_after=norm_after,
+            sublayer=sublayer or one.call.name,
+            feed_forward=reader.feed_forward(one) if kind == "mlp" else None,
+            window=window_of(layer.module) if kind == "attention" else None,
+        )
 
     def _passages(self, total: LayerSum) -> Iterator[Passage]:
         n_parts = 0

@@ -22,6 +22,8 @@ class Contribution:
         factors: what it is multiplied by on the way to the stream, in order.
         node: node of the addend in that output.
         addend: number of the addition that brought it; several outputs may be summed before they reach the stream.
+        gate: the call whose output it is multiplied by, and where that sits in it: as wide as the contribution, or with
+            one weight for each of several parallel streams.
     """
 
     call: Call | None
@@ -29,6 +31,7 @@ class Contribution:
     factors: tuple[Factor, ...]
     node: int
     addend: int
+    gate: tuple[Call, Path] | None = None
 
 
 @dataclass(frozen=True)
@@ -182,6 +185,9 @@ class _Walk:
             value, factor = self._factor(node)
             kept = factors if factor is None or factor == 1.0 else (factor, *factors)
             yield from self._attributed(value, kept, addend)
+        elif step.multiplies and (pair := self._gated(node)) is not None:
+            (value, call, path), (_, gate, gate_path) = pair
+            yield Contribution(call, path, factors, value, addend, (gate, gate_path))
         else:
             raise _TroubleError(f"something is added to the stream ({step.op or 'an input'}) that no module returns")
 
@@ -190,6 +196,18 @@ class _Walk:
             (call, path) for call in self.inner for path, output in call.outputs.items() if output == node
         )
         return min(owners, key=lambda owner: (owner[0].depth, -owner[0].n_ops), default=None)
+
+    def _gated(self, node: int) -> list[tuple[int, Call, Path]] | None:
+        """A product of two modules' outputs as (node, call, path) of each, the wider first."""
+        found = []
+        for factor in self.flow.nodes[node].parents:
+            while self._owner(factor) is None and self.flow.nodes[factor].moves:
+                factor = self.flow.nodes[factor].parents[0]
+            owner = self._owner(factor)
+            if owner is None:
+                return None
+            found.append((factor, *owner))
+        return sorted(found, key=lambda one: -self.flow.tensors[one[0]].numel()) if len(found) == 2 else None
 
     def _constant(self, node: int) -> str | None:
         """Path of the parameter that a node is, perhaps repeated along other axes."""

@@ -14,6 +14,7 @@ from transformers.cache_utils import Cache
 from layerwidget.model.layer_parts import Contribution
 from layerwidget.model.paths import Path, tensor_at, with_tensor_at
 from layerwidget.model.stack import Stack
+from layerwidget.model.stream import StreamLayout
 from layerwidget.model.tracing import Call, WatchedPass
 
 #: A change at other positions below this share of the change at the first is rounding.
@@ -34,14 +35,23 @@ def mixes_positions(
     stream = tensor_at({"args": layer.args, "kwargs": layer.kwargs}, place)
     before = again.output(place, stream.clone())
     changed = stream.clone()
-    first = changed.select(1 if stack.layout.axes.startswith("batch pos") else 0, 0)
+    first = _by_position(changed, stack.layout, changed.shape)[0]
     first.add_(torch.linspace(-1.0, 1.0, first.shape[-1], dtype=first.dtype, device=first.device) * first.abs().mean())
     after = again.output(place, changed)
-    change = (after - before).abs().float().reshape(*stream.shape[:-1], -1).amax(-1)
-    if stack.layout.axes.startswith("pos"):
-        change = change.T
-    at_first, elsewhere = change.flatten()[0], change.reshape(-1)[1 : change.shape[-1]].amax()
-    return bool(elsewhere > _ROUNDING * at_first)
+    change = _by_position((after - before).abs().float(), stack.layout, changed.shape).flatten(1).amax(1)
+    return bool(change[1:].amax() > _ROUNDING * change[0])
+
+
+def _by_position(value: torch.Tensor, layout: StreamLayout, stream: torch.Size) -> torch.Tensor:
+    """The positions first, shape [pos, ...]: of the stream itself a view, of what a part returned from its rows."""
+    if layout.axes.startswith("batch*pos"):
+        return value.reshape(stream[0], -1)[: stream[0] // 2]
+    if layout.axes.startswith("streams"):
+        moved: torch.Tensor = value.movedim(2, 0) if value.dim() == 4 else value.reshape(*stream[1:3], -1).movedim(1, 0)
+        return moved
+    rows = value if value.shape == stream else value.reshape(*stream[:2], -1)
+    positions: torch.Tensor = rows if layout.axes.startswith("pos") else rows.movedim(1, 0)
+    return positions
 
 
 class _Again:

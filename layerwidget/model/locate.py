@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from layerwidget.errors import StructureError
-from layerwidget.model.anatomy import Anatomy, LayerAnatomy, absent_components
+from layerwidget.model.anatomy import Anatomy, absent_components
+from layerwidget.model.head import read_head
 from layerwidget.model.layer_anatomy import LayerDescriber
+from layerwidget.model.parts import LayerAnatomy
 from layerwidget.model.paths import Path
 from layerwidget.model.running import ModelInput, reads_source
 from layerwidget.model.stack import Stack, find_stack
@@ -96,6 +98,8 @@ class _Locator:
             )
         layers = self._layers(self.watched, stack)
         final_norm, head = self._tail_modules(stack, logits)
+        output = read_head(self.watched, logits)
+        matrix = None if output.weight is None else id(self.flow.tensors[output.weight])
         return Anatomy(
             name=name,
             layers=layers,
@@ -110,7 +114,19 @@ class _Locator:
             causal=None,
             absent=absent_components(layers),
             encoder=self._encoder(name, logits) if self.watched.source is not None else None,
+            transform=output.transform,
+            tied=matrix is not None and self.weights.get(matrix, "").rpartition(".")[0] == embedding,
+            **self._described(layers),
         )
+
+    def _described(self, layers: tuple[LayerAnatomy, ...]) -> dict[str, Any]:
+        """Names of classes, and the parameters outside the layers."""
+        inside = tuple(f"{layer.module}." for layer in layers)
+        named = self.model.named_parameters(remove_duplicate=False)
+        return {
+            "classes": {path: type(module).__name__ for path, module in self.modules.items()},
+            "weights": tuple((path, tuple(weight.shape)) for path, weight in named if not path.startswith(inside)),
+        }
 
     def _layers(self, watched: WatchedPass, stack: Stack) -> tuple[LayerAnatomy, ...]:
         describe = LayerDescriber(watched, stack, self.weights)
@@ -135,6 +151,7 @@ class _Locator:
             n_params=sum(layer.n_params for layer in layers),
             causal=None,
             absent=absent_components(layers),
+            **self._described(layers),
         )
 
     def _logits(self) -> tuple[Path, int]:

@@ -71,6 +71,12 @@ def input_device(model: nn.Module) -> torch.device:
     return torch.device("cpu")
 
 
+def device_name(module: nn.Module) -> str:
+    """Where a module's weights are: `cpu`, `cuda:0`; `offloaded` when they are brought in only for its own call."""
+    devices = {str(weight.device) for weight in module.parameters()} or {"cpu"}
+    return ", ".join(sorted("offloaded" if device == "meta" else device for device in devices))
+
+
 def weight_dtype(model: nn.Module) -> torch.dtype:
     """The floating-point type of most weights; what the configuration says may be wrong."""
     counts: dict[torch.dtype, int] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
@@ -12,7 +12,7 @@ from torch import nn
 
 from layerwidget.errors import StructureError
 from layerwidget.model.paths import Path
-from layerwidget.model.stream import StreamLayout
+from layerwidget.model.stream import StreamForm, StreamLayout
 from layerwidget.model.tracing import Call, WatchedPass
 
 #: A stack that does less than this share of the largest stack's work is a head or a pooler, not the model's layers.
@@ -57,18 +57,42 @@ def find_stack(watched: WatchedPass, logits: int, modules: dict[str, nn.Module])
         StructureError: when no chain of calls carries a stream.
     """
     used = watched.ancestors(logits)
-    groups = list(_groups(watched.calls, modules))
-    stacks = [stack for group in groups for stack in _chains(watched, group, used)]
+    for form in _forms(watched):
+        stacks = _stacks(_Look(watched, form, used), modules)
+        if stacks:
+            largest = max(stack.n_ops for stack in stacks)
+            return [stack for stack in stacks if stack.n_ops >= _MIN_SHARE * largest][-1]
+    raise StructureError(
+        f"No layer stack found: among {len(watched.calls)} module calls, no two that follow each other hand on a "
+        f"stream of shape [batch, pos, d_model] on which the logits depend. Is this a transformer with layers?"
+    )
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What to look at, and for what."""
+
+    watched: WatchedPass
+    form: StreamForm
+    used: set[int]
+
+
+def _forms(watched: WatchedPass) -> Iterator[StreamForm]:
+    """What the stream may look like: a row for each position, several streams side by side, or more rows."""
+    n_batch, n_pos = watched.n_batch, watched.n_pos
+    yield StreamForm(n_batch, n_pos, n_pos)
+    yield StreamForm(n_batch, n_pos, n_pos, parallel=True)
+    shapes = [watched.flow.nodes[node].shape for call in watched.calls for node in call.outputs.values()]
+    longer = Counter(shape[1] for shape in shapes if len(shape) == 3 and shape[0] == n_batch and shape[1] > n_pos)
+    yield from (StreamForm(n_batch, n_pos, n_rows) for n_rows, _ in longer.most_common() if n_rows != watched.n_source)
+
+
+def _stacks(look: _Look, modules: dict[str, nn.Module]) -> list[Stack]:
+    groups = list(_groups(look.watched.calls, modules))
+    stacks = [stack for group in groups for stack in _chains(look, group)]
     if not stacks:
-        stacks = [stack for group in groups if len(group) == 1 for stack in _single(watched, group[0], used, modules)]
-    stacks = [one for one in stacks if not any(_nested(one, other) for other in stacks)]
-    if not stacks:
-        raise StructureError(
-            f"No layer stack found: among {len(watched.calls)} module calls, no two that follow each other hand on a "
-            f"stream of shape [batch, pos, d_model] on which the logits depend. Is this a transformer with layers?"
-        )
-    largest = max(stack.n_ops for stack in stacks)
-    return [stack for stack in stacks if stack.n_ops >= _MIN_SHARE * largest][-1]
+        stacks = [stack for group in groups if len(group) == 1 for stack in _single(look, group[0], modules)]
+    return [one for one in stacks if not any(_nested(one, other) for other in stacks)]
 
 
 def _groups(calls: Iterable[Call], modules: dict[str, nn.Module]) -> Iterable[list[Call]]:
@@ -83,31 +107,34 @@ def _groups(calls: Iterable[Call], modules: dict[str, nn.Module]) -> Iterable[li
     return sorted(groups.values(), key=lambda group: group[0].start)
 
 
-def _chains(watched: WatchedPass, group: list[Call], used: set[int]) -> Iterable[Stack]:
-    links = [set(_links(watched, one, other, used)) for one, other in pairwise(group)]
+def _chains(look: _Look, group: list[Call]) -> Iterable[Stack]:
+    links = [set(_links(look, one, other)) for one, other in pairwise(group)]
     votes = Counter(ports for link in links for ports in link)
     if not votes:
         return
     # Layers may hand on something beside the stream: what enters the first and leaves the last for the logits counts.
-    ports = max(votes, key=lambda one: (group[-1].outputs.get(one[0]) in used, one[1] in group[0].inputs, votes[one]))
+    ports = max(
+        votes, key=lambda one: (group[-1].outputs.get(one[0]) in look.used, one[1] in group[0].inputs, votes[one])
+    )
     run: list[Call] = [group[0]]
     for link, call in zip([*links, set()], [*group[1:], None], strict=True):
         if ports in link and call is not None:
             run.append(call)
             continue
-        layers = _without_leaves(run, watched)
+        layers = _without_leaves(run, look.watched)
         if len(layers) > 1:
-            yield from _stack(watched, layers, ports)
+            yield from _stack(look, layers, ports)
         run = [call] if call is not None else []
 
 
-def _links(watched: WatchedPass, one: Call, other: Call, used: set[int]) -> Iterable[_Ports]:
+def _links(look: _Look, one: Call, other: Call) -> Iterable[_Ports]:
     """Pairs of output and input path over which a stream runs from one call to the next."""
-    nodes = watched.flow.nodes
+    nodes, tensors = look.watched.flow.nodes, look.watched.flow.tensors
     for in_path, entering in other.inputs.items():
-        if StreamLayout.of(nodes[entering].shape, watched.n_batch, watched.n_pos) is None or entering not in used:
+        is_stream = look.form.layout(nodes[entering].shape) is not None and tensors[entering].is_floating_point()
+        if not is_stream or entering not in look.used:
             continue
-        origins = _origins(watched, entering, one.end)
+        origins = _origins(look.watched, entering, one.end)
         for out_path, leaving in one.outputs.items():
             passed_through = leaving in one.inputs.values()
             if leaving in origins and not passed_through and nodes[leaving].shape == nodes[entering].shape:
@@ -134,26 +161,26 @@ def _without_leaves(run: list[Call], watched: WatchedPass) -> list[Call]:
     return run[inner[0] : inner[-1] + 1] if inner else []
 
 
-def _single(watched: WatchedPass, call: Call, used: set[int], modules: dict[str, nn.Module]) -> Iterable[Stack]:
+def _single(look: _Look, call: Call, modules: dict[str, nn.Module]) -> Iterable[Stack]:
     """A stack of one layer: the only element of a list of modules, with a stream in and out."""
     if not isinstance(modules.get(call.name.rpartition(".")[0]), nn.ModuleList):
         return
-    nodes = watched.flow.nodes
+    nodes = look.watched.flow.nodes
     for out_path, leaving in call.outputs.items():
         for in_path, entering in call.inputs.items():
-            layout = StreamLayout.of(nodes[leaving].shape, watched.n_batch, watched.n_pos)
+            layout = look.form.layout(nodes[leaving].shape)
             same_shape = nodes[leaving].shape == nodes[entering].shape
-            if layout and same_shape and leaving in used and leaving != entering:
-                yield from _stack(watched, [call], (out_path, in_path), at_least=1)
+            if layout and same_shape and leaving in look.used and leaving != entering:
+                yield from _stack(look, [call], (out_path, in_path), at_least=1)
                 return
 
 
-def _stack(watched: WatchedPass, layers: list[Call], ports: _Ports, at_least: int = 2) -> Iterable[Stack]:
+def _stack(look: _Look, layers: list[Call], ports: _Ports, at_least: int = 2) -> Iterable[Stack]:
     """The stack of those layers into and out of which the stream can be seen; the first may take it in another way."""
     output, entry = ports
-    nodes = watched.flow.nodes
+    nodes = look.watched.flow.nodes
     shape = nodes[layers[0].outputs[output]].shape
-    layout = StreamLayout.of(shape, watched.n_batch, watched.n_pos)
+    layout = look.form.layout(shape)
     while layers and (output not in layers[-1].outputs or nodes[layers[-1].outputs[output]].shape != shape):
         layers = layers[:-1]
     while layout is not None and len(layers) >= at_least:

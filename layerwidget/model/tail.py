@@ -37,13 +37,15 @@ class Tail:
     ) -> None:
         self._anatomy = anatomy
         self._chunk = min(n_ctx or _CHUNK, _CHUNK)
-        self._stream = torch.empty(0)
+        self._rows = torch.empty(0)
         path = anatomy.layers[0].output.path
+        inputs = {layer.module: layer.input.path for layer in anatomy.layers}
         native = dtype == weight_dtype(model)
         # Some half-precision models carry their stream in fp32.
         self._dtype = tensor_at(next(iter(returned.values())), path).dtype if native else dtype
         stand_ins = {
-            name: _stand_in(model.get_submodule(name), self._forward(output, path)) for name, output in returned.items()
+            name: _stand_in(model.get_submodule(name), self._forward(output, path, inputs[name]))
+            for name, output in returned.items()
         }
         self._twin = _twin(model, stand_ins, "", _as_it_is if native else _Converted(dtype))
 
@@ -63,17 +65,20 @@ class Tail:
         return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
 
     def _replay(self, rows: torch.Tensor, read: ModelInput) -> torch.Tensor:
-        self._stream = self._anatomy.layout.stream(rows)
+        self._rows = rows
         try:
             output = run_model(self._twin, read.of_length(rows.shape[0]))
         finally:
-            self._stream = torch.empty(0)
+            self._rows = torch.empty(0)
         return tensor_at(output, self._anatomy.logits).reshape(rows.shape[0], -1)
 
-    def _forward(self, returned: Any, path: Path) -> Callable[..., Any]:
+    def _forward(self, returned: Any, path: Path, place: Path) -> Callable[..., Any]:
+        layout = self._anatomy.layout
+
         def forward(*args: Any, **kwargs: Any) -> Any:
+            like = None if layout.place == "all" else tensor_at({"args": args, "kwargs": kwargs}, place)
             # A copy, because what follows may write into it.
-            return with_tensor_at(returned, path, self._stream.clone())
+            return with_tensor_at(returned, path, layout.stream(self._rows.clone(), like))
 
         return forward
 

@@ -11,10 +11,11 @@ from torch import nn
 
 from layerwidget.errors import StructureError
 from layerwidget.ledger import Added, ledger_error
-from layerwidget.model.anatomy import Anatomy, LayerAnatomy, absent_components
+from layerwidget.model.anatomy import Anatomy, absent_components
 from layerwidget.model.attention_shape import AttentionSite
 from layerwidget.model.capture import Capture
 from layerwidget.model.locate import random_ids
+from layerwidget.model.parts import LayerAnatomy
 from layerwidget.model.paths import tensor_at
 from layerwidget.model.patterns import Source, self_pattern
 from layerwidget.model.running import ModelInput, input_device, run_model
@@ -40,9 +41,11 @@ def verified(model: nn.Module, anatomy: Anatomy, n_ctx: int | None, replay: Repl
     read = sample(anatomy, n_pos, seed=2).to(input_device(model))
     plain = tensor_at(run_model(model, read), anatomy.logits)[0]
     with ExitStack() as hooks:
-        capture = hooks.enter_context(Capture(model, anatomy, keep_values=True))
+        capture = hooks.enter_context(Capture(model, anatomy, keep_values=True, n_pos=n_pos))
         if anatomy.encoder:
-            encoder = hooks.enter_context(Capture(model, anatomy.encoder, keep_values=True, beside=(capture,)))
+            n_source = None if read.source is None else read.source.shape[1]
+            other = Capture(model, anatomy.encoder, keep_values=True, beside=(capture,), n_pos=n_source)
+            encoder = hooks.enter_context(other)
         hooked = tensor_at(run_model(model, read), anatomy.logits)[0]
     _check_logits(anatomy, capture, plain, hooked, replay)
     proved = _proved(anatomy, capture, read)

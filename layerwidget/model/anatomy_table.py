@@ -1,0 +1,75 @@
+"""An anatomy as text: the model in a few lines, then one line for every run of like layers."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from layerwidget.model.parts import FeedForward, LayerAnatomy, Part
+
+if TYPE_CHECKING:
+    from layerwidget.model.anatomy import Anatomy
+
+
+def anatomy_table(anatomy: Anatomy) -> str:
+    """The text, without a line break at the end."""
+    n_heads, n_kv = anatomy.n_heads, anatomy.n_kv_heads
+    shared = f" ({n_kv} key/value)" if n_kv != n_heads else ""
+    heads = f"{n_heads} heads{shared} of width {anatomy.d_head}" if n_heads else "no attention"
+    vocabulary = f", d_vocab {anatomy.d_vocab:,}" if anatomy.d_vocab else ""
+    unknown = "not identified (the tail is replayed as a whole)"
+    lines = [
+        f"{anatomy.name}: {anatomy.n_layers} layers, d_model {anatomy.d_model}, {heads}{vocabulary}, "
+        f"{anatomy.n_params:,} parameters",
+        f"  embedding   {anatomy.embedding or 'not identified'}",
+        f"  final norm  {anatomy.final_norm or unknown}",
+    ]
+    if anatomy.d_vocab:
+        notes = [*anatomy.transform, *(["weights of the embedding"] if anatomy.tied else [])]
+        lines.append(f"  head        {anatomy.head or unknown}" + (f" ({', '.join(notes)})" if notes else ""))
+    absent = {name: why for name, why in anatomy.absent.items() if name != "cross_attn_out"}
+    lines += [f"  no {component}: {reason}" for component, reason in absent.items()]
+    lines += _table([_HEADINGS, *_rows(anatomy.layers)])
+    return "\n".join([*lines, anatomy_table(anatomy.encoder)] if anatomy.encoder else lines)
+
+
+_HEADINGS = ("layer", "module", "block", "attention adds", "FFN adds", "FFN", "parameters")
+
+
+def _rows(layers: tuple[LayerAnatomy, ...]) -> list[tuple[str, ...]]:
+    """One row for every run of layers that differ in nothing but their number."""
+    runs = [list(run) for _, run in groupby(layers, key=lambda layer: _row(layer)[2:])]
+    return [_row(run[0]) if len(run) == 1 else _run(run[0], run[-1]) for run in runs]
+
+
+def _run(first: LayerAnatomy, last: LayerAnatomy) -> tuple[str, ...]:
+    module = first.module if first.module == last.module else f"{first.module} … {last.module}"
+    return f"{first.layer}-{last.layer}", module, *_row(first)[2:]
+
+
+def _row(layer: LayerAnatomy) -> tuple[str, ...]:
+    order = {True: "parallel", False: "sequential", None: ""}[layer.parallel]
+    norms = f"{layer.norms}-norm" if layer.norms in ("pre", "post", "output") else layer.norms
+    block = " ".join(word for word in (norms if norms != "none" else "", order) if word)
+    mixing = ", ".join(_within(part, layer) for part in layer.parts if part.kind != "mlp")
+    mlp = ", ".join(_within(part, layer) for part in layer.parts_of("mlp"))
+    kinds = ", ".join(describe(part.feed_forward) for part in layer.parts_of("mlp") if part.feed_forward)
+    where = f"{layer.n_params:,}" + (f" on {layer.device}" if layer.device != "cpu" else "")
+    return str(layer.layer), layer.module, block or "-", mixing or layer.trouble or "-", mlp or "-", kinds or "-", where
+
+
+def describe(ffn: FeedForward) -> str:
+    """An FFN in a few words: `gated, 1,536 neurons`, `2 of 8 experts, gated, 64 neurons`."""
+    experts = f"{ffn.n_active} of {ffn.n_experts} experts, " if ffn.n_experts else ""
+    return f"{experts}{'gated, ' if ffn.gated else ''}{ffn.n_neurons:,} neurons"
+
+
+def _within(part: Part, layer: LayerAnatomy) -> str:
+    return str(part).replace(f"{layer.module}.", "") + (" (mixer)" if part.kind == "mixer" else "")
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
