@@ -76,7 +76,7 @@ def test_what_attention_to_the_encoder_adds() -> None:
 def test_a_skipped_layer_adds_nothing_and_looks_nowhere() -> None:
     trace = tiny.hooked("bart").trace(SOURCE, target=TARGET, interventions=(lw.SkipLayers(1),))
     assert torch.equal(trace.resid_post[1], trace.resid_pre[1])
-    with pytest.raises(MissingComponentError, match="Layer 1 of .* does not attend to an encoder"):
+    with pytest.raises(MissingComponentError, match=r"Layer 1 of .* does not attend to an encoder"):
         trace.cross_pattern(1)
     assert trace.cross_pattern(2).shape == (tiny.N_HEADS, len(TARGET), len(SOURCE))
 

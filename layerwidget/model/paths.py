@@ -52,6 +52,8 @@ def with_tensor_at(value: Any, path: Path, tensor: torch.Tensor) -> Any:
         return copied
     items = list(value)
     items[int(first)] = with_tensor_at(items[int(first)], rest, tensor)
+    if hasattr(value, "_fields"):
+        return type(value)(*items)
     return tuple(items) if isinstance(value, tuple) else items
 
 

@@ -58,7 +58,7 @@ def find_stack(watched: WatchedPass, logits: int, modules: dict[str, nn.Module])
     """
     used = watched.ancestors(logits)
     for form in _forms(watched):
-        stacks = _stacks(_Look(watched, form, used), modules)
+        stacks = _stacks(_Look(watched, form, used, watched.flow.node_of(watched.ids)), modules)
         if stacks:
             largest = max(stack.n_ops for stack in stacks)
             return [stack for stack in stacks if stack.n_ops >= _MIN_SHARE * largest][-1]
@@ -75,6 +75,7 @@ class _Look:
     watched: WatchedPass
     form: StreamForm
     used: set[int]
+    ids: int
 
 
 def _forms(watched: WatchedPass) -> Iterator[StreamForm]:
@@ -83,7 +84,8 @@ def _forms(watched: WatchedPass) -> Iterator[StreamForm]:
     yield StreamForm(n_batch, n_pos, n_pos)
     yield StreamForm(n_batch, n_pos, n_pos, parallel=True)
     shapes = [watched.flow.nodes[node].shape for call in watched.calls for node in call.outputs.values()]
-    longer = Counter(shape[1] for shape in shapes if len(shape) == 3 and shape[0] == n_batch and shape[1] > n_pos)
+    padded = [shape for shape in shapes if len(shape) == 3 and shape[0] == n_batch and n_pos not in shape[1:]]
+    longer = Counter(shape[1] for shape in padded if shape[1] > n_pos)
     yield from (StreamForm(n_batch, n_pos, n_rows) for n_rows, _ in longer.most_common() if n_rows != watched.n_source)
 
 
@@ -185,6 +187,8 @@ def _stack(look: _Look, layers: list[Call], ports: _Ports, at_least: int = 2) ->
         layers = layers[:-1]
     while layout is not None and len(layers) >= at_least:
         entering = [entry] if entry in layers[0].inputs else []
+        if entering and look.ids not in look.watched.ancestors(layers[0].inputs[entry]):
+            return  # such as a stream of global tokens, which stand for no position
         others = [path for path, node in layers[0].inputs.items() if nodes[node].shape == shape]
         if entering or others:
             inputs = ((entering or others)[0], *([entry] * (len(layers) - 1)))

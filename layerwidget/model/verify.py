@@ -95,7 +95,14 @@ def _check_logits(
             f"Does it draw random numbers, or do hooks of others change it?"
         )
     _check_fired(anatomy, capture)
-    error = _error(replay(capture.resid_post[anatomy.n_layers - 1]), plain)
+    try:
+        replayed = replay(capture.resid_post[anatomy.n_layers - 1])
+    except Exception as trouble:
+        raise StructureError(
+            f"The layers of {anatomy.name} seemed to be {anatomy.layers[0].module} to {anatomy.layers[-1].module}, "
+            f"but the model does not run with others in their place ({type(trouble).__name__}: {trouble})."
+        ) from trouble
+    error = _error(replayed, plain)
     if not error <= tolerance(plain.dtype):
         raise StructureError(
             f"The layers of {anatomy.name} seemed to be {anatomy.layers[0].module} to {anatomy.layers[-1].module}, "
