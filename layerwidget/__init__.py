@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from layerwidget.model.hooked_model import HookedModel as HookedModel
     from layerwidget.model.interventions import SkipLayers as SkipLayers
     from layerwidget.model.load import load as load
+    from layerwidget.model_map import ModelMap as ModelMap
     from layerwidget.questions import Attention as Attention, LogitLens as LogitLens
     from layerwidget.results import AttentionGrid as AttentionGrid, LensGrid as LensGrid
     from layerwidget.tokens import Tokens as Tokens
     from layerwidget.trace import Trace as Trace
     from layerwidget.widgets.attention_view import AttentionView as AttentionView
     from layerwidget.widgets.depth_curves import DepthCurves as DepthCurves
+    from layerwidget.widgets.layer_map import LayerMap as LayerMap
     from layerwidget.widgets.layer_slider import LayerSlider as LayerSlider
     from layerwidget.widgets.logit_lens_view import LogitLensView as LogitLensView
     from layerwidget.widgets.prompt_editor import PromptEditor as PromptEditor
@@ -44,6 +46,7 @@ _HOMES = {
     "EmptyPromptError": "errors",
     "Explorer": "explorer",
     "HookedModel": "model.hooked_model",
+    "LayerMap": "widgets.layer_map",
     "LayerSlider": "widgets.layer_slider",
     "LayerWidgetError": "errors",
     "LensGrid": "results",
@@ -52,6 +55,7 @@ _HOMES = {
     "LogitLensView": "widgets.logit_lens_view",
     "MissingComponentError": "errors",
     "ModelLoadError": "errors",
+    "ModelMap": "model_map",
     "PromptEditor": "widgets.prompt_editor",
     "PromptError": "errors",
     "QuestionError": "errors",

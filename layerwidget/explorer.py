@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets
 import traitlets as t
 
+from layerwidget.analysis.check import check
 from layerwidget.engine.fitting import attention_that_fits
 from layerwidget.engine.local import Live
 from layerwidget.engine.worker import Worker
@@ -31,6 +32,7 @@ from layerwidget.widgets.status_line import ErrorPanel, StatusLine
 from layerwidget.widgets.traits import Selection, SelectionTraits
 
 if TYPE_CHECKING:
+    from layerwidget.grades import CheckReport
     from layerwidget.model.hooked_model import HookedModel
     from layerwidget.tokens import Tokens
 
@@ -52,6 +54,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         results: the newest answers: `"lens"` (`LensGrid`) and `"attention"` (`AttentionGrid`); none without
             a prompt. After an error they are those of the last prompt that could be computed.
         model: the hooked model.
+        report: what `lw.check` says of it: measured after the first picture, when there is nothing else to do; or None.
         editor, slider, lens_view, attention_view, curves, status, error_panel: the widgets it is made of.
     """
 
@@ -84,6 +87,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         anatomy = model.anatomy
         self.model = model
         self.n_layers, self.n_heads = anatomy.n_layers, anatomy.n_heads or None
+        self.report: CheckReport | None = None
         self._note = ""
         self._closed = False
         self._live = Live(model)
@@ -190,6 +194,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
             self._closed = True
             self._change.notify_all()
         self._worker.leave(self)
+        self._worker.leave(self.status)
         for widget in parts_of(self):
             if widget is not self:
                 widget.close()
@@ -229,6 +234,16 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
             with self._change:
                 self._shown, self._error = asked, error
                 self._change.notify_all()
+            if self.report is None:
+                self._worker.submit_idle(self.status, self._check)
+
+    def _check(self) -> None:
+        """On the worker's thread, when there is nothing else to do: grade the model and show it."""
+        report = check(self.model)
+        with self.status.hold_sync():
+            self.status.checked, self.status.failing = report.summary, not report.ok
+            self.status.report = "\n".join([repr(report), *self.model.notes])
+        self.report = report
 
     def _show_answers(self, prompt: str, layers: str, pinned: tuple[int, ...]) -> None:
         self.status.state = "busy"

@@ -45,6 +45,17 @@ class CheckReport:
         statuses = {grade.status for grade in self.grades.values()}
         return "fail" not in statuses and "pass" in statuses
 
+    @property
+    def summary(self) -> str:
+        """One line: what fails, or else what holds and what does not apply."""
+        failed = self._named("fail")
+        absent = self._named("n/a")
+        said = f"fails: {', '.join(failed)}" if failed else f"checked: {', '.join(self._named('pass'))}"
+        return said + (f" (n/a: {', '.join(absent)})" if absent else "")
+
+    def _named(self, status: str) -> list[str]:
+        return [name for name, grade in self.grades.items() if grade.status == status]
+
     def __repr__(self) -> str:
         """A line for each check."""
         marks = {"pass": "✓ pass", "fail": "✗ FAIL", "n/a": "– n/a"}

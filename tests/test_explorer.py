@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 import weakref
 from collections.abc import Iterator
 from string import ascii_lowercase
@@ -199,8 +200,24 @@ def test_a_closed_explorer_leaves_nothing_behind() -> None:
         explorer.wait()
     freed = [weakref.ref(explorer), weakref.ref(model)]
     del explorer, model, made
-    gc.collect()
+    # The check that ran meanwhile is given up at its next layer.
+    deadline = time.monotonic() + 20
+    while any(one() is not None for one in freed) and time.monotonic() < deadline:
+        gc.collect()
+        time.sleep(0.05)
     assert [one() for one in freed] == [None, None]
+
+
+def test_the_grade_of_the_model_is_shown_once_it_is_known(explorer: lw.Explorer, model: lw.HookedModel) -> None:
+    explorer.wait()
+    deadline = time.monotonic() + 60
+    while explorer.report is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert explorer.report is not None
+    assert explorer.report.ok
+    assert explorer.status.checked == "checked: lens, residual, attention, skip, clean"
+    assert not explorer.status.failing
+    assert explorer.status.report.startswith(repr(lw.check(model)).splitlines()[0])
 
 
 def test_an_error_in_somebodys_callback_does_not_stop_the_explorer(explorer: lw.Explorer) -> None:

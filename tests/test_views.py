@@ -211,6 +211,7 @@ def test_selection_is_one_value() -> None:
         "attention_view",
         "curve_driver",
         "error_panel",
+        "layer_map",
         "layer_slider",
         "logit_lens_view",
         "prompt_editor",

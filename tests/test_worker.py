@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import weakref
 from collections.abc import Callable
 
@@ -86,6 +87,27 @@ def test_a_long_running_job_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None
     worker.submit(A, record([], "newer", done))
     assert done.wait(WAIT_S)
     assert long.ended == "given up"
+
+
+def test_idle_work_gives_way_and_is_begun_again() -> None:
+    worker = Worker()
+    ran: list[str] = []
+    begun, done = threading.Event(), threading.Event()
+
+    def idle() -> None:
+        ran.append("idle")
+        begun.set()
+        while len(ran) < 3:
+            checkpoint("idle work")
+            time.sleep(0.005)
+        done.set()
+
+    client, other = Client(), Client()
+    worker.submit_idle(client, idle)
+    assert begun.wait(5)
+    worker.submit(other, lambda: ran.append("other"))
+    assert done.wait(5)
+    assert ran == ["idle", "other", "idle"]
 
 
 def test_who_leaves_is_forgotten() -> None:

@@ -10,6 +10,7 @@ from torch import nn
 from layerwidget.errors import StructureError
 from layerwidget.grades import CheckReport, Grade
 from layerwidget.ledger import ledger_error
+from layerwidget.model.eager import eager_twin, is_fused
 from layerwidget.model.hooked_model import HookedModel
 from layerwidget.model.interventions import SkipLayers
 from layerwidget.model.removal import without_layer
@@ -39,7 +40,7 @@ def check(model: HookedModel) -> CheckReport:
         {
             "lens": _lens(trace, plain),
             "residual": _residual(trace),
-            "attention": _attention(trace),
+            "attention": _attention(trace, _eager_note(model, prompt, target, plain)),
             "skip": _skip(model, prompt, target),
             "clean": _clean(trace, plain, _hooks(model.hf_model) - hooks),
         },
@@ -71,7 +72,21 @@ def _residual(trace: Trace) -> Grade:
     return Grade.of(max(errors), _tolerance(trace.logits), f"{what} against the output of every layer, relative")
 
 
-def _attention(trace: Trace) -> Grade:
+def _eager_note(model: HookedModel, prompt: torch.Tensor, target: torch.Tensor | None, plain: torch.Tensor) -> str:
+    """Whether attention that is not fused gives the same logits; weights are always those of the kernel in use."""
+    if not is_fused(model.hf_model):
+        return ""
+    try:
+        eager = model.plain_logits(prompt, eager_twin(model.hf_model), target)
+    except Exception as error:
+        return f"; its eager attention does not run: {type(error).__name__}"
+    off = _difference(eager.float().log_softmax(-1), plain.float().log_softmax(-1))
+    if off <= _tolerance(plain):
+        return f"; eager attention gives the same logits ({off:.0e})"
+    return f"; its EAGER ATTENTION GIVES OTHER LOGITS ({off:.0e}), weights are those of the kernel in use"
+
+
+def _attention(trace: Trace, note: str) -> Grade:
     errors = []
     for stack in _stacks(trace):
         for layer in stack.anatomy.layers:
@@ -83,7 +98,7 @@ def _attention(trace: Trace) -> Grade:
                 errors.append(_row_error(stack.cross_pattern(layer.layer), shared))
     if not errors:
         return Grade("n/a", None, "no softmax attention was seen in any layer")
-    return Grade.of(max(errors), _tolerance(trace.logits), f"rows sum to 1 in {len(errors)} patterns, absolute")
+    return Grade.of(max(errors), _tolerance(trace.logits), f"rows sum to 1 in {len(errors)} patterns{note}, absolute")
 
 
 def _row_error(pattern: torch.Tensor, shared: bool) -> float:

@@ -33,6 +33,8 @@ class Worker:
     def __init__(self) -> None:
         self._wake = threading.Condition()
         self._waiting: dict[object, Callable[[], None]] = {}
+        self._idle: dict[object, Callable[[], None]] = {}
+        self._idling: Callable[[], None] | None = None
         self._running: object | None = None
         self._since = 0.0
         self._given_up = False
@@ -50,12 +52,21 @@ class Worker:
         with self._wake:
             self._waiting.pop(client, None)
             self._waiting[client] = job
-            if self._running is client and self._may_give_up(client):
+            if self._idling or (self._running is client and self._may_give_up(client)):
                 self._given_up = True
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="layerwidget", daemon=True)
-                self._thread.start()
-            self._wake.notify_all()
+            self._start()
+
+    def submit_idle(self, client: object, job: Callable[[], None]) -> None:
+        """Run `job` when nothing else waits; it is given up for anything else, and begun again afterwards."""
+        with self._wake:
+            self._idle[client] = job
+            self._start()
+
+    def _start(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="layerwidget", daemon=True)
+            self._thread.start()
+        self._wake.notify_all()
 
     def painted(self, client: object) -> None:
         """The client's picture is up to date now, so its next pass may be given up for a newer edit."""
@@ -65,8 +76,9 @@ class Worker:
         """Forget a client: its waiting job is dropped, its running one is given up at the next checkpoint."""
         with self._wake:
             self._waiting.pop(client, None)
+            self._idle.pop(client, None)
             if self._running is client:
-                self._given_up = True
+                self._given_up, self._idling = True, None
 
     def _may_give_up(self, client: object) -> bool:
         now = time.monotonic()
@@ -78,7 +90,10 @@ class Worker:
                 with cancelled_by(lambda: self._given_up):
                     job()
             except Cancelled:
-                pass  # A newer job of the same client waits, or the client has left.
+                # A newer job of the same client waits, or the client has left; what was done idly is begun again.
+                with self._wake:
+                    if self._idling is not None and self._running is not None:
+                        self._idle.setdefault(self._running, self._idling)
             except Exception:
                 # A job shows its own errors; one that fails to must not take the model's other clients with it.
                 _log.exception("A job of layerwidget failed")
@@ -86,13 +101,16 @@ class Worker:
                 # Nothing of a client may be kept alive between jobs.
                 del job
                 with self._wake:
-                    self._running = None
+                    self._running = self._idling = None
 
     def _next_job(self) -> Callable[[], None] | None:
         with self._wake:
-            if not self._waiting and not self._wake.wait_for(lambda: bool(self._waiting), IDLE_S):
+            if not self._wake.wait_for(lambda: bool(self._waiting or self._idle), IDLE_S):
                 self._thread = None
                 return None
-            self._running = next(iter(self._waiting))
+            jobs = self._waiting or self._idle
+            self._running = next(iter(jobs))
             self._since, self._given_up = time.monotonic(), False
-            return self._waiting.pop(self._running)
+            job = jobs.pop(self._running)
+            self._idling = job if jobs is self._idle else None
+            return job

@@ -18,7 +18,7 @@ from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.parts import Gate, LayerAnatomy, Part, Passage, Port
 from layerwidget.model.paths import Path, tensor_at, with_tensor_at
 from layerwidget.model.patterns import FusedAttention, SoftmaxAttention, Source
-from layerwidget.model.running import submodule
+from layerwidget.model.running import submodule, weights_in_memory
 from layerwidget.model.tracing import KERNELS
 
 #: What to do at a call; what it returns, if anything, replaces the output.
@@ -231,8 +231,10 @@ class Capture:
         if not isinstance(factor, str):
             return factor
         holder, _, attribute = factor.rpartition(".")
-        weight: torch.Tensor = getattr(submodule(self._model, holder), attribute)
-        return weight.detach()
+        module = submodule(self._model, holder)
+        with weights_in_memory(module):
+            weight: torch.Tensor = getattr(module, attribute)
+            return weight.detach()
 
 
 def _then(table: dict[str, dict[int, _Act]], name: str, call: int, act: _Act) -> None:

@@ -56,10 +56,15 @@ class Node:
 
 
 class DataFlow(TorchDispatchMode):
-    """Records the graph while it is active. Keeps every tensor alive, so that no address is used twice."""
+    """Records the graph while it is active. Keeps every tensor alive, so that no address is used twice.
+
+    Attributes:
+        on_leaf: told of every tensor that comes in from outside (weights, ids, constants), and its node.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.on_leaf: Callable[[torch.Tensor, int], None] = _ignore
         self.nodes: list[Node] = []
         self.tensors: list[torch.Tensor] = []
         self.overwritten: set[int] = set()
@@ -71,11 +76,14 @@ class DataFlow(TorchDispatchMode):
         known = self._current.get(id(tensor))
         if known is not None:
             return known
-        same = self._same_memory(tensor)
-        if same is None:
-            return self._add(tensor, "", ())
-        self._register(tensor, same)
-        return same
+        # A parameter that was brought in during the pass is a view of what was loaded, and is a weight all the same.
+        same = None if isinstance(tensor, torch.nn.Parameter) else self._same_memory(tensor)
+        node = self._add(tensor, "", ()) if same is None else same
+        if same is not None:
+            self._register(tensor, same)
+        if not self.nodes[node].op:
+            self.on_leaf(tensor, node)
+        return node
 
     def __torch_dispatch__(
         self,
@@ -129,6 +137,10 @@ class DataFlow(TorchDispatchMode):
         for alias in aliases:
             if alias is not tensor:
                 self._add(alias, "write through a view", (before[id(alias)], written))
+
+
+def _ignore(tensor: torch.Tensor, node: int) -> None:
+    pass
 
 
 def _scale(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> float:

@@ -20,12 +20,17 @@ from layerwidget.model.interventions import skipped_layers
 from layerwidget.model.locate import Located, locate, probe
 from layerwidget.model.paths import tensor_at
 from layerwidget.model.prompts import check_ids, ids_of_numbers, ids_of_text, target_ids
-from layerwidget.model.running import ModelInput, inference, input_device, run_model, weight_dtype
+from layerwidget.model.running import ModelInput, compiled_parts, inference, input_device, run_model, weight_dtype
 from layerwidget.model.tail import Tail
 from layerwidget.model.verify import verified
 from layerwidget.model.vocabulary import Vocabulary
 from layerwidget.tokens import IntArray, Piece, Tokens, well_formed
 from layerwidget.trace import Trace
+
+_COMPILED = (
+    "This model is compiled. Hooks do not fire reliably in compiled code, so it runs uncompiled while it is watched: "
+    "the numbers are those of the original modules; the compiled ones may differ by rounding."
+)
 
 Prompt = str | Tokens | Sequence[int] | IntArray | torch.Tensor
 
@@ -41,9 +46,10 @@ class HookedModel:
         n_ctx: the longest prompt that the model was trained for, or None where it knows no limit.
         d_vocab: how many logits there are per position.
         lock: held during every pass, so that several users share one model.
+        notes: what a user should know about how it is run, in whole sentences; mostly nothing.
 
     Args:
-        hf_model: any transformers model that returns logits.
+        hf_model: any transformers model that returns logits. Of one that `torch.compile` made, the original runs.
         tokenizer: its tokenizer; without one, prompts are token ids.
         name: a name; by default the one that the model's configuration has.
 
@@ -52,7 +58,9 @@ class HookedModel:
     """
 
     def __init__(self, hf_model: nn.Module, tokenizer: Any | None = None, name: str | None = None) -> None:
-        self.hf_model = hf_model
+        compiled = compiled_parts(hf_model) or hasattr(hf_model, "_orig_mod")
+        self.notes = (_COMPILED,) if compiled else ()
+        self.hf_model = hf_model = getattr(hf_model, "_orig_mod", hf_model)
         self.tokenizer = tokenizer
         self.name = name or _name_of(hf_model)
         self.lock = RLock()

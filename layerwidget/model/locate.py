@@ -82,9 +82,7 @@ class _Locator:
         self.watched = watched
         self.flow = watched.flow
         self.modules = dict(model.named_modules())
-        named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
-        # A weight that is shared is called by its first path.
-        self.weights = {id(weight): path for path, weight in reversed(named)}
+        self.weights = watched.weights
 
     def anatomy(self, name: str) -> Anatomy:
         path, logits = self._logits()

@@ -26,6 +26,7 @@ def without_layer(model: nn.Module, anatomy: Anatomy, layer: int) -> nn.Module:
 def _without(module: nn.Module, path: list[str], layer: int, n_layers: int) -> nn.Module:
     twin = copy.copy(module)
     twin.__dict__.pop("forward", None)
+    twin.__dict__["_compiled_call_impl"] = None
     if "config" in module.__dict__:
         twin.__dict__["config"] = _shorter(module.__dict__["config"], layer, n_layers)
     first, rest = path[0], path[1:]

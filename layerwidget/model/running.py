@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
+from accelerate.utils import align_module_device
 from torch import nn
 
 
@@ -49,14 +50,19 @@ def run_model(model: nn.Module, read: ModelInput) -> Any:
     return model(input_ids=read.source, decoder_input_ids=read.ids, **options)
 
 
+def compiled_parts(model: nn.Module) -> bool:
+    """Whether the model or something inside it is compiled, so that hooks would not fire reliably."""
+    return any(module._compiled_call_impl is not None for module in model.modules())
+
+
 @contextmanager
 def inference(model: nn.Module) -> Iterator[None]:
-    """No gradients, and no dropout: modules in training mode are in evaluation mode inside, and as before after."""
+    """No gradients, no dropout, nothing compiled: all modules are inside in evaluation mode, and as before after."""
     training = [module for module in model.modules() if module.training]
     for module in training:
         module.training = False
     try:
-        with torch.no_grad():
+        with torch.no_grad(), torch.compiler.set_stance("force_eager") if compiled_parts(model) else nullcontext():
             yield
     finally:
         for module in training:
@@ -84,6 +90,16 @@ def weight_dtype(model: nn.Module) -> torch.dtype:
         if weight.is_floating_point():
             counts[weight.dtype] = counts.get(weight.dtype, 0) + weight.numel()
     return max(counts, key=lambda dtype: counts[dtype], default=torch.float32)
+
+
+@contextmanager
+def weights_in_memory(module: nn.Module) -> Iterator[None]:
+    """Inside, weights of a module and its parts that are offloaded are there; afterwards they are away again."""
+    with ExitStack() as stack:
+        for part in module.modules():
+            if any(weight.device.type == "meta" for weight in part.parameters(recurse=False)):
+                stack.enter_context(align_module_device(part))
+        yield
 
 
 def submodule(model: nn.Module, path: str) -> nn.Module:

@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from accelerate.hooks import remove_hook_from_module
 from torch import nn
 
 from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.paths import Path, tensor_at, with_tensor_at
-from layerwidget.model.running import ModelInput, run_model, weight_dtype
+from layerwidget.model.running import ModelInput, run_model, weight_dtype, weights_in_memory
 
 _CHUNK = 512
 
@@ -90,6 +91,7 @@ def _stand_in(layer: nn.Module, forward: Callable[..., Any]) -> nn.Module:
         if "_hooks" in name and isinstance(value, dict):
             twin.__dict__[name] = type(value)()
     twin.__dict__["forward"] = forward
+    twin.__dict__["_compiled_call_impl"] = None
     return twin
 
 
@@ -105,6 +107,7 @@ def _twin(
     twin = copy.copy(module)
     # Something like accelerate may have put a `forward` on the instance that is bound to the original.
     twin.__dict__.pop("forward", None)
+    twin.__dict__["_compiled_call_impl"] = None
     twin.__dict__["training"] = False
     twin.__dict__["_modules"] = {
         child: None if part is None else _twin(part, stand_ins, prefix + child, convert)
@@ -128,7 +131,10 @@ class _Converted:
         self.memo: dict[int, Any] = {}
 
     def __call__(self, module: nn.Module) -> nn.Module:
-        return copy.deepcopy(module, self.memo).to(self.dtype)
+        with weights_in_memory(module):
+            # What brings offloaded weights in and out is left behind: the copy holds its own.
+            copied: nn.Module = remove_hook_from_module(copy.deepcopy(module, self.memo), recurse=True)
+        return copied.to(self.dtype)
 
     def tensor(self, value: Any) -> Any:
         if not isinstance(value, torch.Tensor):

@@ -96,6 +96,7 @@ class WatchedPass:
         attention: attention operations in order.
         ids: the token ids whose positions the stream has, shape [batch, pos].
         source: the token ids that the encoder of an encoder-decoder read, shape [batch, source_pos], or None.
+        weights: `id` of every parameter and buffer -> its path; offloaded ones exist only during their module's call.
     """
 
     flow: DataFlow
@@ -103,6 +104,7 @@ class WatchedPass:
     source: torch.Tensor | None = None
     calls: list[Call] = field(default_factory=list)
     attention: list[AttentionOp] = field(default_factory=list)
+    weights: dict[int, str] = field(default_factory=dict)
 
     @property
     def n_batch(self) -> int:
@@ -198,6 +200,16 @@ class _CallRecorder:
 
         return hook
 
+    def name_leaf(self, tensor: torch.Tensor, node: int) -> None:
+        """Weights that are offloaded come in as other tensors, as parameters of the module that runs."""
+        if id(tensor) not in self.watched.weights:
+            for call in reversed(self.open):
+                held = {**call.module._parameters, **call.module._buffers}
+                name = next((name for name, weight in held.items() if weight is tensor), None)
+                if name is not None:
+                    self.watched.weights[id(self.watched.flow.tensors[node])] = f"{call.name}.{name}"
+                    return
+
     def after(self, module: nn.Module, args: Any, output: Any) -> None:
         if get_ident() != self.thread:
             return
@@ -229,7 +241,13 @@ def watch(model: nn.Module, read: ModelInput, run: Callable[[ModelInput], Any]) 
         read: token ids.
         run: calls the model with them.
     """
-    watched = WatchedPass(DataFlow(), read.ids, read.source)
-    with _recorded_calls(model, _CallRecorder(watched)), torch.no_grad(), _AttentionWatcher(watched), watched.flow:
+    named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    # A weight that is shared is called by its first path.
+    weights = {id(weight): path for path, weight in reversed(named)}
+    flow = DataFlow()
+    watched = WatchedPass(flow, read.ids, read.source, weights=weights)
+    recorder = _CallRecorder(watched)
+    flow.on_leaf = recorder.name_leaf
+    with _recorded_calls(model, recorder), torch.no_grad(), _AttentionWatcher(watched), flow:
         run(read)
     return watched

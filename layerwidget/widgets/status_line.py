@@ -8,12 +8,24 @@ from layerwidget.widgets.base import Panel
 
 
 class StatusLine(Panel, module="status_line"):
-    """One line: model, shape, what was verified, tokens and time of the last pass, and whether the picture is fresh."""
+    """One line: model, shape, what was checked, tokens and time of the last pass, and whether the picture is fresh.
+
+    Attributes:
+        group: whose prompt it watches.
+        model_name, facts: which model, and its size in words.
+        checked: what was verified, in a few words; `failing` when something does not hold.
+        report: the whole report, which a click on `checked` opens.
+        work: tokens and time of the last pass.
+        state: `empty`, `busy`, `fresh` or `failed`.
+        prompt: the text that the picture belongs to.
+    """
 
     group = t.Unicode().tag(sync=True)
     model_name = t.Unicode().tag(sync=True)
     facts = t.Unicode().tag(sync=True)
     checked = t.Unicode().tag(sync=True)
+    failing = t.Bool(False).tag(sync=True)
+    report = t.Unicode().tag(sync=True)
     work = t.Unicode().tag(sync=True)
     state = t.Enum(("empty", "busy", "fresh", "failed"), "empty").tag(sync=True)
     prompt = t.Unicode().tag(sync=True)

@@ -5,9 +5,14 @@ import test from "node:test";
 
 import { shareTraits } from "../../layerwidget/widgets/js/bus.js";
 import { luminance, makeRamp, shade } from "../../layerwidget/widgets/js/colour.js";
+import { pathParts } from "../../layerwidget/widgets/js/layer_flow.js";
 import { movedRange } from "../../layerwidget/widgets/js/layer_slider.js";
+import { stackRowHeight } from "../../layerwidget/widgets/js/layer_stack.js";
 import { LENS_COLOURS, shortCount, shortProbability } from "../../layerwidget/widgets/js/lens_colours.js";
 import { cellWord, columnWidth } from "../../layerwidget/widgets/js/lens_grid.js";
+import {
+  bandEnds, columnShares, extendedRange, layerKinds, longAmount, parameterShares, rangeText, shortAmount, stepGroups, weightLines,
+} from "../../layerwidget/widgets/js/map_words.js";
 import { labelled } from "../../layerwidget/widgets/js/pattern_matrix.js";
 import { combine, rowShares, weight } from "../../layerwidget/widgets/js/patterns.js";
 import { layerNumbers, layersTitle, rowHeight } from "../../layerwidget/widgets/js/rows.js";
@@ -152,4 +157,75 @@ test("arrays come out of their buffers whatever their alignment", () => {
   new DataView(bytes.buffer).setFloat32(5, -2, true);
   const arrays = unpackArrays([{ name: "x", dtype: "float32", shape: [2] }], [new DataView(bytes.buffer, 1)]);
   assert.deepEqual([...arrays.x.data], [1.5, -2]);
+});
+
+const branch = (kind, title = kind, parallel = false) => ({ kind: "branch", parallel, elements: [{ kind: "norm", title: "norm", details: [] }, { kind, title, details: [] }] });
+const trunk = { kind: "trunk", parallel: false, elements: [{ kind: "norm", title: "norm", details: [] }] };
+
+test("amounts are short in the stack and whole in the pane", () => {
+  assert.deepEqual([0, 576, 3540096, 999949, 999950, 28311552, 51.6e9].map(shortAmount), ["0", "576", "3.54M", "1.00M", "1.00M", "28.3M", "51.6B"]);
+  assert.deepEqual([7, 576, 1536, 134515008].map(longAmount), ["7", "576", "1,536", "134,515,008"]);
+});
+
+test("bands are those of the selection grammar", () => {
+  assert.deepEqual(bandEnds(30), [["early", 0, 7], ["middle", 8, 21], ["late", 22, 29]]);
+  assert.deepEqual(bandEnds(12), [["early", 0, 2], ["middle", 3, 8], ["late", 9, 11]]);
+  assert.deepEqual(bandEnds(1), [["early", 0, 0]]);
+  assert.deepEqual(bandEnds(2), [["early", 0, 0], ["late", 1, 1]]);
+});
+
+test("parallel branches stand together, and nothing joins a part of the stream itself", () => {
+  const [attention, mlp, beside] = [branch("attention"), branch("mlp"), branch("mlp", "FFN", true)];
+  assert.deepEqual(stepGroups([attention, mlp]), [[attention], [mlp]]);
+  assert.deepEqual(stepGroups([attention, beside, trunk]), [[attention, beside], [trunk]]);
+  assert.deepEqual(stepGroups([trunk, beside]), [[trunk], [beside]]);
+});
+
+test("layers that say the same are of one kind", () => {
+  const layer = (number, steps, trouble = "") => ({ layer: number, steps, norms: "pre", n_params: 5, trouble });
+  const layers = [
+    layer(0, [branch("mixer", "Mamba"), branch("mlp", "FFN")]), layer(1, [branch("attention"), branch("mlp", "FFN", true)]),
+    layer(2, [branch("mixer", "Mamba"), branch("mlp", "FFN")]), layer(3, [], "no"),
+  ];
+  assert.deepEqual(layerKinds(layers).map(({ title, layers: numbers }) => [title, numbers]), [
+    ["Mamba · FFN · norm before", [0, 2]], ["attention ∥ FFN · norm before", [1]], ["not taken apart", [3]],
+  ]);
+  const [mixing, cross, mlp] = columnShares(layers, 0);
+  assert.equal(cross, 0);
+  assert.ok(mixing > mlp && mlp > 0);
+});
+
+test("parameters are named inside their part, a bias beside its weight, experts in one line", () => {
+  const weights = (module, ...pairs) => weightLines({ module, weights: pairs.map(([path, ...shape]) => ({ path, shape })) }).map(({ name, text }) => [name, text]);
+  assert.deepEqual(weights("m.attn", ["m.attn.q.weight", 6, 4], ["m.attn.q.bias", 6], ["m.attn.sinks", 3]), [["q", "6 × 4 + bias 6"], ["sinks", "3"]]);
+  assert.deepEqual(weights("m.norm", ["m.norm.weight", 576]), [["weight", "576"]]);
+  assert.deepEqual(weights("m", ["m.experts.0.w1.weight", 4, 6], ["m.experts.1.w1.weight", 4, 6]), [["experts.*.w1", "2 of 4 × 6"]]);
+  assert.deepEqual(weights("m", ["elsewhere.scale"]), [["elsewhere.scale", "1 number"]]);
+});
+
+test("a step with Shift moves the end on which the layer stands, else it opens a range", () => {
+  const from = (layer, [first, last], step) => extendedRange([first, last], layer, step, 30);
+  assert.deepEqual(from(20, [10, 20], 1), { layer: 21, range: [10, 21] });
+  assert.deepEqual(from(20, [10, 20], -1), { layer: 19, range: [10, 19] });
+  assert.deepEqual(from(10, [10, 20], -1), { layer: 9, range: [9, 20] });
+  assert.deepEqual(from(15, [10, 20], 1), { layer: 16, range: [15, 16] });
+  assert.deepEqual(from(5, [5, 5], -1), { layer: 4, range: [4, 5] });
+  assert.deepEqual(from(29, [22, 29], 1), { layer: 29, range: [22, 29] });
+  assert.deepEqual([rangeText([3, 3]), rangeText([3, 5])], ["3", "3-5"]);
+});
+
+test("a parameter counts once; a tied head is its embedding", () => {
+  const part = (kind, path, ...shape) => ({ kind, title: kind, details: [], weights: [{ path, shape }] });
+  const shared = { kind: "branch", parallel: false, elements: [part("mlp", "block.w", 3, 4)] };
+  const map = {
+    before: [part("embedding", "wte", 10, 2)], after: [part("head", "lm_head", 10, 2)], tied: true, n_params: 35,
+    layers: [{ steps: [shared] }, { steps: [shared] }],
+  };
+  assert.deepEqual(parameterShares(map), [{ name: "embedding", n_params: 20 }, { name: "FFN", n_params: 12 }, { name: "other parts", n_params: 3 }]);
+});
+
+test("rows of the stack stay between readable and calm; a path gives way before its last name", () => {
+  assert.deepEqual([2, 30, 200].map((count) => stackRowHeight(count, 464)), [60, 15, 14]);
+  assert.deepEqual(pathParts("model.layers.3.self_attn"), ["model.layers.3.", "self_attn"]);
+  assert.deepEqual(pathParts("lm_head"), ["", "lm_head"]);
 });

@@ -8,11 +8,11 @@ export default {
     const shared = shareTraits(model, []);
     const name = element("span", { class: "lw-model" });
     const facts = element("span", { class: "lw-tag" });
-    const checked = element("span", { class: "lw-tag lw-good" });
+  X
     const work = element("span", { class: "lw-tag lw-work" });
     const state = element("span", { class: "lw-state", role: "status" });
     el.classList.add("lw", "lw-status");
-    el.append(name, facts, checked, element("span", { class: "lw-gap" }), work, state);
+    el.append(name, facts, checked, element("span", { class: "lw-gap" }), work, state, report);
     const draw = () => {
       const typed = shared.get("prompt"); // what the box holds
       const kernelState = model.get("state");
@@ -20,8 +20,12 @@ export default {
       const now = behind ? "stale" : kernelState;
       name.textContent = model.get("model_name");
       facts.textContent = model.get("facts");
-      checked.textContent = model.get("checked") ? `✓ ${model.get("checked")}` : "";
+      checked.textContent = `${model.get("failing") ? "✗" : "✓"} ${model.get("checked")}`;
+      checked.classList.toggle("lw-bad", model.get("failing"));
+      checked.classList.toggle("lw-good", !model.get("failing"));
       checked.hidden = !model.get("checked");
+      checked.title = model.get("report") ? "What was measured: click for the figures" : "";
+      report.textContent = model.get("report");
       work.textContent = model.get("work");
       work.hidden = !model.get("work");
       state.textContent = WORDS[now] ?? now;
@@ -29,10 +33,11 @@ export default {
       work.classList.toggle("lw-bad", now === "failed");
     };
     shared.listen((changed) => { if (changed === "prompt") draw(); });
-    const names = ["model_name", "facts", "checked", "work", "state", "prompt"];
+    const names = ["model_name", "facts", "checked", "failing", "report", "work", "state", "prompt"];
     for (const trait of names) model.on(`change:${trait}`, draw);
     draw();
     return () => {
+      checked.removeEventListener("click", toggle);
       shared.close();
       for (const trait of names) model.off(`change:${trait}`, draw);
     };
