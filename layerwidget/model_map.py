@@ -23,7 +23,8 @@ class MapElement:
     """One thing inside a layer.
 
     Attributes:
-        kind: `norm`, `attention`, `cross_attention`, `mlp`, `mixer` or `scale`.
+        kind: `norm`, `attention`, `cross_attention`, `mlp`, `mixer` or `scale`; outside the layers also `embedding`
+            and `head`.
         title: what it is, in a few words: `attention`, `gated FFN`, `RMSNorm`, `× 0.22`.
         details: facts about it: `9 heads (3 key/value) of width 64`, `1,536 neurons`, `window of 128 positions`.
         module: path of its module; empty for a plain number.

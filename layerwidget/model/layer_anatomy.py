@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 
 from layerwidget.errors import StructureError
 from layerwidget.model.attention_shape import AttentionSite, attention_site
@@ -97,6 +98,7 @@ class LayerDescriber:
             call, path = one.gate
             gate = Gate(call.name, call.nth, self._port(path, call.outputs[path]))
         norm_after, sublayer = reader.norm_after(one)
+        weights = reader.weights(one)
         return Part(
             kind,
             one.call.name,
@@ -106,7 +108,8 @@ class LayerDescriber:
             gate,
             norm_before=reader.norm_before(one),
             norm_after=norm_after,
-            sublayer=sublayer or one.call.name,
+            sublayer=_holder([*weights, f"{sublayer or one.call.name}.*"], layer) or sublayer or one.call.name,
+            weights=weights,
             feed_forward=reader.feed_forward(one) if kind == "mlp" else None,
             window=window_of(layer.module) if kind == "attention" else None,
         )
@@ -139,3 +142,12 @@ class LayerDescriber:
         if not mixing or not local:
             return None
         return not any(mixing & self._watched.ancestors(node, start=layer.start) for node in local)
+
+
+def _holder(paths: list[str], layer: Call) -> str:
+    """The innermost module inside a layer that holds all of these; empty when that is the layer itself."""
+    inside = [
+        path.removeprefix(f"{layer.name}.").split(".")[:-1] for path in paths if path.startswith(f"{layer.name}.")
+    ]
+    shared = [names[0] for names in takewhile(lambda names: len(set(names)) == 1, zip(*inside, strict=False))]
+    return ".".join([layer.name, *shared]) if shared else ""

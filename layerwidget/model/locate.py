@@ -17,6 +17,7 @@ from layerwidget.model.parts import LayerAnatomy
 from layerwidget.model.paths import Path
 from layerwidget.model.running import ModelInput, reads_source
 from layerwidget.model.stack import Stack, find_stack
+from layerwidget.model.sublayers import is_norm
 from layerwidget.model.tracing import Call, WatchedPass, watch
 
 
@@ -188,7 +189,11 @@ class _Locator:
     def _norm_after(self, stack: Stack, logits: int) -> str | None:
         leaving = stack.calls[-1].outputs[stack.output]
         reading = [call for call in self._later(stack) if leaving in call.inputs.values()]
-        norms = [call for call in reading if self._returns(call, self.flow.nodes[leaving].shape, logits)]
+        norms = [
+            call
+            for call in reading
+            if is_norm(call.module) and self._returns(call, self.flow.nodes[leaving].shape, logits)
+        ]
         return norms[0].name if norms else None
 
     def _later(self, stack: Stack) -> list[Call]:

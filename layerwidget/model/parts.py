@@ -78,7 +78,8 @@ class Part:
         gate: another module's output by which it is multiplied, or None.
         norm_before: path of the norm through which it reads the stream; empty without one.
         norm_after: path of the norm through which its output goes before it is added; empty without one.
-        sublayer: path of the module that did the work before that norm.
+        sublayer: path of the module that did the work before that norm, or of what holds all modules that did.
+        weights: paths of the parameters that did the work, norms left out.
         feed_forward: what an FFN is made of; None for other kinds, and where it could not be told.
         window: how many positions attention looks back at most, as its module says; None without a limit.
     """
@@ -92,6 +93,7 @@ class Part:
     norm_before: str = ""
     norm_after: str = ""
     sublayer: str = ""
+    weights: tuple[str, ...] = ()
     feed_forward: FeedForward | None = None
     window: int | None = None
 

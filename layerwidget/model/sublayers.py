@@ -56,18 +56,28 @@ class SublayerReader:
         for call in self._inner:
             reads = [node for node in call.inputs.values() if node in self._trunk]
             makes = [node for node in call.outputs.values() if node in past and node not in self._trunk]
-            if reads and makes and _is_norm(call.module) and self._same_shape(reads[0], makes[0]):
+            if reads and makes and is_norm(call.module) and self._same_shape(reads[0], makes[0]):
                 return call.name
         return ""
 
     def norm_after(self, one: Contribution) -> tuple[str, str]:
         """Paths of the norm through which a contribution is added, and of the sublayer before it; empty without."""
         call = one.call
-        if call is None or not _is_norm(call.module) or not any(True for _ in call.module.parameters()):
+        if call is None or not is_norm(call.module) or not any(True for _ in call.module.parameters()):
             return "", ""
         read = next((node for node in call.inputs.values() if self._same_shape(node, one.node)), None)
         makers = [other for other in self._inner if read in other.outputs.values() and other is not call]
         return call.name, min(makers, key=lambda maker: maker.depth).name if makers else ""
+
+    def weights(self, one: Contribution) -> tuple[str, ...]:
+        """Paths of the parameters that a contribution is made with, norms around it left out, in order."""
+        past = self._past(one.node)
+        leaves = {
+            parent for node in past for parent in self._flow.nodes[node].parents if not self._flow.nodes[parent].op
+        }
+        paths = {path for leaf in leaves if (path := self._weights.get(id(self._flow.tensors[leaf])))}
+        around = [name for name in (self.norm_before(one), self.norm_after(one)[0]) if name]
+        return tuple(sorted(path for path in paths if not any(path.startswith(f"{name}.") for name in around)))
 
     def feed_forward(self, one: Contribution) -> FeedForward | None:
         """What an FFN is made of, or None where no matrix makes it."""
@@ -175,6 +185,6 @@ def window_of(module: nn.Module) -> int | None:
     return next((size for size in said if isinstance(size, int) and not isinstance(size, bool) and size > 0), None)
 
 
-def _is_norm(module: nn.Module) -> bool:
-    """Gains and biases, no matrices."""
+def is_norm(module: nn.Module) -> bool:
+    """Whether a module has at most gains and biases, no matrices."""
     return all(weight.dim() <= 1 for weight in module.parameters())

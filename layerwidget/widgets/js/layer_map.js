@@ -97,7 +97,12 @@ export default withStore(({ model, el, store }) => {
   };
   const pick = (name) => (layer) => {
     open = { stack: name, layer };
-    if (name === "own" && layer !== shared.get("layer")) shared.set({ layer });
+    const inView = layerNumbers(shared.get("layers"));
+    // As on the slider: beside the range, the range reaches out to the layer.
+    const outside = name === "own" && !inView.includes(layer);
+    const reaching = [Math.min(layer, ...inView), Math.max(layer, ...inView)];
+    if (outside) shared.set({ layers: rangeText(reaching), layer });
+    else if (name === "own" && layer !== shared.get("layer")) shared.set({ layer });
     else draw();
   };
   const drag = (range, live) => shared.set({ layers: rangeText(range) }, { live });
