@@ -25,6 +25,7 @@ from layerwidget.tokens import well_formed
 from layerwidget.widgets.attention_view import AttentionView
 from layerwidget.widgets.base import parts_of
 from layerwidget.widgets.depth_curves import DepthCurves
+from layerwidget.widgets.layer_map import LayerMap
 from layerwidget.widgets.layer_slider import LayerSlider
 from layerwidget.widgets.logit_lens_view import LogitLensView
 from layerwidget.widgets.prompt_editor import PromptEditor
@@ -55,7 +56,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
             a prompt. After an error they are those of the last prompt that could be computed.
         model: the hooked model.
         report: what `lw.check` says of it: measured after the first picture, when there is nothing else to do; or None.
-        editor, slider, lens_view, attention_view, curves, status, error_panel: the widgets it is made of.
+        editor, slider, lens_view, attention_view, curves, layer_map, status, error_panel: the widgets it is made of.
     """
 
     prompt = t.Unicode()
@@ -120,6 +121,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         self.lens_view = LogitLensView(**shared)
         self.attention_view = AttentionView(**shared)
         self.curves = DepthCurves(**shared)
+        self.layer_map = LayerMap(self.model, **shared)
         checked = "exact: " + ", ".join(anatomy.verified)
         self.status = StatusLine(
             group=self.group, model_name=self.model.name, facts=_facts(self.model), checked=checked
@@ -131,14 +133,16 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         row = ipywidgets.Layout(align_items="flex-start", width="100%")
         upper = ipywidgets.HBox([self.slider, self.lens_view], layout=row)
         lower = ipywidgets.HBox([self.attention_view, self.curves], layout=row)
-        body = ipywidgets.VBox([self.editor, upper, lower], layout=ipywidgets.Layout(width="100%"))
+        folded = ipywidgets.Accordion([self.layer_map], titles=("Map of the model",), selected_index=None)
+        folded.layout.width = "100%"
+        body = ipywidgets.VBox([self.editor, upper, lower, folded], layout=ipywidgets.Layout(width="100%"))
         body.add_class("lw-body")
         self.add_class("lw-explorer")
         self.children = (self.status, body, self.error_panel)
 
     @property
     def _views(self) -> tuple[Any, ...]:
-        return (self.editor, self.slider, self.lens_view, self.attention_view, self.curves.driver)
+        return (self.editor, self.slider, self.lens_view, self.attention_view, self.curves.driver, self.layer_map)
 
     def _wire(self) -> None:
         # Not traitlets.link: it raises when a value moves on while it is being passed along, as it does when

@@ -8,7 +8,15 @@ export default {
     const shared = shareTraits(model, []);
     const name = element("span", { class: "lw-model" });
     const facts = element("span", { class: "lw-tag" });
-  X
+    const checked = element("button", { class: "lw-tag lw-good lw-checked", type: "button", "aria-expanded": "false",
+      "data-lm-suppress-shortcuts": "true" });
+    const report = element("pre", { class: "lw-report", tabindex: "0", "data-lm-suppress-shortcuts": "true" });
+    report.hidden = true;
+    const toggle = () => {
+      report.hidden = !report.hidden || !model.get("report");
+      checked.setAttribute("aria-expanded", String(!report.hidden));
+    };
+    checked.addEventListener("click", toggle);
     const work = element("span", { class: "lw-tag lw-work" });
     const state = element("span", { class: "lw-state", role: "status" });
     el.classList.add("lw", "lw-status");
