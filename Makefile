@@ -9,13 +9,14 @@ NOTEBOOK ?= notebooks/01_quickstart.ipynb
 LAB_ARGS ?= $(if $(filter 0,$(shell id -u)),--allow-root)
 PYTEST_ARGS ?=
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint parity clean
 .NOTPARALLEL:
 
 help:
 	@echo "make demo   install everything and open $(NOTEBOOK) in JupyterLab"
 	@echo "make test   install everything and run the tests, those in a browser too"
 	@echo "make lint   ruff, mypy and import-linter"
+	@echo "make parity compare the numbers with TransformerLens's, in an environment of its own"
 
 # JupyterLab prints the notebook's address, for where no browser can open. (Given as a file to open, it would not.)
 demo: $(VENV)/.installed-demo
@@ -32,6 +33,10 @@ lint: $(VENV)/.installed-test
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
 
+parity:
+	$(MAKE) VENV=.venv-parity .venv-parity/.installed-parity
+	.venv-parity/bin/python -m pytest tests/parity -o filterwarnings=
+
 # Installed again only when what is to be installed has changed.
 $(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS)
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
@@ -39,4 +44,4 @@ $(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS)
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist tests/output
+	rm -rf $(VENV) .venv-parity build dist tests/output
