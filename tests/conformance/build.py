@@ -6,14 +6,19 @@ import contextlib
 import inspect
 import io
 import logging
+import math
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+from unittest import mock
 
 import torch
 import transformers
 from transformers.models.auto import modeling_auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.timm_wrapper.modeling_timm_wrapper import TimmWrapperModel
+from transformers.pytorch_utils import Conv1D
 
 from tests.conformance.overrides import OVERRIDES
 from tests.conformance.shrink import peak, small
@@ -69,17 +74,17 @@ def build(one: Entry, seed: int = 0) -> transformers.PreTrainedModel:
         if one.group == "causal" and one.config in _causal_when_told():
             config.is_decoder = True
         torch.manual_seed(seed)
-        model = kind(config)
+        with without_timm():
+            model: transformers.PreTrainedModel = kind(config)
     _randomise(model, seed)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def _of_model(config: transformers.PreTrainedConfig, kind: type[Any]) -> transformers.PreTrainedConfig:
     """The part of a nested configuration that the model's class takes, as the library's own auto classes choose it."""
-    if not isinstance(config, kind.config_class):
-        nested = [value for value in vars(config).values() if isinstance(value, kind.config_class)]
-        return nested[0] if nested else config
-    return config
+    parts: list[transformers.PreTrainedConfig] = [config, *vars(config).values()]
+    return next((part for part in parts if isinstance(part, kind.config_class)), config)
 
 
 @cache
@@ -91,11 +96,13 @@ def _causal_when_told() -> frozenset[str]:
 def _randomise(model: torch.nn.Module, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     kept = set(model.state_dict(keep_vars=True))
+    fans_in = _fans_in(model)
     with torch.no_grad():
-        for weight in model.parameters():
+        for name, weight in model.named_parameters():
             noise = torch.randn(weight.shape, generator=generator)
             if weight.dim() > 1:
-                weight.copy_(noise * peak(weight.shape[-1]))
+                if weight.requires_grad:  # a table of sines and cosines is not trained
+                    weight.copy_(noise * peak(name, fans_in.get(id(weight), weight.shape[-1])))
             elif bool((weight.abs() < 100).all()):
                 weight.add_(0.3 * noise.to(weight.dtype))
             else:
@@ -104,6 +111,17 @@ def _randomise(model: torch.nn.Module, seed: int) -> None:
             constant = buffer.is_floating_point() and name in kept and bool((buffer == 0).all() or (buffer == 1).all())
             if constant and not name.endswith("running_var"):
                 buffer.add_(0.3 * torch.randn(buffer.shape, generator=generator))
+
+
+def _fans_in(model: torch.nn.Module) -> dict[int, int]:
+    """How many numbers each output is made of, for weights whose last axis does not say so."""
+    found = {}
+    for part in model.modules():
+        if isinstance(part, Conv1D):
+            found[id(part.weight)] = part.weight.shape[0]
+        elif isinstance(part, torch.nn.Conv1d | torch.nn.Conv2d):
+            found[id(part.weight)] = math.prod(part.weight.shape[1:])
+    return found
 
 
 @contextlib.contextmanager
@@ -117,6 +135,13 @@ def quiet() -> Any:
             yield
     finally:
         logger.setLevel(level)
+
+
+def without_timm() -> AbstractContextManager[Any]:
+    """Vision towers of a library that is not installed are left out: token ids do not reach them."""
+    return mock.patch.object(
+        TimmWrapperModel, "_from_config", side_effect=lambda config, **options: torch.nn.Identity()
+    )
 
 
 def inputs(model: transformers.PreTrainedModel, ids: torch.Tensor, target: torch.Tensor | None) -> dict[str, Any]:

@@ -3,108 +3,60 @@
 from __future__ import annotations
 
 import copy
-import inspect
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import transformers
-from torch.overrides import TorchFunctionMode
 
 import layerwidget as lw
-from layerwidget.model.capture import Capture
+from layerwidget.ledger import Added, Scaled
+from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.paths import tensor_at
 from layerwidget.trace import Trace
-from tests.conformance.build import Entry, build, inputs, quiet, takes_target
+from tests.conformance.build import Entry, build, inputs, takes_target
+from tests.conformance.compare import DisagreementError, NotApplicableError, close, error
+from tests.conformance.eager import Operations, eager_twin, per_layer, returned
+from tests.conformance.references import NoReferenceError, Place, without_one
 from tests.conformance.shrink import D_VOCAB
+from tests.conformance.streams import check_streams
 
 CHECKS = ("built", "located", "lens", "residual", "attention", "skip", "clean")
-PASS, FAIL, ABSENT = "pass", "fail", "n/a"
 
 _N_POS = 11
-_MAX_WORDS = 150
-_LAYER_COUNTS = {"num_hidden_layers", "num_layers", "n_layer", "n_layers", "decoder_layers", "num_decoder_layers"}
+_N_TARGET = 9  # neither as long as the source, nor by one longer, as with a sink
 
 
-class DisagreementError(Exception):
-    """A number is not what plain transformers says."""
-
-
-class NotApplicableError(Exception):
-    """There is nothing to check; the reason is evidence that was measured."""
-
-
-@dataclass
-class Row:
-    """The result of one configuration.
+@dataclass(frozen=True)
+class Kind:
+    """A kind of attention.
 
     Attributes:
-        name: `group/configuration`.
-        model: name of the model's class.
-        results: check -> `pass`, `fail` or `n/a`; `fail` too where an earlier check stopped it.
-        why: check -> one line that says why it is not a pass.
+        what: its name, in messages.
+        names: what transformers calls its weights.
+        anatomy: the stack whose layers attend.
+        n_query: how many positions attend.
+        n_key: to how many.
     """
 
-    name: str
-    model: str
-    results: dict[str, str] = field(default_factory=dict)
-    why: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def failed(self) -> list[str]:
-        """The checks that failed."""
-        return [check for check in CHECKS if self.results.get(check) == FAIL]
+    what: str
+    names: tuple[str, ...]
+    anatomy: Anatomy
+    n_query: int
+    n_key: int
 
 
-def check(one: Entry) -> Row:
-    """Measure one configuration."""
-    row = Row(one.name, one.model)
-    subject = _Subject(one)
-    for name in CHECKS:
-        _measure(row, name, getattr(subject, name))
-        if name in ("built", "located") and row.results[name] == FAIL and subject.trace is None:
-            stopped(row, f"not {name}")
-            break
-    return row
+class Subject:
+    """One model under test. Its checks are methods, called in the order of `CHECKS`.
 
-
-def stopped(row: Row, why: str) -> None:
-    """Let all checks that were not reached fail for the same reason."""
-    for name in CHECKS:
-        if name not in row.results:
-            row.results[name] = FAIL
-            row.why[name] = why
-
-
-def one_line(error: BaseException) -> str:
-    """The first line of an error, shortened."""
-    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    said = re.sub(r"^Class validation error.*", lambda match: _second_line(error) or match[0], said)
-    text = said if isinstance(error, DisagreementError | NotApplicableError) else f"{type(error).__name__}: {said}"
-    return text if len(text) <= _MAX_WORDS else text[: _MAX_WORDS - 1] + "…"
-
-
-def _second_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[1] if len(lines) > 1 else ""
-
-
-def _measure(row: Row, name: str, what: Callable[[], None]) -> None:
-    try:
-        with quiet():
-            what()
-    except NotApplicableError as reason:
-        row.results[name], row.why[name] = ABSENT, one_line(reason)
-    except Exception as error:  # whatever a model raises is a row of the table
-        row.results[name], row.why[name] = FAIL, one_line(error)
-    else:
-        row.results[name] = PASS
-
-
-class _Subject:
-    """One model under test."""
+    Attributes:
+        model: plain transformers.
+        hooked: the same, hooked.
+        trace: of `ids`, and `target` for the decoder of an encoder-decoder.
+        before: logits of plain transformers, shape [pos, d_vocab].
+    """
 
     model: transformers.PreTrainedModel
     hooked: lw.HookedModel
@@ -117,15 +69,19 @@ class _Subject:
         self.target: torch.Tensor | None = None
         self.trace: Trace | None = None
 
+    def make(self) -> transformers.PreTrainedModel:
+        """The tiny model."""
+        return build(self.one)
+
+    def hook(self) -> lw.HookedModel:
+        """What is under test."""
+        return lw.HookedModel(self.model)
+
     def built(self) -> None:
         """It can be built small, runs on token ids and returns finite numbers."""
-        self.model = build(self.one)
-        if takes_target(self.model) and "target" in inspect.signature(lw.HookedModel.trace).parameters:
-            self.target = _ids(_N_POS - 2, seed=6)
-        # Without `target=`, HookedModel calls an encoder-decoder with one prompt; a reference needs both.
-        target = self.ids if takes_target(self.model) else None
-        with torch.no_grad():
-            logits = _logits(self.model(**inputs(self.model, self.ids, target)))
+        self.model = self.make()
+        self.target = _ids(_N_TARGET, seed=6) if takes_target(self.model) else None
+        logits = logits_of(self._plain(self.model))
         if bool(logits.isnan().any()) or not bool(logits.isfinite().any()):
             raise DisagreementError("its own logits are not finite")
         if float(logits[logits.isfinite()].std()) < 1e-3:
@@ -133,37 +89,23 @@ class _Subject:
         self.n_hooks = _count_hooks(self.model)
 
     def located(self) -> None:
-        """The stack is found, with as many layers, and the streams, that transformers itself says."""
-        self.hooked = lw.HookedModel(self.model)
+        """The stacks are found, with as many layers, and the streams, that transformers itself says."""
+        self.hooked = self.hook()
         # Transformers leaves hooks of its own behind when it is asked for more than logits: ask a copy.
-        output = _run(copy.deepcopy(self.model), self.ids, self.target, output_hidden_states=True)
-        self.before = _logits(self._plain())[0]
-        if self.target is None:
-            self.trace = self.hooked.trace(self.ids[0])
-        else:
-            self.trace = self.hooked.trace(self.ids[0], target=self.target[0])
-        found, states = self.hooked.anatomy.n_layers, _hidden_states(output)
-        expected = _n_layers(self.model.config)
-        if len(states) != found + 1:
-            if found != expected:
-                raise DisagreementError(f"{found} layers found, the configuration says {expected}")
-            return
-        size = self.trace.activations["resid_pre"][0].numel()
-        rows = [self.hooked.anatomy.layout.rows(state) for state in states if state.numel() == size]
-        for layer in range(1, found):
-            stream = self.trace.activations["resid_pre"][layer]
-            errors = [_error(stream, state) for state in rows if state.shape == stream.shape]
-            if not errors or min(errors) > 1e-4:
-                raise DisagreementError(f"what enters layer {layer} is none of transformers' hidden states")
+        output = self._plain(copy.deepcopy(self.model), output_hidden_states=True)
+        self.before = logits_of(self._plain(self.model))[0]
+        self.trace = self._trace(self.ids, self.target)
+        config = self.model.config
+        check_streams(self.trace, _hidden_states(output, encoder=False), _n_layers(config))
+        if self.target is not None:
+            n_encoder = getattr(config, "encoder_layers", None)
+            check_streams(self.trace.stack("encoder"), _hidden_states(output, encoder=True), n_encoder)
 
     def lens(self) -> None:
         """The last layer's lens gives the model's own log-probabilities."""
         assert self.trace is not None
         last = self.trace.activations["resid_post"][self.hooked.anatomy.n_layers - 1]
-        found = self.hooked.tail(last).log_softmax(-1)
-        if found.shape != self.before.shape:
-            raise DisagreementError(f"lens of shape {list(found.shape)}, logits of shape {list(self.before.shape)}")
-        _close("log-probabilities", found, self.before.log_softmax(-1), 1e-4)
+        close("log-probabilities", self.hooked.tail(last).log_softmax(-1), self.before.log_softmax(-1), 1e-4)
 
     def residual(self) -> None:
         """On a new input, in every layer: input plus parts is output, and the next layer's input."""
@@ -171,170 +113,139 @@ class _Subject:
         wrong = [layer for layer in anatomy.layers if not layer.parts]
         if wrong:
             raise DisagreementError(f"{len(wrong)} of {anatomy.n_layers} layers have no parts: {wrong[0].trouble}")
-        new = _ids(_N_POS + 2, seed=7)
-        target = None if self.target is None else _ids(_N_POS, seed=8)
-        with torch.no_grad(), Capture(self.model, anatomy) as capture:
-            self.model(**inputs(self.model, new, target))
-        for layer in anatomy.layers:
-            number = layer.layer
-            parts = [capture.added[number, part] for part in range(len(layer.parts))]
-            total = sum(parts, start=capture.resid_pre[number])
-            _close(f"layer {number}: input plus parts", total, capture.resid_post[number], 1e-4)
-            if any(float(part.abs().max()) == 0.0 for part in parts):
-                raise DisagreementError(f"layer {number}: a part adds nothing")
+        trace = self._trace(_ids(_N_POS + 2, seed=7), None if self.target is None else _ids(_N_POS, seed=8))
+        entering, leaving = trace.activations["resid_pre"], trace.activations["resid_post"]
+        for layer in range(anatomy.n_layers):
+            _adds_up(f"layer {layer}", entering[layer], trace.ledger(layer), leaving[layer])
+            if layer:
+                close(f"what enters layer {layer} left layer {layer - 1}", entering[layer], leaving[layer - 1], 1e-4)
 
     def attention(self) -> None:
-        """Every pattern equals what an eager twin used."""
+        """Every pattern equals what an eager twin used: over the prompt, from decoder to encoder, in the encoder."""
+        twin = eager_twin(self.model)
+        close("the eager twin's logits", logits_of(self._plain(copy.deepcopy(twin)))[0], self.before, 1e-2)
+        for kind, found in self._patterns():
+            expected = self._eager(twin, kind)
+            if not kind.what and not expected and not found:
+                self._no_attention(twin)
+            if set(found) != set(expected):
+                attending = f"{sorted(found)}, in the eager twin's {sorted(expected)}"
+                raise DisagreementError(f"{kind.what}attention weights in layers {attending}")
+            for layer, pattern in found.items():
+                self._same_pattern(twin, kind, layer, pattern, expected[layer])
+
+    def _patterns(self) -> Iterator[tuple[Kind, dict[int, torch.Tensor]]]:
+        """The kinds of attention that the model has, each with layer -> pattern."""
         assert self.trace is not None
-        eager, softmaxes = self._eager()
-        held = self.trace.attention_layers
-        if not held:
-            if softmaxes or eager:
-                raise DisagreementError(
-                    f"no layer has attention weights; the eager twin made {len(softmaxes or eager)}"
-                )
-            if _attention_calls(self.model, self._plain):
-                raise DisagreementError("no layer has attention weights, yet attention was computed")
-            raise NotApplicableError("no softmax attention: neither a fused call nor a pattern was seen")
-        references = eager if len(eager) >= len(held) else softmaxes
-        if not references:
-            raise DisagreementError("the eager twin returned no attention weights to compare with")
-        if len(references) > len(held) and not self._attends_elsewhere(references, len(held)):
-            raise DisagreementError(f"{len(held)} layers have attention weights, the eager twin {len(references)}")
-        n_layers = self.hooked.anatomy.n_layers
-        aligned = len(references) == n_layers
-        for index, layer in enumerate(held):
-            reference = references[layer if aligned else index]
-            pattern = self.trace.pattern(layer)
-            expected = reference[0].float() if reference.dim() == 4 else reference.float()
-            if expected.shape[:2] != pattern.shape[:2]:
-                raise DisagreementError(f"layer {layer}: pattern {list(pattern.shape)}, eager {list(expected.shape)}")
-            error = float((pattern - expected[..., : pattern.shape[-1]]).abs().max())
-            if not error <= 1e-5:
-                raise DisagreementError(f"layer {layer}: pattern differs from eager by {error:.1e} (allowed 1e-05)")
+        trace, n_pos = self.trace, len(self.trace.tokens)
+        own = Kind("", ("decoder_attentions", "attentions"), trace.anatomy, n_pos, n_pos)
+        yield own, {layer: trace.pattern(layer) for layer in trace.attention_layers}
+        if self.target is None:
+            return
+        encoder = trace.stack("encoder")
+        n_source = len(encoder.tokens)
+        crossing = [layer.layer for layer in trace.anatomy.layers if layer.cross_sites]
+        cross = Kind("cross ", ("cross_attentions",), trace.anatomy, n_pos, n_source)
+        yield cross, {layer: trace.cross_pattern(layer) for layer in crossing}
+        inside = Kind("encoder ", ("encoder_attentions",), encoder.anatomy, n_source, n_source)
+        yield inside, {layer: encoder.pattern(layer) for layer in encoder.attention_layers}
+
+    def _eager(self, twin: Any, kind: Kind) -> dict[int, torch.Tensor]:
+        said = self._plain(copy.deepcopy(twin), output_attentions=True)
+        operations = self._operations(twin, kind.anatomy)
+        made = [operations.patterns(layer, kind.n_query, kind.n_key) for layer in range(kind.anatomy.n_layers)]
+        return per_layer(returned(said, kind.names, kind.n_query, kind.n_key), made)
+
+    def _same_pattern(self, twin: Any, kind: Kind, layer: int, found: torch.Tensor, expected: torch.Tensor) -> None:
+        if found.shape != expected.shape:
+            shapes = f"{list(found.shape)}, eager {list(expected.shape)}"
+            raise DisagreementError(f"layer {layer}: {kind.what}pattern {shapes}")
+        off, allowed = float((found - expected).abs().max()), 1e-5
+        if allowed < off < 1e-3:  # as little as rounding may make, in a model where it grows from layer to layer
+            with suppress(RuntimeError):  # some architectures do not run in fp64
+                exact = self._eager(copy.deepcopy(twin).double(), kind)[layer]
+                allowed = max(allowed, 3 * float((exact - expected).abs().max()))
+        if not off <= allowed:
+            raise DisagreementError(
+                f"layer {layer}: {kind.what}pattern differs from eager by {off:.1e} (allowed {allowed:.0e})"
+            )
+
+    def _no_attention(self, twin: Any) -> None:
+        """Raise what was measured: there is none, or there is and it was not found."""
+        assert self.trace is not None
+        runs = [self._operations(model, self.trace.anatomy) for model in (twin, self.model)]
+        seen = sorted({name for run in runs for name in run.in_layers})
+        if seen:
+            raise DisagreementError(f"no layer has attention weights, yet {' and '.join(seen)} ran inside the layers")
+        said = self._plain(copy.deepcopy(twin), output_attentions=True)
+        given = _tensors(said, "decoder_attentions", "attentions")
+        ones = [one for one in given if one.dim() > 2 and error(one.sum(-1), torch.ones(one.shape[:-1])) < 1e-2]
+        if ones:
+            raise DisagreementError(f"no layer has attention weights, yet transformers returned {len(ones)}")
+        shown = f"of the {len(given)} 'attentions' returned no rows sum to 1" if given else "no attentions are returned"
+        raise NotApplicableError(f"no softmax, logsumexp or fused attention ran inside the layers, and {shown}")
 
     def skip(self) -> None:
         """Skipping a layer equals removing it."""
-        assert self.trace is not None
-        n_layers = self.hooked.anatomy.n_layers
-        expected, removed = self._without(n_layers // 2, n_layers - 1)
-        chosen = {"interventions": (lw.SkipLayers(removed),)}
-        if self.target is not None:
-            chosen["target"] = self.target[0]
-        skipped = self.hooked.trace(self.ids[0], **chosen).logits
+        places = _places(self.hooked.anatomy)
+        try:
+            output, removed = without_one(self.model, places, self._plain)
+        except NoReferenceError as none:
+            raise DisagreementError(str(none)) from none
+        skipped = self._trace(self.ids, self.target, interventions=(lw.SkipLayers(removed),)).logits
         if torch.equal(skipped, self.before):
             raise DisagreementError(f"skipping layer {removed} changes nothing")
-        _close(f"layer {removed} skipped", skipped.log_softmax(-1), expected.log_softmax(-1), 1e-4)
-
-    def _without(self, *layers: int) -> tuple[torch.Tensor, int]:
-        """Logits of plain transformers without one layer: the first of these that it can do without."""
-        trouble = ""
-        for layer in layers:
-            try:
-                shorter = without_layer(self.model, self.hooked.anatomy.layers, layer)
-                return _logits(_run(shorter, self.ids, self.target))[0], layer
-            except Exception as error:  # the reference, not layerwidget, is what failed
-                trouble = one_line(error)
-        raise DisagreementError(f"no reference: without layers {list(layers)} transformers says {trouble}")
+        expected = logits_of(output)[0].log_softmax(-1)
+        close(f"layer {removed} skipped", skipped.log_softmax(-1), expected, 1e-4)
 
     def clean(self) -> None:
         """Logits with hooks on are bit-identical, and afterwards the model is as it was."""
         assert self.trace is not None
         if not torch.equal(self.trace.logits, self.before):
-            error = float((self.trace.logits - self.before).abs().max())
-            raise DisagreementError(f"logits with hooks on differ by {error:.1e}")
-        if not torch.equal(_logits(self._plain())[0], self.before):
+            off = float((self.trace.logits - self.before).abs().max())
+            raise DisagreementError(f"logits with hooks on differ by {off:.1e}")
+        if not torch.equal(logits_of(self._plain(self.model))[0], self.before):
             raise DisagreementError("logits afterwards differ from those before")
         if _count_hooks(self.model) != self.n_hooks:
             raise DisagreementError(f"{_count_hooks(self.model)} hooks afterwards, {self.n_hooks} before")
 
-    def _plain(self, **options: Any) -> Any:
-        return _run(self.model, self.ids, self.target, **options)
+    def _plain(self, model: Any, **options: Any) -> Any:
+        with torch.no_grad():
+            return model(**inputs(model, self.ids, self.target), **options)
 
-    def _eager(self) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """A twin with the same weights and eager attention: patterns that it returns, and those its softmaxes made."""
-        config = copy.deepcopy(self.model.config)
-        twin = type(self.model)._from_config(config, attn_implementation="eager")
-        twin.load_state_dict(self.model.state_dict())
-        twin.eval()
-        n_pos = self.trace.logits.shape[0] if self.trace is not None else 0
-        with _Softmaxes(n_pos) as softmaxes:
-            plain = _logits(_run(twin, self.ids, self.target))[0]
-        _close("the eager twin's logits", plain, self.before, 1e-2)
-        returned = _attentions(_run(twin, self.ids, self.target, output_attentions=True))
-        widths = (n_pos, n_pos + 1)  # with a learned sink
-        square = [one for one in returned if one.dim() >= 3 and one.shape[-2] == n_pos and one.shape[-1] in widths]
-        return square, softmaxes.found
+    def _trace(self, ids: torch.Tensor, target: torch.Tensor | None, **options: Any) -> Trace:
+        if target is not None:
+            options["target"] = target[0]
+        return self.hooked.trace(ids[0], **options)
 
-    def _attends_elsewhere(self, references: list[torch.Tensor], n_held: int) -> bool:
-        """Whether the surplus is an encoder's or a cross-attention's."""
-        layers = self.hooked.anatomy.n_layers
-        return n_held == layers and len(references) > layers and bool(self.model.config.is_encoder_decoder)
+    def _operations(self, model: Any, anatomy: Anatomy) -> Operations:
+        """What looks like attention in the layers of a stack."""
+        watched = copy.deepcopy(model)
+        operations = Operations(watched, _places(anatomy))
+        with operations:
+            self._plain(watched)
+        return operations
 
 
-def without_layer(model: transformers.PreTrainedModel, found: Sequence[Any], layer: int) -> torch.nn.Module:
-    """A copy of a model that was built without one of its layers.
-
-    Args:
-        model: the model.
-        found: the layers of its anatomy, of which only the modules' paths are used.
-        layer: which to leave out; of a module that is called again and again, one call.
-    """
-    twin = copy.deepcopy(model)
-    path, n_layers = found[layer].module, len(found)
-    holder, _, index = path.rpartition(".")
-    stack = twin.get_submodule(holder)
-    if [one.module for one in found].count(path) == 1:
-        if not isinstance(stack, torch.nn.ModuleList):
-            raise ValueError(f"layer {layer} is not in a list of modules")
-        del stack[int(index)]
-    for config in {id(one): one for one in (twin.config, twin.config.get_text_config(decoder=True))}.values():
-        for name, value in list(vars(config).items()):
-            if name in _LAYER_COUNTS and value == n_layers:
-                setattr(config, name, n_layers - 1)
-            elif isinstance(value, list | tuple) and len(value) == n_layers and not name.startswith("_"):
-                setattr(config, name, [one for number, one in enumerate(value) if number != layer])
-    return twin
+def _places(anatomy: Anatomy) -> list[Place]:
+    return [Place(layer.module, layer.call) for layer in anatomy.layers]
 
 
-class _Softmaxes(TorchFunctionMode):
-    """Outputs of softmax that are patterns."""
-
-    def __init__(self, n_pos: int) -> None:
-        super().__init__()
-        self.n_pos = n_pos
-        self.found: list[torch.Tensor] = []
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if getattr(func, "__name__", "") != "softmax" or out.dim() < 3:
-            return out
-        if out.shape[-2] == self.n_pos and out.shape[-1] in (self.n_pos, self.n_pos + 1):
-            self.found.append(out.detach())
-        return out
-
-
-class _FusedCalls(TorchFunctionMode):
-    """Counts calls of fused attention."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.n_calls = 0
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.n_calls += func is torch.nn.functional.scaled_dot_product_attention
-        return func(*args, **(kwargs or {}))
-
-
-def _attention_calls(model: transformers.PreTrainedModel, run: Callable[[], Any]) -> int:
-    with _FusedCalls() as fused:
-        run()
-    return fused.n_calls
-
-
-def _run(model: transformers.PreTrainedModel, ids: torch.Tensor, target: torch.Tensor | None, **options: Any) -> Any:
-    with torch.no_grad():
-        return model(**inputs(model, ids, target), **options)
+def _adds_up(what: str, entering: torch.Tensor, ledger: Sequence[Any], leaving: torch.Tensor) -> None:
+    stream, changes = entering, []
+    for entry in ledger:
+        before = stream
+        if isinstance(entry, Added):
+            stream = stream + entry.value
+        elif isinstance(entry, Scaled):
+            stream = stream * entry.factor
+        else:
+            close(f"{what}: what a norm on the stream reads", stream, entry.before, 1e-4)
+            stream = entry.after
+        changes.append(float((stream - before).abs().max()))
+    close(f"{what}: input plus parts", stream, leaving, 1e-4)
+    if 0.0 in changes:
+        raise DisagreementError(f"{what}: a part adds nothing")
 
 
 def _ids(n_pos: int, seed: int) -> torch.Tensor:
@@ -343,48 +254,33 @@ def _ids(n_pos: int, seed: int) -> torch.Tensor:
     return torch.randint(D_VOCAB // 4, 3 * D_VOCAB // 4, (1, n_pos), generator=generator)
 
 
-def _logits(output: Any) -> torch.Tensor:
+def logits_of(output: Any) -> torch.Tensor:
     return tensor_at(output, ("logits",) if "logits" in output else (0,))
 
 
-def _hidden_states(output: Any) -> list[torch.Tensor]:
-    for name in ("decoder_hidden_states", "hidden_states"):
-        states = getattr(output, name, None)
-        if states:
-            return [state for state in states if isinstance(state, torch.Tensor)]
-    return []
+def _tensors(output: Any, *names: str) -> list[torch.Tensor]:
+    """What the first of these outputs that there is holds."""
+    given = next((value for name in names if (value := getattr(output, name, None))), ())
+    return [one for one in given if isinstance(one, torch.Tensor)]
 
 
-def _attentions(output: Any) -> list[torch.Tensor]:
-    for name in ("decoder_attentions", "attentions"):
-        attentions = getattr(output, name, None)
-        if attentions:
-            return [one for one in attentions if isinstance(one, torch.Tensor)]
-    return []
+def _hidden_states(output: Any, encoder: bool) -> list[list[torch.Tensor]]:
+    """Everything that is returned as hidden states after each layer."""
+    named = {name: value for name, value in output.items() if "hidden_states" in name and isinstance(value, tuple)}
+    chosen = [value for name, value in named.items() if name.startswith("encoder") == encoder]
+    firsts = [[one[0] if isinstance(one, tuple) else one for one in value] for value in chosen]
+    return [[one for one in value if isinstance(one, torch.Tensor)] for value in firsts]
 
 
 def _n_layers(config: transformers.PreTrainedConfig) -> int | None:
-    text = config.get_text_config(decoder=True)
-    for name in ("decoder_layers", "num_decoder_layers", "num_hidden_layers"):
-        value = getattr(text, name, None)
-        if isinstance(value, int):
-            return value
+    """Of the text model, or else of what is nested in the configuration as a decoder."""
+    nested = [value for name, value in vars(config).items() if name.startswith("decoder")]
+    for one in (config.get_text_config(decoder=True), *nested):
+        for name in ("decoder_layers", "num_decoder_layers", "num_hidden_layers"):
+            value = getattr(one, name, None)
+            if isinstance(value, int):
+                return value
     return None
-
-
-def _close(what: str, found: torch.Tensor, expected: torch.Tensor, tolerance: float) -> None:
-    """Raise unless the largest difference is within a share of the largest value."""
-    if found.shape != expected.shape:
-        raise DisagreementError(f"{what}: shape {list(found.shape)}, expected {list(expected.shape)}")
-    error = _error(found, expected)
-    if not error <= tolerance:
-        raise DisagreementError(f"{what}: relative error {error:.1e} (allowed {tolerance:.0e})")
-
-
-def _error(found: torch.Tensor, expected: torch.Tensor) -> float:
-    found, expected = found.float(), expected.float()
-    difference = torch.where(found == expected, 0.0, found - expected).abs().max()
-    return float(difference / expected[expected.isfinite()].abs().max().clamp_min(1e-30))
 
 
 def _count_hooks(model: torch.nn.Module) -> int:

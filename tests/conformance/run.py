@@ -1,4 +1,4 @@
-"""Regenerate the table: `python -m tests.conformance.run [--jobs 2] [--only NAME,...]`."""
+"""Regenerate the table: `python -m tests.conformance.run [--jobs 2] [--only NAME,...] [--dtype bfloat16]`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ import torch
 import transformers
 
 from tests.conformance.build import GROUPS, Entry, entries
-from tests.conformance.checks import ABSENT, CHECKS, FAIL, PASS, Row, check, stopped
+from tests.conformance.rows import ABSENT, FAIL, PASS, Row, check, checks_of, stopped
 
 FOLDER = Path(__file__).parent
 TIME_LIMIT_S = 60
@@ -40,24 +40,26 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, help=f"folder of table.md and table.json; of the whole table, {FOLDER.name}"
     )
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"), help="of the copies")
     given = parser.parse_args(arguments)
+    dtype: torch.dtype = getattr(torch, given.dtype)
     only = {name for name in given.only.split(",") if name}
     chosen = [one for one in entries() if not only or one.name in only or one.config in only]
     unknown = only - {one.name for one in chosen} - {one.config for one in chosen}
     if unknown:
         parser.error(f"no such configuration: {', '.join(sorted(unknown))}")
     done: dict[str, Row] = {}
-    for row in run(chosen, given.jobs):
+    for row in run(chosen, given.jobs, dtype):
         done[row.name] = row
         _say(f"[{len(done)}/{len(chosen)}] {row.name}: {_verdict(row)}")
     rows = [done[one.name] for one in chosen]
-    _say(summary(rows))
+    _say(summary(rows, dtype))
     if given.out or not only:
-        write(rows, given.out or FOLDER)
+        write(rows, given.out or FOLDER, dtype)
     return 0
 
 
-def run(chosen: Iterable[Entry], jobs: int) -> Iterator[Row]:
+def run(chosen: Iterable[Entry], jobs: int, dtype: torch.dtype = torch.float32) -> Iterator[Row]:
     """Rows in the order in which they are done, each from a process of its own with limits on time and memory."""
     # Forked, so that the libraries are imported once; with one thread each, which forking needs.
     torch.set_num_threads(1)
@@ -68,7 +70,7 @@ def run(chosen: Iterable[Entry], jobs: int) -> Iterator[Row]:
         while waiting and len(running) < jobs:
             one = waiting.pop()
             here, there = context.Pipe(duplex=False)
-            process = context.Process(target=_child, args=(one, there))
+            process = context.Process(target=_child, args=(one, there, dtype))
             process.start()
             there.close()
             running[here] = (one, process, time.monotonic())
@@ -77,17 +79,17 @@ def run(chosen: Iterable[Entry], jobs: int) -> Iterator[Row]:
             one, process, started = running[connection]
             late = time.monotonic() - started > TIME_LIMIT_S
             if connection in ready or late:
-                yield _result(one, connection, process, late and connection not in ready)
+                yield _result(one, connection, process, late and connection not in ready, checks_of(dtype))
                 del running[connection]
 
 
-def _child(one: Entry, connection: Connection) -> None:
+def _child(one: Entry, connection: Connection, dtype: torch.dtype) -> None:
     warnings.simplefilter("ignore")
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
-    connection.send(check(one))
+    connection.send(check(one, dtype))
 
 
-def _result(one: Entry, connection: Connection, process: Any, late: bool) -> Row:
+def _result(one: Entry, connection: Connection, process: Any, late: bool, names: tuple[str, ...]) -> Row:
     try:
         row: Row | None = None if late else connection.recv()
     except EOFError:
@@ -98,38 +100,42 @@ def _result(one: Entry, connection: Connection, process: Any, late: bool) -> Row
     connection.close()
     if row is None:
         row = Row(one.name, one.model)
-        stopped(row, f"took more than {TIME_LIMIT_S} s" if late else f"its process ended with {process.exitcode}")
+        why = f"took more than {TIME_LIMIT_S} s" if late else f"its process ended with {process.exitcode}"
+        stopped(row, why, names)
     return row
 
 
-def summary(rows: list[Row]) -> str:
+def summary(rows: list[Row], dtype: torch.dtype = torch.float32) -> str:
     """Counts per group, as a markdown table."""
     groups = [*GROUPS, "all"]
     lines = ["| check | " + " | ".join(f"{group} ({len(_of(rows, group))})" for group in groups) + " |"]
     lines.append("|---" * (len(groups) + 1) + "|")
-    for name in CHECKS:
+    for name in checks_of(dtype):
         lines.append(f"| {name} | " + " | ".join(_count(_of(rows, group), name) for group in groups) + " |")
     for title, holds in (("**all together**", _all_passed), ("all that apply", _none_failed)):
         lines.append(f"| {title} | " + " | ".join(str(sum(map(holds, _of(rows, group)))) for group in groups) + " |")
     return "\n".join(lines)
 
 
-def write(rows: list[Row], folder: Path) -> None:
+def write(rows: list[Row], folder: Path, dtype: torch.dtype = torch.float32) -> None:
     """Keep the table as markdown and as JSON."""
+    names, short = checks_of(dtype), str(dtype).removeprefix("torch.")
+    suffix, copies = ("", "") if dtype == torch.float32 else (f"-{short}", f", in {short}")
     head = (
-        f"# Conformance: every language model of transformers {transformers.__version__}, small and random\n\n"
-        "Made by `python -m tests.conformance.run`; what the checks are is in `checks.py`. "
+        f"# Conformance: every language model of transformers {transformers.__version__}, small and random{copies}\n\n"
+        f"Made by `python -m tests.conformance.run{f' --dtype {short}' if suffix else ''}`; what the checks are is in "
+        f"`{'half.py' if suffix else 'checks.py'}`. "
         "*n/a* (not applicable) is counted apart and is never a pass: *all together* counts the models that pass every "
         "check, *all that apply* those that fail none.\n"
     )
-    lines = ["| configuration | " + " | ".join(CHECKS) + " | why |", "|---" * (len(CHECKS) + 2) + "|"]
+    lines = ["| configuration | " + " | ".join(names) + " | why |", "|---" * (len(names) + 2) + "|"]
     lines += [
-        f"| {row.name} | " + " | ".join(_SIGNS[row.results[name]] for name in CHECKS) + f" | {_reason(row)} |"
+        f"| {row.name} | " + " | ".join(_SIGNS[row.results[name]] for name in names) + f" | {_reason(row)} |"
         for row in rows
     ]
-    (folder / "table.md").write_text(f"{head}\n{summary(rows)}\n\n" + "\n".join(lines) + "\n")
+    (folder / f"table{suffix}.md").write_text(f"{head}\n{summary(rows, dtype)}\n\n" + "\n".join(lines) + "\n")
     content = {"transformers": transformers.__version__, "rows": [asdict(row) for row in rows]}
-    (folder / "table.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    (folder / f"table{suffix}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def _of(rows: list[Row], group: str) -> list[Row]:
@@ -143,7 +149,7 @@ def _count(rows: list[Row], name: str) -> str:
 
 
 def _all_passed(row: Row) -> bool:
-    return all(row.results[name] == PASS for name in CHECKS)
+    return all(result == PASS for result in row.results.values())
 
 
 def _none_failed(row: Row) -> bool:

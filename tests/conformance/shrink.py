@@ -17,7 +17,7 @@ N_CTX = 64
 N_LAYERS = 4
 N_HEADS = 4
 D_MODEL = 64
-D_HEAD = 16
+D_HEAD = 24  # not D_MODEL / N_HEADS, where the configuration lets a head's width be chosen
 
 #: Whole name of a field -> what it becomes; the first pattern that matches counts. Only numbers are replaced.
 _SIZES: tuple[tuple[str, int], ...] = (
@@ -38,7 +38,9 @@ _SIZES: tuple[tuple[str, int], ...] = (
     (r"qk_nope_head_dim", 16),
     (r"qk_head_dim", 24),  # nope + rope
     (r"qk_rope_head_dim|rotary_dim", 8),
-    (r"(.*_)?head_dim|d_kv|dim_head|kv_channels|d_head|mamba_d_head|global_head_dim|attention_head_dim", D_HEAD),
+    (r"v_head_dim", 20),
+    (r"mamba_head_dim|mamba_d_head|linear_.*head_dim", 16),
+    (r"(.*_)?head_dim|d_kv|dim_head|kv_channels|d_head", D_HEAD),
     (r"q_lora_rank", 24),
     (r"kv_lora_rank", 40),
     (r".*_lora_rank|laurel_rank|.*lowrank|.*_lora_dim|gated_norm_rank|.*_rank", 12),
@@ -57,6 +59,8 @@ _SIZES: tuple[tuple[str, int], ...] = (
     (r"hidden_size_per_layer_input", 12),
     (r"(n_routed|num|num_local|moe_num|n)_experts", 4),
     (r"(num_)?experts_per_tok(en)?|moe_topk|moe_top_k|moe_k|num_selected_experts|top_k_experts", 2),
+    (r"query_pre_attn_scalar", 7),
+    (r"floor_scale|log_scaling_n_floor", 4),
     (r"n_group|num_expert_group", 2),
     (r"topk_group", 1),
     (r"(n|num|moe_num)_shared_experts?", 1),
@@ -82,10 +86,16 @@ _MISSING = {"head_dim": D_HEAD, "num_experts_per_tok": 2, "vocab_size": D_VOCAB,
 
 #: Fields whose default of one (or of a no-op) would hide that a factor was dropped.
 _FACTORS = re.compile(
-    r".*multipliers?|.*_?logits?_scal(ing|e)|lm_head_scale|routed_scaling_factor|route_scale|router_scaling_factor|scale_emb|scale_depth"
+    r".*multipliers?|.*_?logits?_scal(ing|e)|lm_head_scale|.*rout.*_scal(e|ing_factor)|scale_emb|scale_depth|"
+    r".*_(alpha|beta)_factor"
+)
+#: Soft-caps so low that they show.
+_CAPS = ((re.compile(r".*attn.*soft_?cap.*"), 5.0), (re.compile(r".*soft_?cap.*"), 3.0))
+#: Weights of queries and keys; not those of T5, which does not scale its scores.
+_QUERIES_AND_KEYS = re.compile(
+    r"(?!.*Attention\.[qk]\.).*(query|key|qkv|c_attn|att_proj|in_proj|\b[qk]_|(\b|_)[qk]\b|[qk]_b_proj|Wq|Wk).*"
 )
 _WHOLE = {"depthwise_multiplier"}
-_CAPS = {"final_logit_softcapping": 3.0, "attn_logit_softcapping": 5.0, "logits_soft_cap": 3.0}
 _TOKENS = re.compile(r".*_(token_id|token_index|index)|eos_token_ids?")
 _SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}
 
@@ -136,8 +146,9 @@ def _n_layers(defaults: PreTrainedConfig) -> int:
 
 
 def _shrunk(name: str, value: Any, position: int, n_layers: int) -> Any:
-    if name in _CAPS:
-        return _CAPS[name]
+    cap = next((cap for pattern, cap in _CAPS if pattern.fullmatch(name)), None)
+    if cap is not None:
+        return cap
     if value is None:
         return _MISSING.get(name)
     if name in _SPECIAL:
@@ -191,6 +202,9 @@ def _rope(value: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def peak(fan_in: int) -> float:
-    """Standard deviation of a matrix's weights that makes attention peaked."""
-    return 2.0 / math.sqrt(fan_in)
+def peak(name: str, fan_in: int) -> float:
+    """Standard deviation of a matrix's weights: queries and keys so large that attention is peaked.
+
+    Values are smaller: were they not, all positions would soon hold the same, and their attention be uniform again.
+    """
+    return (2.0 if _QUERIES_AND_KEYS.fullmatch(name) else 1.0) / math.sqrt(fan_in)
