@@ -22,6 +22,7 @@ _Q = TypeVar("_Q", bound="TraceQuestion[Any]")
 _A = TypeVar("_A")
 
 _ANSWERERS: dict[type, Callable[[Any, Any], Any]] = {}
+_RESUMERS: dict[type, Callable[[Any, Any, Any, int], Any]] = {}
 
 
 def answers(question_type: type[_Q]) -> Callable[[Callable[[_Q, Trace], _A]], Callable[[_Q, Trace], _A]]:
@@ -29,6 +30,18 @@ def answers(question_type: type[_Q]) -> Callable[[Callable[[_Q, Trace], _A]], Ca
 
     def register(function: Callable[[_Q, Trace], _A]) -> Callable[[_Q, Trace], _A]:
         _ANSWERERS[question_type] = function
+        return function
+
+    return register
+
+
+def resumes(
+    question_type: type[_Q],
+) -> Callable[[Callable[[_Q, Trace, _A, int], _A]], Callable[[_Q, Trace, _A, int], _A]]:
+    """Register `(question, trace, before, n_same) -> result`, for answers whose first positions hold after an edit."""
+
+    def register(function: Callable[[_Q, Trace, _A, int], _A]) -> Callable[[_Q, Trace, _A, int], _A]:
+        _RESUMERS[question_type] = function
         return function
 
     return register
@@ -53,6 +66,23 @@ class TraceQuestion(Generic[AnswerT]):
                 "Register an analysis with @layerwidget.questions.answers."
             )
         result: AnswerT = answer(self, trace)
+        return result
+
+    def resume(self, trace: Trace, before: Any, n_same: int) -> AnswerT:
+        """The answer, from an earlier one of which the first positions hold.
+
+        Args:
+            trace: the new trace.
+            before: the answer to this question about a prompt that begins alike.
+            n_same: how many of its positions hold.
+
+        Raises:
+            What `run` raises.
+        """
+        resume = _RESUMERS.get(type(self))
+        if resume is None:
+            return self.run(trace)
+        result: AnswerT = resume(self, trace, before, n_same)
         return result
 
 

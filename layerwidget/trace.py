@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
 from layerwidget.errors import MissingComponentError
 from layerwidget.ledger import Added, LedgerEntry
+from layerwidget.rows import Rows
 from layerwidget.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -17,6 +18,18 @@ if TYPE_CHECKING:
 
 #: Names of the activations that live in residual space, in the order in which a layer makes them.
 COMPONENTS = ("resid_pre", "attn_out", "cross_attn_out", "resid_mid", "mlp_out", "resid_post")
+
+
+class Pattern(Protocol):
+    """Attention weights of one layer, computed when they are asked for."""
+
+    def __call__(self) -> torch.Tensor:
+        """All of them, shape [head, query_pos, key_pos]."""
+        ...
+
+    def rows(self, first: int) -> torch.Tensor:
+        """Those of the positions from `first` on."""
+        ...
 
 
 class Trace:
@@ -28,15 +41,16 @@ class Trace:
         tokens: the positions of the stream: the prompt, or for the decoder of an encoder-decoder its target.
         activations: component name -> layer number -> tensor [pos, d_model].
         interventions: what was changed during the pass.
+        patterns, ledgers, held_logits: what `pattern`, `ledger` and `logits` are read from.
     """
 
     def __init__(
         self,
         model: HookedModel,
         tokens: Tokens,
-        logits: torch.Tensor | None,
+        logits: torch.Tensor | Rows | None,
         activations: Mapping[str, Mapping[int, torch.Tensor]],
-        patterns: Mapping[int, Callable[[], torch.Tensor]],
+        patterns: Mapping[int, Pattern],
         *,
         interventions: Sequence[object] = (),
         ledgers: Mapping[int, tuple[LedgerEntry, ...]] | None = None,
@@ -47,11 +61,11 @@ class Trace:
         self.model = model
         self.anatomy = model.anatomy if anatomy is None else anatomy
         self.tokens = tokens
-        self._logits = logits
+        self.held_logits = logits
         self.activations = activations
-        self._patterns = patterns
+        self.patterns = patterns
         self._cross_patterns = cross_patterns or {}
-        self._ledgers = ledgers or {}
+        self.ledgers = ledgers or {}
         self._encoder = encoder
         self.interventions = tuple(interventions)
 
@@ -67,9 +81,30 @@ class Trace:
         Raises:
             MissingComponentError: for an encoder's stack, which makes none.
         """
-        if self._logits is None:
+        return self.logits_between(0, len(self.tokens))
+
+    def logits_between(self, start: int, stop: int) -> torch.Tensor:
+        """The model's own logits at some positions, shape [stop - start, d_vocab].
+
+        Raises:
+            MissingComponentError: for an encoder's stack, which makes none.
+        """
+        if self.held_logits is None:
             raise MissingComponentError(f"The {self.anatomy.name} makes no logits; its decoder does.")
-        return self._logits
+        if isinstance(self.held_logits, Rows):
+            return self.held_logits.between(0, start, stop)
+        return self.held_logits[start:stop]
+
+    def rows(self, component: str, layer: int, start: int, stop: int) -> torch.Tensor:
+        """One activation of one layer at some positions, shape [stop - start, d_model].
+
+        Raises:
+            MissingComponentError: when the layer does not have it.
+        """
+        if layer not in self.layers_with(component):
+            raise MissingComponentError(f"Layer {layer} of {self.anatomy.name} has no {component!r}.")
+        held = self.activations[component]
+        return held.between(layer, start, stop) if isinstance(held, Rows) else held[layer][start:stop]
 
     def stack(self, name: str) -> Trace:
         """What the same pass left behind in another stack of layers.
@@ -143,7 +178,7 @@ class Trace:
 
     def ledger(self, layer: int) -> tuple[LedgerEntry, ...]:
         """Everything that happens to the stream in one layer, in order; empty where that is not known."""
-        return self._ledgers.get(layer, ())
+        return self.ledgers.get(layer, ())
 
     def added(self, layer: int) -> tuple[torch.Tensor, ...]:
         """Everything that one layer adds to the stream, in order, each of shape [pos, d_model]."""
@@ -152,7 +187,7 @@ class Trace:
     @property
     def attention_layers(self) -> tuple[int, ...]:
         """Layer numbers whose attention weights can be computed, ascending."""
-        return tuple(sorted(self._patterns))
+        return tuple(sorted(self.patterns))
 
     def pattern(self, layer: int) -> torch.Tensor:
         """Attention weights of one layer, computed now from what the pass used, shape [head, query_pos, key_pos], fp32.
@@ -162,12 +197,18 @@ class Trace:
         Raises:
             MissingComponentError: when the layer has no softmax attention.
         """
-        if layer not in self._patterns:
+        if layer not in self.patterns:
             raise MissingComponentError(
                 f"Layer {layer} of {self.anatomy.name} has no attention weights. "
                 f"Layers with attention: {self.attention_layers}."
             )
-        return self._patterns[layer]()
+        return self.patterns[layer]()
+
+    def pattern_from(self, layer: int, first: int) -> torch.Tensor:
+        """The rows of `pattern` from position `first` on, shape [head, query_pos, key_pos], fp32."""
+        if layer not in self.patterns:
+            return self.pattern(layer)
+        return self.patterns[layer].rows(first)
 
     def cross_pattern(self, layer: int) -> torch.Tensor:
         """Weights of one layer's attention to the encoder, shape [head, query_pos, source_pos], fp32.

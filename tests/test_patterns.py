@@ -9,7 +9,7 @@ import torch
 
 from layerwidget.errors import MissingComponentError
 from layerwidget.model.hooked_model import HookedModel
-from layerwidget.model.patterns import FusedAttention, SoftmaxAttention, self_pattern
+from layerwidget.model.patterns import FusedAttention, PatternRows, SoftmaxAttention
 from tests import tiny
 
 WITH_ATTENTION = [kind for kind in tiny.ALL if kind != "mamba"]
@@ -126,4 +126,4 @@ def test_a_position_that_may_look_nowhere_has_zeros() -> None:
 
 def test_softmax_output_is_cut_at_the_positions() -> None:
     weights = torch.rand(1, 4, 3, 4, dtype=torch.float16)
-    assert torch.equal(self_pattern([SoftmaxAttention(weights)], 3), weights[0, :, :, :3].float())
+    assert torch.equal(PatternRows((SoftmaxAttention(weights),), 0, 3)(), weights[0, :, :, :3].float())

@@ -13,12 +13,18 @@ import torch
 from layerwidget.cancellation import checkpoint
 from layerwidget.errors import QuestionError, SelectionError
 from layerwidget.layers import parse_layers
-from layerwidget.questions import LogitLens, answers
+from layerwidget.questions import LogitLens, answers, resumes
 from layerwidget.results import LensGrid
 from layerwidget.trace import COMPONENTS, Trace
 
 #: Logits of one chunk; as much again is needed for their probabilities.
 CHUNK_BYTES = 24 * 2**20
+
+
+_CELLS = (
+    "top_ids", "top_probs", "entropy_nats", "kl_to_final_nats", "final_probs", "final_ranks", "token_ranks",
+    "token_log_probs",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,30 +46,50 @@ def logit_lens(question: LogitLens, trace: Trace) -> LensGrid:
         MissingComponentError: when no layer has the component.
     """
     layers = _layers(question, trace)
-    d_vocab = trace.logits.shape[-1]
-    tokens = torch.tensor(_valid_tokens(question.tokens, d_vocab), dtype=torch.long, device=trace.logits.device)
+    return _grid(question, trace, layers, _cells(question, trace, layers, 0))
+
+
+@resumes(LogitLens)
+@torch.no_grad()
+def logit_lens_on(question: LogitLens, trace: Trace, before: LensGrid, n_same: int) -> LensGrid:
+    """The same, with the cells of the first positions taken from an earlier answer: they see nothing of the rest."""
+    layers = _layers(question, trace)
+    n_pos = len(trace.tokens)
+    held = {name: getattr(before, name)[:, :n_same] for name in _CELLS}
+    held["final_ids"] = before.final_ids[:n_same]
+    if n_same < n_pos:
+        new = _cells(question, trace, layers, n_same)
+        held = {name: np.concatenate([array, new[name]], axis=_axis(name)) for name, array in held.items()}
+    return _grid(question, trace, layers, held)
+
+
+def _axis(name: str) -> int:
+    return 0 if name == "final_ids" else 1
+
+
+def _cells(question: LogitLens, trace: Trace, layers: tuple[int, ...], first: int) -> dict[str, np.ndarray]:
+    """All arrays of the grid from position `first` on."""
+    logits = trace.logits_between(first, len(trace.tokens))
+    d_vocab = logits.shape[-1]
+    tokens = torch.tensor(_valid_tokens(question.tokens, d_vocab), dtype=torch.long, device=logits.device)
     k = min(question.k, d_vocab)
     rows_per_chunk = max(1, CHUNK_BYTES // (4 * d_vocab))
     width = max(1, rows_per_chunk // len(layers))
     blocks = []
-    for start in range(0, len(trace.tokens), width):
+    for start in range(first, len(trace.tokens), width):
         stop = min(start + width, len(trace.tokens))
-        final = _final(trace.logits[start:stop])
+        final = _final(logits[start - first : stop - first])
         per_call = max(1, rows_per_chunk // (stop - start))
         parts = []
-        for first in range(0, len(layers), per_call):
-            checkpoint(f"the lens of layer {layers[first]}, position {start}")
-            residuals = [
-                trace.activations[question.component][layer][start:stop] for layer in layers[first : first + per_call]
-            ]
+        for begin in range(0, len(layers), per_call):
+            checkpoint(f"the lens of layer {layers[begin]}, position {start}")
+            chosen = layers[begin : begin + per_call]
+            residuals = [trace.rows(question.component, layer, start, stop) for layer in chosen]
             parts.append(_decode(trace, residuals, final, tokens, k))
         block = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         block["final_ids"] = final.top_id
         blocks.append(block)
-    grid = {
-        name: torch.cat([block[name] for block in blocks], dim=0 if name == "final_ids" else 1) for name in blocks[0]
-    }
-    return _grid(question, trace, layers, {name: tensor.cpu().numpy() for name, tensor in grid.items()})
+    return {name: torch.cat([block[name] for block in blocks], dim=_axis(name)).cpu().numpy() for name in blocks[0]}
 
 
 def _layers(question: LogitLens, trace: Trace) -> tuple[int, ...]:
@@ -142,7 +168,7 @@ def _grid(question: LogitLens, trace: Trace, layers: tuple[int, ...], arrays: di
         token_ids=ids,
         pieces=trace.model.pieces(shown),
         model_name=trace.model.name,
-        d_vocab=trace.logits.shape[-1],
+        d_vocab=trace.anatomy.d_vocab,
         component=question.component,
         tokens=question.tokens,
         top_ids=arrays["top_ids"],

@@ -1,14 +1,16 @@
 """Live: answers questions about a prompt that is being edited, reusing what is still true.
 
-A trace is kept as long as the tokens stay the same, and so is every answer that is still asked for. Splicing of
-changed prompts belongs here as well: `_trace` is the one place that decides what has to be computed again.
+The trace is continued from the first changed token, and so is every answer that is still asked for: in a causal model
+no position sees what comes after it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from layerwidget.model.continuation import Continuation, common_length
 from layerwidget.questions import TraceQuestion
 from layerwidget.tokens import Tokens
 
@@ -17,19 +19,45 @@ if TYPE_CHECKING:
     from layerwidget.trace import Trace
 
 
+@dataclass(frozen=True)
+class _Answer:
+    """An answer, and what it is about."""
+
+    tokens: Tokens
+    interventions: tuple[object, ...]
+    value: Any
+
+
 class Live:
     """A model and its last trace.
 
     Attributes:
         model: the hooked model.
-        passes: how many forward passes were run so far.
     """
 
     def __init__(self, model: HookedModel) -> None:
         self.model = model
-        self.passes = 0
-        self._last: Trace | None = None
-        self._answers: dict[TraceQuestion[Any], Any] = {}
+        self._continuation = Continuation(model)
+        self._answers: dict[TraceQuestion[Any], _Answer] = {}
+
+    @property
+    def passes(self) -> int:
+        """How many forward passes were run so far."""
+        return self._continuation.passes
+
+    @property
+    def reused(self) -> int:
+        """How many positions of the last trace were taken over from the one before."""
+        return self._continuation.reused
+
+    @property
+    def how(self) -> str:
+        """How the unchanged beginning of a prompt is reused with this model, in a few words."""
+        return self._continuation.how
+
+    def prepare(self) -> None:
+        """Do beforehand what the next edit would have to do: prove the way of reusing a beginning on this model."""
+        self._continuation.prepare()
 
     def update(
         self,
@@ -51,21 +79,23 @@ class Live:
             Cancelled: when a newer edit made this one useless (`layerwidget.cancellation`).
         """
         tokens = prompt if isinstance(prompt, Tokens) else self.model.tokenize(prompt)
-        trace = self._trace(tokens, tuple(interventions))
-        self._answers = {question: answer for question, answer in self._answers.items() if question in questions}
+        changes = tuple(interventions)
+        trace = self._continuation.trace(tokens, changes)
+        known: dict[TraceQuestion[Any], _Answer] = {}
         for question in questions:
-            if question not in self._answers:
-                self._answers[question] = question.run(trace)
+            known[question] = self._answers[question] = self._answer(question, trace, self._answers.get(question))
             if answered is not None:
-                answered(question, self._answers[question])
-        return tuple(self._answers[question] for question in questions)
+                answered(question, known[question].value)
+        self._answers = known
+        return tuple(known[question].value for question in questions)
 
-    def _trace(self, tokens: Tokens, interventions: tuple[object, ...]) -> Trace:
-        last = self._last
-        same = last is not None and last.interventions == interventions
-        if last is None or not same or last.tokens.ids.tolist() != tokens.ids.tolist():
-            # Let go of the old trace first: two of a long prompt need not live at once.
-            self._last, self._answers = None, {}
-            self.passes += 1
-            last = self._last = self.model.trace(tokens, interventions=interventions)
-        return last
+    def _answer(self, question: TraceQuestion[Any], trace: Trace, held: _Answer | None) -> _Answer:
+        """The answer, as far as possible from the one that is held, which may be about an older prompt."""
+        if held is None or held.interventions != trace.interventions:
+            return _Answer(trace.tokens, trace.interventions, question.run(trace))
+        n_same = common_length(held.tokens, trace.tokens)
+        if n_same == len(held.tokens) == len(trace.tokens):
+            return held
+        resumed = n_same and self._continuation.sequential
+        value = question.resume(trace, held.value, n_same) if resumed else question.run(trace)
+        return _Answer(trace.tokens, trace.interventions, value)

@@ -13,7 +13,7 @@ from layerwidget.ledger import Added, LedgerEntry, replayed
 from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.capture import Capture
 from layerwidget.model.parts import LayerAnatomy
-from layerwidget.model.patterns import Source, cross_pattern, self_pattern
+from layerwidget.model.patterns import PatternRows, Source, SplicedPattern, cross_pattern
 from layerwidget.tokens import Tokens
 from layerwidget.trace import Trace
 
@@ -31,6 +31,7 @@ def trace_of(
     logits: torch.Tensor | None,
     interventions: Sequence[object],
     encoder: Trace | None = None,
+    first: int = 0,
 ) -> Trace:
     """What a pass left behind in one stack of layers.
 
@@ -42,9 +43,11 @@ def trace_of(
         logits: shape [pos, d_vocab]; None for an encoder.
         interventions: what was changed.
         encoder: the encoder's trace of the same pass.
+        first: the first position that the pass ran through; what is held has rows from there on.
     """
     ledgers = {layer.layer: capture.ledger(layer) for layer in anatomy.layers}
     n_pos = len(tokens)
+    n_rows = n_pos - first
     own = _grouped(capture.attention, [(layer.layer, len(layer.attention_sites)) for layer in anatomy.layers])
     cross = _grouped(capture.cross, [(layer.layer, len(layer.cross_sites)) for layer in anatomy.layers])
     n_source = len(encoder.tokens) if encoder else 0
@@ -53,7 +56,7 @@ def trace_of(
         tokens,
         logits,
         _components(anatomy, capture, ledgers),
-        {layer: partial(self_pattern, sources, n_pos) for layer, sources in own.items()},
+        {layer: SplicedPattern((PatternRows(tuple(sources), first, n_rows),)) for layer, sources in own.items()},
         interventions=interventions,
         ledgers=ledgers,
         anatomy=anatomy,

@@ -21,6 +21,7 @@ class AttentionSite:
         d_head: width of a query head; 0 where it could not be told.
         n_sinks: extra columns of the softmax that are no position (learned sinks).
         merged: whether one softmax runs over the positions of the stream and then those of the encoder.
+        padded: whether it runs over all rows of a stream that has more rows than positions.
     """
 
     kernel: str
@@ -30,11 +31,12 @@ class AttentionSite:
     d_head: int
     n_sinks: int = 0
     merged: bool = False
+    padded: bool = False
 
     @property
     def shares_rows(self) -> bool:
         """Whether something else than the positions looked at takes a part of each row, so that it sums below 1."""
-        return self.merged or self.n_sinks > 0
+        return self.merged or self.padded or self.n_sinks > 0
 
 
 def attention_site(watched: WatchedPass, ops: list[AttentionOp], chosen: AttentionOp) -> AttentionSite:
@@ -49,21 +51,22 @@ def attention_site(watched: WatchedPass, ops: list[AttentionOp], chosen: Attenti
     nth = [op for op in ops if op.kernel == chosen.kernel].index(chosen)
     n_keys = watched.n_keys(chosen)
     merged = watched.is_self_attention(chosen) and watched.is_cross_attention(chosen)
+    padded = watched.is_padded(chosen)
     if chosen.kernel == "sdpa":
         query, key = chosen.inputs[:2]
         shape = nodes[query].shape
-        n_heads = _numel(shape) // (watched.n_batch * watched.n_pos * shape[-1])
+        n_heads = _numel(shape) // (watched.n_batch * shape[-2] * shape[-1])
         n_kv = _n_kv(watched, key, shape[-1], n_heads, n_keys)
-        return AttentionSite("sdpa", nth, n_heads, n_kv, shape[-1], merged=merged)
+        return AttentionSite("sdpa", nth, n_heads, n_kv, shape[-1], merged=merged, padded=padded)
     shape = nodes[chosen.output].shape
     n_heads = _numel(shape) // (watched.n_batch * shape[-2] * shape[-1])
-    n_sinks = 0 if merged else n_keys - max(n for n in (watched.n_pos, watched.n_source) if n <= n_keys)
+    n_sinks = 0 if merged or padded else n_keys - max(n for n in (watched.n_pos, watched.n_source) if n <= n_keys)
     query_key = _product_behind(watched, chosen.inputs[0])
     if query_key is None:
-        return AttentionSite("softmax", nth, n_heads, n_heads, 0, n_sinks, merged)
+        return AttentionSite("softmax", nth, n_heads, n_heads, 0, n_sinks, merged, padded)
     d_head = nodes[query_key[0]].shape[-1]
     n_kv = _n_kv(watched, query_key[1], d_head, n_heads, n_keys - n_sinks)
-    return AttentionSite("softmax", nth, n_heads, n_kv, d_head, n_sinks, merged)
+    return AttentionSite("softmax", nth, n_heads, n_kv, d_head, n_sinks, merged, padded)
 
 
 def _n_kv(watched: WatchedPass, key: int, d_head: int, n_heads: int, n_keys: int) -> int:

@@ -17,7 +17,7 @@ from layerwidget.ledger import Added, LedgerEntry, Normed, Scaled
 from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.parts import Gate, LayerAnatomy, Part, Passage, Port
 from layerwidget.model.paths import Path, tensor_at, with_tensor_at
-from layerwidget.model.patterns import FusedAttention, SoftmaxAttention, Source
+from layerwidget.model.patterns import FusedAttention, PaddedAttention, SoftmaxAttention, Source
 from layerwidget.model.running import submodule, weights_in_memory
 from layerwidget.model.tracing import KERNELS
 
@@ -117,7 +117,9 @@ class Capture:
             return
         for number, site in enumerate(layer.attention_sites):
             if (site.kernel, site.nth) == (kernel, nth):
-                self.attention[layer.layer, number] = _source(kernel, args, kwargs, out)
+                source = _source(kernel, args, kwargs, out)
+                padded = PaddedAttention(source, self._anatomy.layout) if site.padded else source
+                self.attention[layer.layer, number] = padded
                 if self.keep_values and kernel == "sdpa":
                     self.attended[layer.layer, number] = (args[2] if len(args) > 2 else kwargs["value"], out)
         for number, site in enumerate(layer.cross_sites):
@@ -262,7 +264,9 @@ def _value_at(named: Any, path: Path) -> Any:
     return named
 
 
-def _source(kernel: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: torch.Tensor) -> Source:
+def _source(
+    kernel: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: torch.Tensor
+) -> FusedAttention | SoftmaxAttention:
     return SoftmaxAttention(out) if kernel == "softmax" else FusedAttention.from_call(*args, **kwargs)
 
 

@@ -148,18 +148,53 @@ class HookedModel:
             SelectionError: for interventions at layers that the model does not have.
             Cancelled: at a layer boundary, when the pass is no longer wanted (`layerwidget.cancellation`).
         """
-        skipped = skipped_layers(interventions, self.anatomy.n_layers)
         tokens, source = self._read(prompt, target, add_special_tokens)
+        return self.pass_over(tokens, source, interventions)
+
+    def check_tokens(self, tokens: Tokens) -> None:
+        """Raise unless the model can read this prompt.
+
+        Raises:
+            EmptyPromptError: for a prompt without tokens.
+            PromptError: for one that is too long, or of unknown ids.
+        """
+        reads = self.anatomy.encoder or self.anatomy
+        check_ids(tokens.ids, reads.n_embeddings, self.n_ctx, self.name)
+
+    def pass_over(
+        self,
+        tokens: Tokens,
+        source: Tokens | None = None,
+        interventions: Sequence[object] = (),
+        first: int = 0,
+        cache: Any | None = None,
+    ) -> Trace:
+        """One pass over tokens that were checked; what `trace` and those who continue a prompt are made of.
+
+        Args:
+            tokens: the positions of the stream.
+            source: what the encoder of an encoder-decoder reads.
+            interventions: what to change during the pass.
+            first: the first position to run through; the cache holds those before it.
+            cache: a cache of transformers, or None; the positions of this pass are added to it.
+
+        Returns:
+            A trace whose activations have the rows from `first` on.
+        """
+        skipped = skipped_layers(interventions, self.anatomy.n_layers)
+        read = self._input(tokens, source)
+        read = replace(read, ids=read.ids[:, first:])
+        n_rows = len(tokens) - first
         with self.lock, inference(self.hf_model), ExitStack() as hooks:
-            capture = hooks.enter_context(Capture(self.hf_model, self.anatomy, skipped=skipped, n_pos=len(tokens)))
+            capture = hooks.enter_context(Capture(self.hf_model, self.anatomy, skipped=skipped, n_pos=n_rows))
             if self.anatomy.encoder and source is not None:
                 other = Capture(self.hf_model, self.anatomy.encoder, beside=(capture,), n_pos=len(source))
                 encoder = hooks.enter_context(other)
-            logits = tensor_at(run_model(self.hf_model, self._input(tokens, source)), self.anatomy.logits)[0]
+            logits = tensor_at(run_model(self.hf_model, read, cache), self.anatomy.logits)[0]
         encoded = None
         if self.anatomy.encoder and source is not None:
             encoded = trace_of(self, self.anatomy.encoder, encoder, source, None, interventions)
-        return trace_of(self, self.anatomy, capture, tokens, logits, interventions, encoded)
+        return trace_of(self, self.anatomy, capture, tokens, logits, interventions, encoded, first)
 
     def plain_logits(
         self, prompt: Prompt, hf_model: nn.Module | None = None, target: Prompt | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import takewhile
 
 from layerwidget.errors import StructureError
@@ -27,7 +28,7 @@ class LayerDescriber:
     """
 
     def __init__(self, watched: WatchedPass, stack: Stack, weights: dict[int, str]) -> None:
-        self._watched = watched
+        self._watched = replace(watched, n_rows=stack.n_rows)
         self._stack = stack
         self._weights = weights
         self._mixing: dict[object, bool] = {}

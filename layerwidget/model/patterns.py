@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 
 import torch
 
+from layerwidget.model.stream import StreamLayout
+
 
 @dataclass(frozen=True, eq=False)
 class FusedAttention:
@@ -60,6 +62,21 @@ class FusedAttention:
         # With one position, transformers may lay the heads of a group along the query axis: this undoes it.
         return weights.reshape(-1, n_pos, weights.shape[-1])
 
+    @property
+    def keys(self) -> torch.Tensor | None:
+        """The keys, for others that begin alike."""
+        return self.key
+
+    def head(self, n_rows: int, of_rows: int, n_keys: int, keys: torch.Tensor | None) -> FusedAttention:
+        """The first rows of so many, with the keys that they see."""
+        mask = self.mask if self.mask is None else self.mask[..., :n_keys]
+        query = self.query
+        if n_rows < of_rows:
+            query = query[..., :n_rows, :]
+            mask = mask if mask is None or mask.shape[-2] == 1 else mask[..., :n_rows, :]
+        key = self.key if keys is None or keys.shape[:-2] != self.key.shape[:-2] else keys
+        return FusedAttention(query, key[..., :n_keys, :], mask, self.is_causal, self.scale)
+
 
 @dataclass(frozen=True, eq=False)
 class SoftmaxAttention:
@@ -75,17 +92,122 @@ class SoftmaxAttention:
         """Attention weights, shape [head, query_pos, key + sinks], fp32."""
         return self.output.float().reshape(-1, n_pos, self.output.shape[-1])
 
+    @property
+    def keys(self) -> torch.Tensor | None:
+        """None: the weights themselves are held."""
+        return None
 
-Source: TypeAlias = FusedAttention | SoftmaxAttention
+    def head(self, n_rows: int, of_rows: int, n_keys: int, keys: torch.Tensor | None) -> SoftmaxAttention:
+        """The first rows of so many, with the keys that they see."""
+        return SoftmaxAttention(self.weights(of_rows)[:, :n_rows, :n_keys])
 
 
-def self_pattern(sources: Iterable[Source], n_pos: int) -> torch.Tensor:
-    """Weights from position to position, shape [head, query_pos, key_pos], fp32.
+@dataclass(frozen=True, eq=False)
+class PaddedAttention:
+    """Attention over all rows of a stream that has more rows than positions.
 
-    The heads of several operations follow each other; learned sinks and an encoder's positions (columns after the last)
-    are cut.
+    Attributes:
+        rows: what the operation left behind.
+        layout: which of the rows are the positions.
     """
-    return torch.cat([source.weights(n_pos)[..., :n_pos] for source in sources])
+
+    rows: FusedAttention | SoftmaxAttention
+    layout: StreamLayout
+
+    def whole(self) -> torch.Tensor:
+        """Weights from every row to every row, shape [head, row, row], fp32."""
+        held = self.rows.key if isinstance(self.rows, FusedAttention) else self.rows.output.transpose(-2, -1)
+        return self.rows.weights(held.shape[-2])
+
+    def weights(self, n_pos: int) -> torch.Tensor:
+        """Attention weights, shape [head, query_pos, key_pos], fp32; the other rows take a share of each row."""
+        weights = self.whole()
+        here = self.layout.positions(weights.shape[-1], n_pos)
+        return weights[:, here, here]
+
+    @property
+    def keys(self) -> torch.Tensor | None:
+        """None: not all of them are positions."""
+        return None
+
+    def head(self, n_rows: int, of_rows: int, n_keys: int, keys: torch.Tensor | None) -> SoftmaxAttention:
+        """The first rows of so many, with the keys that they see."""
+        return SoftmaxAttention(self.weights(of_rows)[:, :n_rows, :n_keys])
+
+
+Source: TypeAlias = FusedAttention | SoftmaxAttention | PaddedAttention
+
+
+@dataclass(frozen=True, eq=False)
+class PatternRows:
+    """The self-attention weights of one layer, of some positions in a row; computed when it is called.
+
+    Attributes:
+        sources: what its attention operations left behind, in order; their heads follow each other.
+        first: the first of these positions.
+        n_rows: how many they are.
+    """
+
+    sources: tuple[Source, ...]
+    first: int
+    n_rows: int
+
+    def __call__(self) -> torch.Tensor:
+        """Weights, shape [head, query_pos, key_pos], fp32; sinks and an encoder's positions (later columns) are cut."""
+        n_keys = self.first + self.n_rows
+        return torch.cat([source.weights(self.n_rows)[..., :n_keys] for source in self.sources])
+
+    def head(self, n_rows: int, keys: tuple[torch.Tensor | None, ...]) -> PatternRows:
+        """The first rows alone.
+
+        Args:
+            n_rows: how many.
+            keys: of each operation the keys of a later pass, which begin with the same ones, to hold them once.
+        """
+        cut = tuple(
+            source.head(n_rows, self.n_rows, self.first + n_rows, key)
+            for source, key in zip(self.sources, keys, strict=True)
+        )
+        return PatternRows(cut, self.first, n_rows)
+
+
+@dataclass(frozen=True, eq=False)
+class SplicedPattern:
+    """The weights of one layer from several passes, each with positions of its own.
+
+    Attributes:
+        parts: the passes' rows, from the first position on.
+    """
+
+    parts: tuple[PatternRows, ...]
+
+    def __call__(self) -> torch.Tensor:
+        """Weights, shape [head, query_pos, key_pos], fp32."""
+        return self.rows(0)
+
+    @property
+    def n_rows(self) -> int:
+        """How many positions there are."""
+        return self.parts[-1].first + self.parts[-1].n_rows
+
+    def rows(self, first: int) -> torch.Tensor:
+        """Weights of the positions from `first` on, shape [head, query_pos, key_pos], fp32."""
+        computed = [
+            (part, part()[:, max(0, first - part.first) :]) for part in self.parts if part.first + part.n_rows > first
+        ]
+        padded = [torch.nn.functional.pad(rows, (0, self.n_rows - rows.shape[-1])) for _, rows in computed]
+        return padded[0] if len(padded) == 1 else torch.cat(padded, dim=1)
+
+    def then(self, n_same: int, after: SplicedPattern | None) -> SplicedPattern:
+        """The first positions of these, and then those of another pass."""
+        newest = None if after is None else after.parts[-1].sources
+        kept = []
+        for part in self.parts:
+            n_rows = min(part.n_rows, n_same - part.first)
+            if n_rows > 0:
+                keys = tuple(None if newest is None else source.keys for source in newest or part.sources)
+                kept.append(part.head(n_rows, keys))
+        return SplicedPattern((*kept, *(after.parts if after else ())))
 
 
 def cross_pattern(sources: Iterable[Source], n_pos: int, n_source: int) -> torch.Tensor:

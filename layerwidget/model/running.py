@@ -41,10 +41,12 @@ def reads_source(model: nn.Module) -> bool:
     return encodes and "decoder_input_ids" in inspect.signature(type(model).forward).parameters
 
 
-def run_model(model: nn.Module, read: ModelInput) -> Any:
-    """The model's output, without a cache."""
+def run_model(model: nn.Module, read: ModelInput, cache: Any | None = None) -> Any:
+    """The model's output: without a cache, or after the positions that one holds, which then holds these too."""
     accepted = inspect.signature(type(model).forward).parameters
-    options: dict[str, Any] = {"use_cache": False} if "use_cache" in accepted else {}
+    options: dict[str, Any] = {"use_cache": cache is not None} if "use_cache" in accepted else {}
+    if cache is not None:
+        options["past_key_values"] = cache
     if read.source is None:
         return model(input_ids=read.ids, **options)
     return model(input_ids=read.source, decoder_input_ids=read.ids, **options)

@@ -31,6 +31,7 @@ class Stack:
         inputs: where it sits in `{"args": args, "kwargs": kwargs}` of each layer.
         layout: how the stream's axes are arranged.
         carried: what else a layer hands to the next, such as a router's state: (output, input).
+        n_rows: how many rows the stream has for each prompt, where it has more than positions; else 0.
     """
 
     calls: tuple[Call, ...]
@@ -38,6 +39,7 @@ class Stack:
     inputs: tuple[Path, ...]
     layout: StreamLayout
     carried: tuple[_Ports, ...] = ()
+    n_rows: int = 0
 
     @property
     def n_ops(self) -> int:
@@ -192,7 +194,8 @@ def _stack(look: _Look, layers: list[Call], ports: _Ports, at_least: int = 2) ->
         others = [path for path, node in layers[0].inputs.items() if nodes[node].shape == shape]
         if entering or others:
             inputs = ((entering or others)[0], *([entry] * (len(layers) - 1)))
-            yield Stack(tuple(layers), output, inputs, layout, _carried(layers, ports))
+            n_rows = 0 if layout.place == "all" else look.form.n_rows
+            yield Stack(tuple(layers), output, inputs, layout, _carried(layers, ports), n_rows)
             return
         layers = layers[1:]
 

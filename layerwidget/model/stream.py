@@ -31,7 +31,7 @@ class StreamLayout:
         if self.axes.startswith("streams"):
             stream = stream.movedim(0, 2)
         rows = stream.reshape(-1, self.d_model)
-        return rows if self.place == "all" or n_pos is None else rows[self._slice(len(rows), n_pos)]
+        return rows if self.place == "all" or n_pos is None else rows[self.positions(len(rows), n_pos)]
 
     def stream(self, rows: torch.Tensor, like: torch.Tensor | None = None) -> torch.Tensor:
         """A stream that holds one prompt, from its rows, shape [pos, d_model].
@@ -42,12 +42,17 @@ class StreamLayout:
         """
         if self.place != "all" and like is not None:
             around = replace(self, place="all").rows(like).to(rows.dtype).clone()
-            around[self._slice(len(around), len(rows))] = rows
+            around[self.positions(len(around), len(rows))] = rows
             rows = around
         inner = rows.reshape(len(rows), *self.inner)
         if self.axes.startswith("streams"):
             return inner.movedim(1, 0).unsqueeze(1)
         return inner.unsqueeze(0) if self.axes.startswith("batch pos") else self._flat(inner)
+
+    def positions(self, n_rows: int, n_pos: int) -> slice:
+        """Which of so many rows are the prompt's positions."""
+        first = {"all": 0, "start": 0, "end": n_rows - n_pos, "second": n_pos}[self.place]
+        return slice(first, first + n_pos)
 
     def candidates(self) -> Iterator[StreamLayout]:
         """This layout, or where the place of the positions is not known, one for each place."""
@@ -58,10 +63,6 @@ class StreamLayout:
 
     def _flat(self, inner: torch.Tensor) -> torch.Tensor:
         return inner.unsqueeze(1) if self.axes.startswith("pos") else inner
-
-    def _slice(self, n_rows: int, n_pos: int) -> slice:
-        first = {"start": 0, "end": n_rows - n_pos, "second": n_pos}[self.place]
-        return slice(first, first + n_pos)
 
 
 @dataclass(frozen=True)

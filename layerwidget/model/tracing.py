@@ -97,6 +97,8 @@ class WatchedPass:
         ids: the token ids whose positions the stream has, shape [batch, pos].
         source: the token ids that the encoder of an encoder-decoder read, shape [batch, source_pos], or None.
         weights: `id` of every parameter and buffer -> its path; offloaded ones exist only during their module's call.
+        n_rows: how many rows the stream of a located stack has for each prompt, where it has more than positions;
+            else 0.
     """
 
     flow: DataFlow
@@ -105,6 +107,7 @@ class WatchedPass:
     calls: list[Call] = field(default_factory=list)
     attention: list[AttentionOp] = field(default_factory=list)
     weights: dict[int, str] = field(default_factory=dict)
+    n_rows: int = 0
 
     @property
     def n_batch(self) -> int:
@@ -124,7 +127,7 @@ class WatchedPass:
     def of_encoder(self) -> WatchedPass:
         """The same pass, with the positions of the encoder's stream."""
         assert self.source is not None
-        return replace(self, ids=self.source, source=None)
+        return replace(self, ids=self.source, source=None, n_rows=0)
 
     def n_keys(self, op: AttentionOp) -> int:
         """How many things each position can look at: positions, and perhaps learned sinks."""
@@ -134,16 +137,20 @@ class WatchedPass:
     def is_self_attention(self, op: AttentionOp) -> bool:
         """Whether weights run from every position to every position (and perhaps a sink, or the encoder's)."""
         allowed = {self.n_pos, self.n_pos + (op.kernel == "softmax"), self.n_pos + self.n_source}
-        return self._queries_are_positions(op) and self.n_keys(op) in allowed
+        return (self._n_queries(op) == self.n_pos and self.n_keys(op) in allowed) or self.is_padded(op)
+
+    def is_padded(self, op: AttentionOp) -> bool:
+        """Whether weights run from every row to every row of a stream that has more rows than positions."""
+        return bool(self.n_rows) and self._n_queries(op) == self.n_keys(op) == self.n_rows
 
     def is_cross_attention(self, op: AttentionOp) -> bool:
         """Whether weights run from every position to every position that the encoder read (and perhaps the own)."""
         allowed = {self.n_source, self.n_pos + self.n_source}
-        return bool(self.n_source) and self._queries_are_positions(op) and self.n_keys(op) in allowed
+        return bool(self.n_source) and self._n_queries(op) == self.n_pos and self.n_keys(op) in allowed
 
-    def _queries_are_positions(self, op: AttentionOp) -> bool:
+    def _n_queries(self, op: AttentionOp) -> int:
         shape = self.flow.nodes[op.inputs[0] if op.kernel == "sdpa" else op.output].shape
-        return len(shape) >= 3 and shape[-2] == self.n_pos
+        return shape[-2] if len(shape) >= 3 else 0
 
     def ancestors(self, node: int, start: int = 0, stop: frozenset[int] = frozenset()) -> set[int]:
         """All nodes from `start` on that a node was computed from, itself included, not looking past `stop`."""

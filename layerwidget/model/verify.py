@@ -17,7 +17,7 @@ from layerwidget.model.capture import Capture
 from layerwidget.model.locate import random_ids
 from layerwidget.model.parts import LayerAnatomy
 from layerwidget.model.paths import tensor_at
-from layerwidget.model.patterns import Source, self_pattern
+from layerwidget.model.patterns import PaddedAttention, PatternRows, Source
 from layerwidget.model.running import ModelInput, input_device, run_model
 
 _N_POS = 17
@@ -68,11 +68,11 @@ def _proved(anatomy: Anatomy, capture: Capture, read: ModelInput) -> Anatomy:
     layers = tuple(_verified_layer(layer, capture, read) for layer in anatomy.layers)
     n_pos = read.ids.shape[1]
     sources = [
-        [capture.attention[layer.layer, number] for number in range(len(layer.attention_sites))]
+        tuple(capture.attention[layer.layer, number] for number in range(len(layer.attention_sites)))
         for layer in layers
         if layer.attention_sites
     ]
-    ahead = [bool(self_pattern(one, n_pos).triu(1).any()) for one in sources]
+    ahead = [bool(PatternRows(one, 0, n_pos)().triu(1).any()) for one in sources]
     causal = not any(ahead) if ahead else None
     return replace(anatomy, layers=layers, causal=causal, absent=absent_components(layers))
 
@@ -127,11 +127,11 @@ def _verified_layer(layer: LayerAnatomy, capture: Capture, read: ModelInput) -> 
     n_pos = read.ids.shape[1]
     own = [_weights(capture.attention, layer, number, n_pos) for number in range(len(layer.attention_sites))]
     holds = [
-        _pattern_holds(site, weights, capture.attended.get((layer.layer, number)), n_pos)
+        _pattern_holds(site, weights, capture.attended.get((layer.layer, number)))
         for number, (site, weights) in enumerate(zip(layer.attention_sites, own, strict=True))
     ]
     cross = [_weights(capture.cross, layer, number, n_pos) for number in range(len(layer.cross_sites))]
-    crossing = all(_pattern_holds(site, one, None, n_pos) for site, one in zip(layer.cross_sites, cross, strict=True))
+    crossing = all(_pattern_holds(site, one, None) for site, one in zip(layer.cross_sites, cross, strict=True))
     return replace(
         layer,
         attention_sites=layer.attention_sites if all(holds) else (),
@@ -143,6 +143,8 @@ def _weights(
     held: Mapping[tuple[int, int], Source], layer: LayerAnatomy, number: int, n_pos: int
 ) -> torch.Tensor | None:
     source = held.get((layer.layer, number))
+    if isinstance(source, PaddedAttention):
+        return source.whole()
     return None if source is None else source.weights(n_pos)
 
 
@@ -161,7 +163,7 @@ def _residual_trouble(layer: LayerAnatomy, capture: Capture) -> str:
 
 
 def _pattern_holds(
-    site: AttentionSite, weights: torch.Tensor | None, attended: tuple[torch.Tensor, torch.Tensor] | None, n_pos: int
+    site: AttentionSite, weights: torch.Tensor | None, attended: tuple[torch.Tensor, torch.Tensor] | None
 ) -> bool:
     """Rows sum to 1; for fused attention, weights times value is what the kernel returned."""
     if weights is None or weights.shape[0] != site.n_heads:
@@ -175,7 +177,7 @@ def _pattern_holds(
     value, out = attended
     value = value.float().reshape(-1, weights.shape[-1], value.shape[-1])
     value = value.repeat_interleave(site.n_heads // value.shape[0], dim=0)
-    return _error(weights @ value, out.float().reshape(-1, n_pos, out.shape[-1])) <= tolerance(out.dtype)
+    return _error(weights @ value, out.float().reshape(-1, weights.shape[1], out.shape[-1])) <= tolerance(out.dtype)
 
 
 def _error(got: torch.Tensor, expected: torch.Tensor) -> float:

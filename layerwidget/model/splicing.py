@@ -1,0 +1,99 @@
+"""A trace whose first positions are another trace's: nothing is copied until somebody looks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
+
+import torch
+
+from layerwidget.ledger import Added, LedgerEntry, Normed, Scaled
+from layerwidget.model.patterns import SplicedPattern
+from layerwidget.rows import MOST_PARTS, Rows
+from layerwidget.tokens import Tokens
+from layerwidget.trace import Trace
+
+
+def spliced(before: Trace, n_same: int, after: Trace | None, tokens: Tokens) -> Trace:
+    """The trace of a prompt of which only the end was computed.
+
+    Args:
+        before: the trace of a prompt that begins with the same tokens.
+        n_same: how many of its positions hold.
+        after: a trace with rows for the positions from there on; None where there are no more.
+        tokens: the whole prompt.
+    """
+    n_before, n_new = len(before.tokens), len(tokens) - n_same
+    activations = {
+        name: Rows.of(held, n_before).then(n_same, after.activations[name] if after else {}, n_new)
+        for name, held in before.activations.items()
+    }
+    newest = {} if after is None else after.patterns
+    patterns = {
+        layer: cast(SplicedPattern, pattern).then(n_same, cast("SplicedPattern | None", newest.get(layer)))
+        for layer, pattern in before.patterns.items()
+    }
+    logits = _logits(before).then(n_same, {0: after.logits_between(0, n_new)} if after else {}, n_new)
+    return Trace(
+        before.model,
+        tokens,
+        logits,
+        activations,
+        patterns,
+        interventions=before.interventions,
+        ledgers=_Ledgers.of(before, n_before).then(n_same, after, n_new),
+        anatomy=before.anatomy,
+    )
+
+
+def _logits(trace: Trace) -> Rows:
+    held = trace.held_logits
+    return held if isinstance(held, Rows) else Rows([({0: trace.logits}, len(trace.tokens))])
+
+
+class _Ledgers(Mapping[int, tuple[LedgerEntry, ...]]):
+    """Layer -> its ledger: the rows of the first pass, then those of the next."""
+
+    def __init__(self, parts: list[tuple[Mapping[int, tuple[LedgerEntry, ...]], int]]) -> None:
+        self._parts = parts
+
+    @classmethod
+    def of(cls, trace: Trace, n_rows: int) -> _Ledgers:
+        return trace.ledgers if isinstance(trace.ledgers, _Ledgers) else cls([(trace.ledgers, n_rows)])
+
+    def then(self, n_same: int, after: Trace | None, n_rows: int) -> _Ledgers:
+        kept, first = [], 0
+        for held, n_held in self._parts:
+            if first < n_same:
+                kept.append((held, min(n_held, n_same - first)))
+            first += n_held
+        if len(kept) > MOST_PARTS:
+            whole = _Ledgers(kept)
+            kept = [({layer: whole[layer] for layer in whole}, n_same)]
+        return _Ledgers([*kept, *([(after.ledgers, n_rows)] if after else [])])
+
+    def __getitem__(self, layer: int) -> tuple[LedgerEntry, ...]:
+        pieces = [[_cut(entry, n_rows) for entry in held[layer]] for held, n_rows in self._parts]
+        return tuple(_joined(entries) for entries in zip(*pieces, strict=True))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._parts[-1][0])
+
+    def __len__(self) -> int:
+        return len(self._parts[-1][0])
+
+
+def _cut(entry: LedgerEntry, n_rows: int) -> LedgerEntry:
+    if isinstance(entry, Added):
+        return Added(entry.kind, entry.value[:n_rows])
+    return entry if isinstance(entry, Scaled) else Normed(entry.before[:n_rows], entry.after[:n_rows])
+
+
+def _joined(entries: Sequence[LedgerEntry]) -> LedgerEntry:
+    first = entries[0]
+    if len(entries) == 1 or isinstance(first, Scaled):
+        return first
+    if isinstance(first, Added):
+        return Added(first.kind, torch.cat([entry.value for entry in entries if isinstance(entry, Added)]))
+    normed = [entry for entry in entries if isinstance(entry, Normed)]
+    return Normed(torch.cat([entry.before for entry in normed]), torch.cat([entry.after for entry in normed]))

@@ -1,0 +1,200 @@
+"""Editing a prompt gives the numbers of a full pass, and computes only what changed."""
+
+from __future__ import annotations
+
+import copy
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import layerwidget as lw
+from layerwidget.cancellation import cancelled_by
+from layerwidget.errors import Cancelled
+from layerwidget.ledger import Added
+from layerwidget.model.continuation import Continuation
+from layerwidget.model.hooked_model import HookedModel
+from tests import tiny
+
+SEQUENTIAL = [kind for kind in tiny.ALL if kind not in ("bert", "mamba", "jamba")]
+COMPONENTS = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")
+
+
+def assert_close(found: torch.Tensor, expected: torch.Tensor) -> None:
+    """Equal up to rounding, which is a share of the largest value."""
+    assert found.shape == expected.shape
+    assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
+
+
+def assert_alike(found: lw.Trace, expected: lw.Trace) -> None:
+    assert_close(found.logits, expected.logits)
+    for component in COMPONENTS:
+        assert set(found.activations[component]) == set(expected.activations[component])
+        if expected.activations[component]:
+            assert_close(found.component(component), expected.component(component))
+    assert found.attention_layers == expected.attention_layers
+    for layer in expected.attention_layers:
+        assert (found.pattern(layer) - expected.pattern(layer)).abs().max() <= 1e-5
+    for layer in range(expected.anatomy.n_layers):
+        for one, other in zip(found.ledger(layer), expected.ledger(layer), strict=True):
+            assert type(one) is type(other)
+            if isinstance(one, Added):
+                assert_close(one.value, other.value)
+
+
+def edits(n_edits: int, seed: int) -> list[list[int]]:
+    """Prompts as somebody types, corrects, deletes and pastes them."""
+    draw = random.Random(seed)
+    prompt, prompts = tiny.ids(12, seed), []
+    for _ in range(n_edits):
+        action = draw.choice(("append", "append", "replace", "delete", "middle", "paste"))
+        if action == "append":
+            prompt = [*prompt, draw.randrange(5, tiny.D_VOCAB)]
+        elif action == "replace":
+            prompt = [*prompt[:-1], draw.randrange(5, tiny.D_VOCAB)]
+        elif action == "delete":
+            prompt = prompt[: max(1, len(prompt) - draw.randrange(1, 4))]
+        elif action == "middle":
+            place = draw.randrange(len(prompt))
+            prompt = [*prompt[:place], draw.randrange(5, tiny.D_VOCAB), *prompt[place + 1 :]]
+        else:
+            prompt = [*prompt[: len(prompt) // 2], *tiny.ids(7, draw.randrange(99))]
+        prompts.append(prompt)
+    return prompts
+
+
+@pytest.mark.parametrize("kind", [*tiny.ALL])
+def test_every_edit_gives_the_numbers_of_a_full_pass(kind: str) -> None:
+    model = tiny.hooked(kind)
+    going = Continuation(model)
+    going.trace(model.tokenize(tiny.ids(12, 4)))
+    for prompt in edits(14, seed=4):
+        assert_alike(going.trace(model.tokenize(prompt)), model.trace(prompt))
+
+
+@pytest.mark.parametrize("kind", SEQUENTIAL)
+def test_only_what_changed_is_computed(kind: str) -> None:
+    model = HookedModel(tiny.tiny(kind))
+    going = Continuation(model)
+    prompt = tiny.ids(12)
+    going.trace(model.tokenize(prompt))
+    going.prepare()
+    assert going.how == "cache cropped at the first changed token"
+    sizes: list[int] = []
+    first = model.anatomy.layers[0].module
+    handle = model.hf_model.get_submodule(first).register_forward_pre_hook(
+        lambda module, args, kwargs: sizes.append(next(a for a in (*args, *kwargs.values()) if a is not None).shape[1]),
+        with_kwargs=True,
+    )
+    passes = going.passes
+    going.trace(model.tokenize([*prompt, 7]))
+    going.trace(model.tokenize([*prompt[:8], 9, *prompt[9:], 7]))
+    going.trace(model.tokenize(prompt[:5]))
+    going.trace(model.tokenize(prompt[:5]))
+    handle.remove()
+    assert sizes == [1, 5]
+    assert going.passes == passes + 2
+    assert going.reused == 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "how"), [("bert", "every edit is computed anew"), ("t5", "every edit is computed anew")]
+)
+def test_what_looks_ahead_is_computed_anew(kind: str, how: str) -> None:
+    going = Continuation(tiny.hooked(kind))
+    going.trace(tiny.hooked(kind).tokenize(tiny.ids(9)))
+    going.prepare()
+    assert (going.how, going.sequential) == (how, False)
+
+
+def test_a_way_that_gives_other_numbers_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache that silently forgets to go back is found out, on the model in hand."""
+    from layerwidget.model import continuation
+
+    monkeypatch.setattr(continuation.CroppedCache, "rewind", lambda self, n_pos: None)
+    going = Continuation(HookedModel(tiny.tiny("llama")))
+    going.trace(going.model.tokenize(tiny.ids(9)))
+    going.prepare()
+    assert going.how != "cache cropped at the first changed token"
+    found = going.trace(going.model.tokenize([*tiny.ids(9)[:4], 8, 8]))
+    assert_alike(found, going.model.trace([*tiny.ids(9)[:4], 8, 8]))
+
+
+def test_a_pass_that_is_given_up_leaves_the_beginning_right() -> None:
+    model = HookedModel(tiny.tiny("llama"))
+    going = Continuation(model)
+    prompt = tiny.ids(12)
+    going.trace(model.tokenize(prompt))
+    going.prepare()
+    polls = iter(range(99))
+    with pytest.raises(Cancelled), cancelled_by(lambda: next(polls) >= 2):
+        going.trace(model.tokenize([*prompt[:6], 9, 9, 9]))
+    passes = going.passes
+    changed = [*prompt[:7], 11, 12]
+    assert_alike(going.trace(model.tokenize(changed)), model.trace(changed))
+    assert (going.passes, going.reused) == (passes + 1, 6)
+
+
+def test_another_intervention_is_another_pass() -> None:
+    model = HookedModel(tiny.tiny("gemma3"))
+    going = Continuation(model)
+    skip = (lw.SkipLayers(1),)
+    prompt = tiny.ids(12)
+    for interventions in ((), skip, skip, ()):
+        prompt = [*prompt, 9]
+        found = going.trace(model.tokenize(prompt), interventions)
+        assert_alike(found, model.trace(prompt, interventions=interventions))
+
+
+def test_many_edits_hold_little() -> None:
+    """Pieces of passes are put together for good from time to time, and keys are held once."""
+    model = HookedModel(tiny.tiny("llama"))
+    going = Continuation(model)
+    prompt = tiny.ids(4)
+    going.trace(model.tokenize(prompt))
+    going.prepare()
+    for token in tiny.ids(50, seed=9):
+        prompt = [*prompt, token]
+        trace = going.trace(model.tokenize(prompt))
+    assert_alike(trace, model.trace(prompt))
+    keys = {source.key.untyped_storage().data_ptr() for part in trace.patterns[1].parts for source in part.sources}
+    assert len(keys) <= 2
+    assert len(trace.activations["resid_post"]._parts) <= 34
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt_oss", "gemma3", "mamba", "bert"])
+def test_answers_are_spliced_and_equal_those_of_a_full_pass(kind: str) -> None:
+    model = HookedModel(tiny.tiny(kind))
+    live = lw.Live(model)
+    questions: list[Any] = [lw.LogitLens(k=3, tokens=(7, 9)), lw.LogitLens("1", component="resid_pre")]
+    questions += [lw.Attention("0-2", heads="1-2")] if kind != "mamba" else []
+    live.update(tiny.ids(12, 4), *questions)
+    for prompt in edits(10, seed=11):
+        found = live.update(prompt, *questions)
+        trace = model.trace(prompt)
+        for question, answer in zip(questions, found, strict=True):
+            expected = question.run(trace)
+            assert answer.token_ids.tolist() == prompt
+            assert answer.pieces.keys() >= set(prompt)
+            for name, value in vars(expected).items():
+                if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+                    np.testing.assert_allclose(getattr(answer, name), value, rtol=1e-4, atol=1e-4)
+
+
+def test_the_answer_to_the_same_prompt_is_the_same_object() -> None:
+    live = lw.Live(HookedModel(tiny.tiny("llama")))
+    first = live.update(tiny.ids(5), lw.LogitLens())[0]
+    assert live.update(tiny.ids(5), lw.LogitLens(), lw.Attention())[0] is first
+    assert live.passes == 1
+
+
+def test_the_model_is_as_it_was() -> None:
+    hf_model = tiny.tiny("llama")
+    before = copy.deepcopy(hf_model.config.to_dict())
+    live = lw.Live(HookedModel(hf_model))
+    for prompt in edits(5, seed=2):
+        live.update(prompt, lw.LogitLens())
+    assert hf_model.config.to_dict() == before
+    assert not any(module._forward_hooks for module in hf_model.modules())
