@@ -242,17 +242,18 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
                 self._worker.submit_idle(self.status, self._check)
 
     def _check(self) -> None:
-        """On the worker's thread, when there is nothing else to do: grade the model and show it."""
+        """On the worker's thread, when it is idle: make ready for edits, grade the model and show the grade."""
+        self._live.prepare()
         report = check(self.model)
         with self.status.hold_sync():
             self.status.checked, self.status.failing = report.summary, not report.ok
-            self.status.report = "\n".join([repr(report), *self.model.notes])
+            edits = f"On an edit: {self._live.how}."
+            self.status.report = "\n".join([repr(report), edits, *self.model.notes])
         self.report = report
 
     def _show_answers(self, prompt: str, layers: str, pinned: tuple[int, ...]) -> None:
         self.status.state = "busy"
         started = time.perf_counter()
-        passes = self._live.passes
         tokens = self.model.tokenize(prompt)
         if not len(tokens):
             self._show_empty(prompt)
@@ -275,14 +276,21 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
 
         questions = [question for question in (attention, lens) if question is not None]
         interventions = self.interventions
-        self._live.update(tokens, *questions, interventions=interventions, answered=answered)
+        self._live.update(
+            tokens,
+            *questions,
+            interventions=interventions,
+            answered=answered,
+            previewed=lambda question, part: self.lens_view.show(part, prompt),
+            on_screen=layers,
+        )
         if attention is None:
             self.attention_view.show(None, prompt, note)
         self.results = MappingProxyType(found)
         took_ms = (time.perf_counter() - started) * 1000
-        fresh = self._live.passes > passes
         changed = [one.describe(self.n_layers) for one in interventions]
-        parts = [_count(tokens), *changed, "" if fresh else "same pass", f"{took_ms:.0f} ms", note if attention else ""]
+        computed = _computed(len(tokens) - self._live.reused, len(tokens))
+        parts = [_count(tokens), *changed, computed, f"{took_ms:.0f} ms", note if attention else ""]
         with self.status.hold_sync():
             self.status.work = " · ".join(part for part in parts if part)
             self.status.prompt, self.status.state = prompt, "fresh"
@@ -335,6 +343,11 @@ def explore(source: str | os.PathLike[str] | HookedModel = "demo", prompt: str =
 
 def _count(tokens: Tokens) -> str:
     return f"{len(tokens)} token{'s' if len(tokens) > 1 else ''}"
+
+
+def _computed(n_new: int, n_pos: int) -> str:
+    """How much of a prompt was run through the model for the last picture."""
+    return "nothing recomputed" if not n_new else "" if n_new == n_pos else f"{n_new} recomputed"
 
 
 def _facts(model: HookedModel) -> str:

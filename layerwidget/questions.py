@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from layerwidget.errors import QuestionError
 from layerwidget.layers import LayerSelection, frozen_selection
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 AnswerT = TypeVar("AnswerT", covariant=True)
 _Q = TypeVar("_Q", bound="TraceQuestion[Any]")
 _A = TypeVar("_A")
+_Preview: TypeAlias = "Callable[[_Q, Trace, _A | None, int, tuple[int, ...]], _A | None]"
 
 _ANSWERERS: dict[type, Callable[[Any, Any], Any]] = {}
 _RESUMERS: dict[type, Callable[[Any, Any, Any, int], Any]] = {}
+_PREVIEWERS: dict[type, Callable[[Any, Any, Any, int, tuple[int, ...]], Any]] = {}
 
 
 def answers(question_type: type[_Q]) -> Callable[[Callable[[_Q, Trace], _A]], Callable[[_Q, Trace], _A]]:
@@ -42,6 +44,16 @@ def resumes(
 
     def register(function: Callable[[_Q, Trace, _A, int], _A]) -> Callable[[_Q, Trace, _A, int], _A]:
         _RESUMERS[question_type] = function
+        return function
+
+    return register
+
+
+def previews(question_type: type[_Q]) -> Callable[[_Preview[_Q, _A]], _Preview[_Q, _A]]:
+    """Register `(question, trace, before, n_same, layers) -> result or None`: what can be shown before the rest."""
+
+    def register(function: _Preview[_Q, _A]) -> _Preview[_Q, _A]:
+        _PREVIEWERS[question_type] = function
         return function
 
     return register
@@ -83,6 +95,22 @@ class TraceQuestion(Generic[AnswerT]):
         if resume is None:
             return self.run(trace)
         result: AnswerT = resume(self, trace, before, n_same)
+        return result
+
+    def preview(self, trace: Trace, before: Any | None, n_same: int, layers: tuple[int, ...]) -> AnswerT | None:
+        """A part of the answer, where all of it takes long: what the reader looks at first.
+
+        Args:
+            trace: the new trace.
+            before: the answer to this question about a prompt that begins alike, or None.
+            n_same: how many of its positions hold.
+            layers: the layers on screen.
+
+        Returns:
+            An answer that says which of its cells are done; None where there is no need.
+        """
+        previewer = _PREVIEWERS.get(type(self))
+        result: AnswerT | None = None if previewer is None else previewer(self, trace, before, n_same, layers)
         return result
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +77,7 @@ class LensGrid(Grid):
         tokens: the token ids that were asked for.
         token_ranks: how many logits are strictly larger than the token's, shape [layer, pos, token].
         token_log_probs: natural log of the token's probability, shape [layer, pos, token].
+        done: which cells are computed, shape [layer, pos]; None when all are. The others hold nothing.
 
     Source: science.md, "Logit lens".
     """
@@ -92,6 +94,12 @@ class LensGrid(Grid):
     tokens: tuple[int, ...]
     token_ranks: IntArray
     token_log_probs: FloatArray
+    done: BoolArray | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all cells are computed."""
+        return self.done is None
 
     @property
     def max_prob(self) -> FloatArray:

@@ -198,3 +198,33 @@ def test_the_model_is_as_it_was() -> None:
         live.update(prompt, lw.LogitLens())
     assert hf_model.config.to_dict() == before
     assert not any(module._forward_hooks for module in hf_model.modules())
+
+
+def test_the_last_position_of_the_layers_on_screen_comes_first() -> None:
+    live = lw.Live(HookedModel(tiny.tiny("llama")))
+    prompt, parts = tiny.ids(14), []
+    question = lw.LogitLens(k=2)
+    final = live.update(prompt, question, previewed=lambda _, part: parts.append(part), on_screen="1-2")[0]
+    (part,) = parts
+    assert not part.complete
+    assert final.complete
+    assert [tuple(cell) for cell in np.argwhere(part.done)] == [(1, 13), (2, 13)]
+    for name in ("top_ids", "top_probs", "entropy_nats", "kl_to_final_nats"):
+        np.testing.assert_allclose(getattr(part, name)[1:, -1], getattr(final, name)[1:, -1], rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(part.final_ids, final.final_ids)
+
+
+def test_a_part_holds_what_was_known_before() -> None:
+    live = lw.Live(HookedModel(tiny.tiny("llama")))
+    prompt, parts = tiny.ids(14), []
+    question = lw.LogitLens(k=2)
+    before = live.update(prompt, question)[0]
+    live.prepare()
+    live.update([*prompt[:6], *tiny.ids(9, seed=5)], question, previewed=lambda _, part: parts.append(part))
+    (part,) = parts
+    assert part.done[:, :6].all()
+    assert part.done[:, -1].all()
+    assert not part.done[:, 6:-1].any()
+    np.testing.assert_array_equal(part.top_ids[:, :6], before.top_ids[:, :6])
+    live.update([*prompt[:6], *tiny.ids(9, seed=5), 7], question, previewed=lambda _, part: parts.append(part))
+    assert len(parts) == 1

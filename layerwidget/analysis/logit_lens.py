@@ -5,7 +5,7 @@ Rows are decoded in chunks, so `[layer, pos, d_vocab]` never exists. Source: sci
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,12 +13,14 @@ import torch
 from layerwidget.cancellation import checkpoint
 from layerwidget.errors import QuestionError, SelectionError
 from layerwidget.layers import parse_layers
-from layerwidget.questions import LogitLens, answers, resumes
+from layerwidget.questions import LogitLens, answers, previews, resumes
 from layerwidget.results import LensGrid
 from layerwidget.trace import COMPONENTS, Trace
 
 #: Logits of one chunk; as much again is needed for their probabilities.
 CHUNK_BYTES = 24 * 2**20
+#: So many columns are computed at once without showing the last one first.
+_WORTH_A_PREVIEW = 6
 
 
 _CELLS = (
@@ -61,6 +63,30 @@ def logit_lens_on(question: LogitLens, trace: Trace, before: LensGrid, n_same: i
         new = _cells(question, trace, layers, n_same)
         held = {name: np.concatenate([array, new[name]], axis=_axis(name)) for name, array in held.items()}
     return _grid(question, trace, layers, held)
+
+
+@previews(LogitLens)
+@torch.no_grad()
+def first_cells(
+    question: LogitLens, trace: Trace, before: LensGrid | None, n_same: int, on_screen: tuple[int, ...]
+) -> LensGrid | None:
+    """The last position in the layers on screen, beside the cells that hold; None where little is to be done."""
+    layers, n_pos = _layers(question, trace), len(trace.tokens)
+    rows = [row for row, layer in enumerate(layers) if layer in on_screen]
+    if n_pos - n_same < _WORTH_A_PREVIEW or not rows:
+        return None
+    new = _cells(question, trace, tuple(layers[row] for row in rows), n_pos - 1)
+    cells = {name: np.zeros((len(layers), n_pos, *new[name].shape[2:]), new[name].dtype) for name in _CELLS}
+    done = np.zeros((len(layers), n_pos), dtype=bool)
+    if before is not None:
+        done[:, :n_same] = True
+    done[rows, -1] = True
+    for name, array in cells.items():
+        if before is not None:
+            array[:, :n_same] = getattr(before, name)[:, :n_same]
+        array[rows, -1:] = new[name]
+    cells["final_ids"] = trace.logits_between(0, n_pos).argmax(-1).cpu().numpy()
+    return replace(_grid(question, trace, layers, cells), done=done)
 
 
 def _axis(name: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,7 @@ def _rows(layers: tuple[LayerAnatomy, ...]) -> list[tuple[str, ...]]:
 
 
 def _run(first: LayerAnatomy, last: LayerAnatomy) -> tuple[str, ...]:
-    module = first.module if first.module == last.module else f"{first.module} … {last.module}"
+    module = first.where if first.where == last.where else f"{first.module} … {last.last[0]}"
     return f"{first.layer}-{last.layer}", module, *_row(first)[2:]
 
 
@@ -55,7 +56,7 @@ def _row(layer: LayerAnatomy) -> tuple[str, ...]:
     mlp = ", ".join(_within(part, layer) for part in layer.parts_of("mlp"))
     kinds = ", ".join(describe(part.feed_forward) for part in layer.parts_of("mlp") if part.feed_forward)
     where = f"{layer.n_params:,}" + (f" on {layer.device}" if layer.device != "cpu" else "")
-    return str(layer.layer), layer.module, block or "-", mixing or layer.trouble or "-", mlp or "-", kinds or "-", where
+    return str(layer.layer), layer.where, block or "-", mixing or layer.trouble or "-", mlp or "-", kinds or "-", where
 
 
 def describe(ffn: FeedForward) -> str:
@@ -65,7 +66,11 @@ def describe(ffn: FeedForward) -> str:
 
 
 def _within(part: Part, layer: LayerAnatomy) -> str:
-    return str(part).replace(f"{layer.module}.", "") + (" (mixer)" if part.kind == "mixer" else "")
+    text = str(part)
+    if layer.further:
+        for path in layer.modules:
+            text = re.sub(rf"{re.escape(path)}\b", f"{path.split('.')[-2]}.*", text)
+    return text.replace(f"{layer.module}.", "") + (" (mixer)" if part.kind == "mixer" else "")
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:

@@ -154,7 +154,7 @@ class Capture:
             if passage.module:
                 _then(self._before, passage.module, passage.call, self._norm_enter(layer, number, passage))
                 _then(self._after, passage.module, passage.call, self._norm_leave(layer, number, passage))
-        _then(self._after, layer.module, layer.call, leave)
+        _then(self._after, *layer.last, leave)
 
     def _skip(self, layer: LayerAnatomy, output: Any) -> Any:
         """The layer's output with its input as the stream: it has added nothing, and nobody saw where it looked."""

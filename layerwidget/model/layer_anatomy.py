@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import takewhile
 
+from torch import nn
+
 from layerwidget.errors import StructureError
 from layerwidget.model.attention_shape import AttentionSite, attention_site
 from layerwidget.model.layer_parts import Contribution, LayerSum, take_apart
@@ -45,6 +47,7 @@ class LayerDescriber:
         entry, leaving = call.inputs[place], call.outputs[stack.output]
         total = take_apart(self._watched, call, entry, leaving, self._weights)
         attention = [op for op in self._watched.attention if call.start <= op.output < call.end]
+        module = _module_of(call)
         contributions = total.contributions
         kinds = self._kinds(call, total, attention)
         return LayerAnatomy(
@@ -56,15 +59,14 @@ class LayerDescriber:
             parts=self._parts(call, total, kinds),
             parallel=self._is_parallel(contributions, kinds, call),
             attention_sites=self._sites(call, leaving, attention, self._watched.is_self_attention),
-            n_params=sum(weight.numel() for weight in call.module.parameters()),
+            n_params=sum(weight.numel() for weight in module.parameters()),
             trouble=total.trouble,
             passages=tuple(self._passages(total)),
-            weights=tuple(
-                (f"{call.name}.{name}", tuple(weight.shape)) for name, weight in call.module.named_parameters()
-            ),
-            device=device_name(call.module),
+            weights=tuple(_weights_of(call)),
+            device=device_name(module),
             carried=tuple((out, place) for out, place in stack.carried if out in call.outputs and place in call.inputs),
             cross_sites=self._sites(call, leaving, attention, self._watched.is_cross_attention),
+            further=tuple((one.name, one.nth) for one in call.members[1:]),
         )
 
     def _kinds(self, layer: Call, total: LayerSum, attention: list[AttentionOp]) -> list[str]:
@@ -81,8 +83,8 @@ class LayerDescriber:
         if any(op.output in past and watched.is_cross_attention(op) for op in attention):
             return "cross_attention"
         # Layers of the same build answer alike: ask once.
-        names = [other.call.name.removeprefix(layer.name) for other in (one, *total.contributions) if other.call]
-        key = (type(layer.module), *names, one.output)
+        names = [_name_within(other.call, layer) for other in (one, *total.contributions) if other.call]
+        key = (*(type(member.module) for member in layer.members), *names, one.output)
         if key not in self._mixing:
             self._mixing[key] = mixes_positions(watched, layer, self._stack, one, total.contributions)
         return "mixer" if self._mixing[key] else "mlp"
@@ -112,7 +114,7 @@ class LayerDescriber:
             sublayer=_holder([*weights, f"{sublayer or one.call.name}.*"], layer) or sublayer or one.call.name,
             weights=weights,
             feed_forward=reader.feed_forward(one) if kind == "mlp" else None,
-            window=window_of(layer.module) if kind == "attention" else None,
+            window=window_of(_module_of(layer)) if kind == "attention" else None,
         )
 
     def _passages(self, total: LayerSum) -> Iterator[Passage]:
@@ -145,10 +147,29 @@ class LayerDescriber:
         return not any(mixing & self._watched.ancestors(node, start=layer.start) for node in local)
 
 
+def _module_of(layer: Call) -> nn.Module:
+    """The layer's module; where no module is the layer, a list of those that it is made of."""
+    members = [one.module for one in layer.members]
+    return members[0] if len(members) == 1 else nn.ModuleList(members)
+
+
+def _weights_of(layer: Call) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Path and shape of each parameter."""
+    for path, module in {one.name: one.module for one in layer.members}.items():
+        yield from ((f"{path}.{name}", tuple(weight.shape)) for name, weight in module.named_parameters())
+
+
+def _name_within(call: Call, layer: Call) -> str:
+    """The path of a module inside a layer, the same in all layers of the same build."""
+    places = (place for place, one in enumerate(layer.members) if f"{call.name}.".startswith(f"{one.name}."))
+    place = next(places, None)
+    return call.name if place is None else f"{place}{call.name.removeprefix(layer.members[place].name)}"
+
+
 def _holder(paths: list[str], layer: Call) -> str:
     """The innermost module inside a layer that holds all of these; empty when that is the layer itself."""
-    inside = [
-        path.removeprefix(f"{layer.name}.").split(".")[:-1] for path in paths if path.startswith(f"{layer.name}.")
-    ]
+    roots = tuple(f"{one.name}." for one in layer.members)
+    inside = [path.split(".")[:-1] for path in paths if path.startswith(roots)]
     shared = [names[0] for names in takewhile(lambda names: len(set(names)) == 1, zip(*inside, strict=False))]
-    return ".".join([layer.name, *shared]) if shared else ""
+    holder = ".".join(shared)
+    return holder if (holder if len(roots) == 1 else f"{holder}.").startswith(roots) else ""

@@ -26,18 +26,19 @@ def mixes_positions(
 ) -> bool:
     """Whether a part's output at one position depends on the stream at another.
 
-    The layer is called again with the stream changed at position 0; all other parts return what they returned before,
-    so that their mixing is not taken for this part's.
+    The layer, or where no module is the layer, the module that calls its modules, is called again with the stream
+    changed at position 0; all other parts return what they returned before, so that their mixing is not taken for this
+    part's.
     """
     assert part.call is not None, "a constant mixes nothing"
-    again = _Again(watched, layer, part.call, part.output, [other.call for other in parts if other.call is not None])
     place = stack.inputs[stack.calls.index(layer)]
+    again = _Again(watched, layer, place, part.call, part.output, [one.call for one in parts if one.call is not None])
     stream = tensor_at({"args": layer.args, "kwargs": layer.kwargs}, place)
-    before = again.output(place, stream.clone())
+    before = again.output(stream.clone())
     changed = stream.clone()
     first = _by_position(changed, stack.layout, changed.shape)[0]
     first.add_(torch.linspace(-1.0, 1.0, first.shape[-1], dtype=first.dtype, device=first.device) * first.abs().mean())
-    after = again.output(place, changed)
+    after = again.output(changed)
     change = _by_position((after - before).abs().float(), stack.layout, changed.shape).flatten(1).amax(1)
     return bool(change[1:].amax() > _ROUNDING * change[0])
 
@@ -57,33 +58,40 @@ def _by_position(value: torch.Tensor, layout: StreamLayout, stream: torch.Size) 
 class _Again:
     """Calls a layer again, with all parts but one as they were."""
 
-    def __init__(self, watched: WatchedPass, layer: Call, chosen: Call, path: Path, parts: list[Call]) -> None:
+    def __init__(
+        self, watched: WatchedPass, layer: Call, place: Path, chosen: Call, path: Path, parts: list[Call]
+    ) -> None:
         self.layer = layer
+        self.place = place
         self.chosen = chosen
         self.path = path
         self.frozen = [call for call in parts if call is not chosen]
-        # How often each part's module had been called in this layer before.
-        inner = [call for call in watched.calls if layer.encloses(call)]
+        # How often each module had been called before, in what is called again.
+        inner = [call for call in watched.calls if layer.runner.encloses(call)]
         self.nth = {
             id(part): sum(call.module is part.module and call.start < part.start for call in inner)
-            for part in (*parts, chosen)
+            for part in (*parts, chosen, layer)
         }
 
-    def output(self, place: Path, stream: torch.Tensor) -> torch.Tensor:
+    def output(self, stream: torch.Tensor) -> torch.Tensor:
         """What the chosen part returns when the layer's stream is this one."""
         caught: list[torch.Tensor] = []
-        named = with_tensor_at({"args": self.layer.args, "kwargs": self.layer.kwargs}, place, stream)
-        kwargs = {key: None if isinstance(value, Cache) else value for key, value in named["kwargs"].items()}
-        args = [None if isinstance(value, Cache) else value for value in named["args"]]
+        runner = self.layer.runner
+        kwargs = {key: None if isinstance(value, Cache) else value for key, value in runner.kwargs.items()}
+        args = [None if isinstance(value, Cache) else value for value in runner.args]
+
+        def enter(named: Any) -> Any:
+            return with_tensor_at(named, self.place, stream)
 
         def keep(output: Any) -> None:
             caught.append(tensor_at(output, self.path).clone())
 
         with torch.no_grad(), ExitStack() as hooks:
+            hooks.enter_context(_before_call(self.layer.module, self.nth[id(self.layer)], enter))
             hooks.enter_context(_at_call(self.chosen.module, self.nth[id(self.chosen)], keep))
             for call in self.frozen:
                 hooks.enter_context(_at_call(call.module, self.nth[id(call)], partial(_as_before, call.output)))
-            self.layer.module(*args, **kwargs)
+            runner.module(*args, **kwargs)
         return caught[0]
 
 
@@ -102,6 +110,26 @@ def _at_call(module: nn.Module, nth: int, act: Callable[[Any], Any]) -> Iterator
         return act(output) if count == nth else None
 
     handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def _before_call(module: nn.Module, nth: int, act: Callable[[Any], Any]) -> Iterator[None]:
+    """Replace what a module is called with, at one of its calls."""
+    count = -1
+
+    def hook(module: nn.Module, args: Any, kwargs: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count != nth:
+            return None
+        named = act({"args": args, "kwargs": kwargs})
+        return named["args"], named["kwargs"]
+
+    handle = module.register_forward_pre_hook(hook, with_kwargs=True)
     try:
         yield
     finally:

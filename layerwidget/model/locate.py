@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from layerwidget.model.paths import Path
 from layerwidget.model.running import ModelInput, reads_source
 from layerwidget.model.stack import Stack, find_stack
 from layerwidget.model.sublayers import is_norm
+from layerwidget.model.tail import Returned
 from layerwidget.model.tracing import Call, WatchedPass, watch
 
 
@@ -52,11 +54,12 @@ class Located:
 
     Attributes:
         anatomy: where everything is.
-        returned: path of each layer's module -> what it returned, for those who stand in for it.
+        returned: path of each layer's module -> what it returned, for those who stand in for it. Where no module is the
+            layer, of each of its modules that return something of the stream's form.
     """
 
     anatomy: Anatomy
-    returned: Mapping[str, Any]
+    returned: Mapping[str, Returned]
 
 
 def locate(model: nn.Module, name: str, read: ModelInput, run: Callable[[ModelInput], Any]) -> Located:
@@ -73,8 +76,20 @@ def locate(model: nn.Module, name: str, read: ModelInput, run: Callable[[ModelIn
     """
     watched = watch(model, read, run)
     anatomy = _Locator(model, watched).anatomy(name)
-    layers = {layer.module for layer in anatomy.layers}
-    return Located(anatomy, {call.name: call.output for call in watched.calls if call.name in layers})
+    return Located(anatomy, dict(_returned(watched, anatomy)))
+
+
+def _returned(watched: WatchedPass, anatomy: Anatomy) -> Iterator[tuple[str, Returned]]:
+    last = {layer.last[0]: layer for layer in anatomy.layers}
+    others = {path for layer in anatomy.layers for path in layer.modules} - last.keys()
+    nodes = watched.flow.nodes
+    form = next(nodes[call.outputs[last[call.name].output.path]].shape for call in watched.calls if call.name in last)
+    for call in watched.calls:
+        if call.name in last:
+            yield call.name, Returned(call.output, last[call.name].output.path, last[call.name].input.path)
+        elif call.name in others:
+            alike = (path for path, node in call.outputs.items() if nodes[node].shape == form)
+            yield from ((call.name, Returned(call.output, path)) for path in islice(alike, 1))
 
 
 class _Locator:
@@ -120,7 +135,7 @@ class _Locator:
 
     def _described(self, layers: tuple[LayerAnatomy, ...]) -> dict[str, Any]:
         """Names of classes, and the parameters outside the layers."""
-        inside = tuple(f"{layer.module}." for layer in layers)
+        inside = tuple(f"{path}." for layer in layers for path in layer.modules)
         named = self.model.named_parameters(remove_duplicate=False)
         return {
             "classes": {path: type(module).__name__ for path, module in self.modules.items()},

@@ -61,7 +61,7 @@ def _head(anatomy: Anatomy) -> MapElement:
 def _layer(layer: LayerAnatomy, anatomy: Anatomy) -> MapLayer:
     return MapLayer(
         layer=layer.layer,
-        module=layer.module,
+        module=layer.where,
         norms=layer.norms,
         steps=tuple(_steps(layer, anatomy)),
         n_params=layer.n_params,

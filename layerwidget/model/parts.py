@@ -134,7 +134,7 @@ class LayerAnatomy:
 
     Attributes:
         layer: its number, from 0.
-        module: path of its module.
+        module: path of its module; where no module is the layer, of the first of those that it is made of.
         call: which call of that module within a pass, from 0 (a shared module is several layers).
         input: where the stream enters.
         output: where the stream leaves.
@@ -142,12 +142,14 @@ class LayerAnatomy:
         parallel: whether attention and FFN read the same stream; None without both.
         attention_sites: its self-attention operations, in order; most layers with attention have one.
         cross_sites: its operations of attention to the encoder.
-        n_params: parameters of the module.
+        n_params: parameters of its modules.
         trouble: why the layer's output could not be written as input plus parts, or "".
         passages: what the stream itself passes through inside the layer: norms of post-norm layers, factors.
         weights: path and shape of each of its parameters.
         device: where they are: `cpu`, `cuda:0`; `offloaded` when they are brought in only for their own call.
         carried: where else the layer takes something from the layer before and hands on its own: (output, input).
+        further: where no module is the layer, the modules after the first, in order, and which call of each: (path,
+            call). The stream leaves at the last.
     """
 
     layer: int
@@ -165,6 +167,22 @@ class LayerAnatomy:
     carried: tuple[tuple[Path, Path], ...] = ()
     weights: tuple[tuple[str, tuple[int, ...]], ...] = ()
     device: str = "cpu"
+    further: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Paths of its modules: mostly one."""
+        return self.module, *(path for path, _ in self.further)
+
+    @property
+    def where(self) -> str:
+        """Path of its module; where there are several, of the first and the last."""
+        return f"{self.module} … {self.last[0]}" if self.further else self.module
+
+    @property
+    def last(self) -> tuple[str, int]:
+        """Path and call of the module in whose output the stream leaves."""
+        return self.further[-1] if self.further else (self.module, self.call)
 
     def parts_of(self, kind: str) -> tuple[Part, ...]:
         """The parts of one kind."""

@@ -116,8 +116,8 @@ class PaddedAttention:
 
     def whole(self) -> torch.Tensor:
         """Weights from every row to every row, shape [head, row, row], fp32."""
-        held = self.rows.key if isinstance(self.rows, FusedAttention) else self.rows.output.transpose(-2, -1)
-        return self.rows.weights(held.shape[-2])
+        n_rows = self.rows.key.shape[-2] if isinstance(self.rows, FusedAttention) else self.rows.output.shape[-1]
+        return self.rows.weights(n_rows)
 
     def weights(self, n_pos: int) -> torch.Tensor:
         """Attention weights, shape [head, query_pos, key_pos], fp32; the other rows take a share of each row."""

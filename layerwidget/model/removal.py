@@ -14,13 +14,22 @@ from layerwidget.model.anatomy import Anatomy
 def without_layer(model: nn.Module, anatomy: Anatomy, layer: int) -> nn.Module:
     """A shallow twin that shares every module but has one layer less; the model itself is not touched.
 
+    Where no module is the layer, every module that it is made of is taken out, and who calls them counts one less.
+
     Raises:
         StructureError: when the layer cannot be taken out: it is used more than once, or is not in a list.
     """
-    path = anatomy.layers[layer].module
-    if sum(other.module == path for other in anatomy.layers) > 1:
-        raise StructureError(f"{path} is used for several layers, so one of them cannot be taken out.")
-    return _without(model, path.split("."), layer, anatomy.n_layers)
+    paths = anatomy.layers[layer].modules
+    used = [path for other in anatomy.layers for path in other.modules]
+    for path in paths:
+        if used.count(path) > 1:
+            raise StructureError(f"{path} is used for several layers, so one of them cannot be taken out.")
+    twin = model
+    for path in reversed(paths):
+        twin = _without(twin, path.split("."), layer, anatomy.n_layers)
+    if len(paths) > 1:
+        _count_less(twin.get_submodule(paths[0].rpartition(".")[0].rpartition(".")[0]), anatomy.n_layers)
+    return twin
 
 
 def _without(module: nn.Module, path: list[str], layer: int, n_layers: int) -> nn.Module:
@@ -39,6 +48,13 @@ def _without(module: nn.Module, path: list[str], layer: int, n_layers: int) -> n
         parts = {str(place): part for place, part in enumerate(part for key, part in parts.items() if key != first)}
     twin.__dict__["_modules"] = parts
     return twin
+
+
+def _count_less(holder: nn.Module, n_layers: int) -> None:
+    """Let the number of layers that a loop runs over be one less: nothing but its value tells which number it is."""
+    for name, value in vars(holder).items():
+        if type(value) is int and value == n_layers:
+            vars(holder)[name] = n_layers - 1
 
 
 def _shorter(config: Any, layer: int, n_layers: int) -> Any:

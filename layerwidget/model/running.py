@@ -60,11 +60,15 @@ def compiled_parts(model: nn.Module) -> bool:
 @contextmanager
 def inference(model: nn.Module) -> Iterator[None]:
     """No gradients, no dropout, nothing compiled: all modules are inside in evaluation mode, and as before after."""
-    training = [module for module in model.modules() if module.training]
+    training, compiled = [], False
+    for module in model.modules():
+        if module.training:
+            training.append(module)
+        compiled = compiled or module._compiled_call_impl is not None
     for module in training:
         module.training = False
     try:
-        with torch.no_grad(), torch.compiler.set_stance("force_eager") if compiled_parts(model) else nullcontext():
+        with torch.no_grad(), torch.compiler.set_stance("force_eager") if compiled else nullcontext():
             yield
     finally:
         for module in training:

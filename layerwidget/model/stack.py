@@ -11,6 +11,7 @@ from typing import TypeAlias
 from torch import nn
 
 from layerwidget.errors import StructureError
+from layerwidget.model.interleaved import interleaved
 from layerwidget.model.paths import Path
 from layerwidget.model.stream import StreamForm, StreamLayout
 from layerwidget.model.tracing import Call, WatchedPass
@@ -26,7 +27,7 @@ class Stack:
     """The layers in the order in which the stream runs through them.
 
     Attributes:
-        calls: one call per layer; a module that is called several times is several layers.
+        calls: one call per layer, or a span over several; a module that is called several times is several layers.
         output: where the stream sits in a layer's output.
         inputs: where it sits in `{"args": args, "kwargs": kwargs}` of each layer.
         layout: how the stream's axes are arranged.
@@ -58,9 +59,7 @@ def find_stack(watched: WatchedPass, logits: int, modules: dict[str, nn.Module])
     Raises:
         StructureError: when no chain of calls carries a stream.
     """
-    used = watched.ancestors(logits)
-    for form in _forms(watched):
-        stacks = _stacks(_Look(watched, form, used, watched.flow.node_of(watched.ids)), modules)
+    for stacks in _candidates(watched, watched.ancestors(logits), modules):
         if stacks:
             largest = max(stack.n_ops for stack in stacks)
             return [stack for stack in stacks if stack.n_ops >= _MIN_SHARE * largest][-1]
@@ -80,6 +79,13 @@ class _Look:
     ids: int
 
 
+def _candidates(watched: WatchedPass, used: set[int], modules: dict[str, nn.Module]) -> Iterator[list[Stack]]:
+    """Stacks for one form of the stream after the other, and at last those of layers that are no modules."""
+    looks = [_Look(watched, form, used, watched.flow.node_of(watched.ids)) for form in _forms(watched)]
+    yield from (_stacks(look, modules) for look in looks)
+    yield _stacks_of_spans(looks[0], modules)
+
+
 def _forms(watched: WatchedPass) -> Iterator[StreamForm]:
     """What the stream may look like: a row for each position, several streams side by side, or more rows."""
     n_batch, n_pos = watched.n_batch, watched.n_pos
@@ -97,6 +103,21 @@ def _stacks(look: _Look, modules: dict[str, nn.Module]) -> list[Stack]:
     if not stacks:
         stacks = [stack for group in groups if len(group) == 1 for stack in _single(look, group[0], modules)]
     return [one for one in stacks if not any(_nested(one, other) for other in stacks)]
+
+
+def _stacks_of_spans(look: _Look, modules: dict[str, nn.Module]) -> list[Stack]:
+    """Stacks of layers that are no modules, each of which hands on the whole stream as its last module's output."""
+    stacks = [stack for spans in interleaved(look.watched.calls, modules) for stack in _chains(look, spans)]
+    return [
+        stack for stack in stacks if not any(_bypassed(look, stack, layer) for layer in range(len(stack.calls) - 1))
+    ]
+
+
+def _bypassed(look: _Look, stack: Stack, index: int) -> bool:
+    """Whether something of what enters a layer reaches the next one without having been in its output."""
+    entry, after = (stack.calls[layer].inputs[stack.inputs[layer]] for layer in (index, index + 1))
+    leaving = stack.calls[index].outputs[stack.output]
+    return entry in look.watched.ancestors(after, start=entry, stop=frozenset({leaving}))
 
 
 def _groups(calls: Iterable[Call], modules: dict[str, nn.Module]) -> Iterable[list[Call]]:
@@ -161,7 +182,7 @@ def _origins(watched: WatchedPass, node: int, made_before: int) -> set[int]:
 def _without_leaves(run: list[Call], watched: WatchedPass) -> list[Call]:
     """Drop norms at both ends of a chain (modules without parts); keep the chain when it has no other elements."""
     parents = {id(call.parent) for call in watched.calls}
-    inner = [index for index, call in enumerate(run) if id(call) in parents]
+    inner = [index for index, call in enumerate(run) if id(call) in parents or len(call.members) > 1]
     return run[inner[0] : inner[-1] + 1] if inner else []
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,32 +23,48 @@ from layerwidget.model.running import ModelInput, run_model, weight_dtype, weigh
 _CHUNK = 512
 
 
+@dataclass(frozen=True, eq=False)
+class Returned:
+    """What a module returned that is stood in for.
+
+    Attributes:
+        output: all of it.
+        stream: where the stream sits in it.
+        input: where it sits in what the module is called with.
+    """
+
+    output: Any
+    stream: Path
+    input: Path = ()
+
+
 class Tail:
     """Final norm, head and output transform of a model, for arbitrary residual vectors.
 
     Args:
         model: the model.
         anatomy: where its layers are.
-        returned: path of each layer's module -> something it returned, whose structure the stand-ins imitate.
+        returned: path of each layer's modules -> something it returned, whose structure the stand-ins imitate.
         n_ctx: no chunk is longer than this.
         dtype: the floating-point type to compute in: the model's own, or fp32 for a copy of the tail's weights in fp32.
     """
 
     def __init__(
-        self, model: nn.Module, anatomy: Anatomy, returned: Mapping[str, Any], n_ctx: int | None, dtype: torch.dtype
+        self,
+        model: nn.Module,
+        anatomy: Anatomy,
+        returned: Mapping[str, Returned],
+        n_ctx: int | None,
+        dtype: torch.dtype,
     ) -> None:
         self._anatomy = anatomy
         self._chunk = min(n_ctx or _CHUNK, _CHUNK)
         self._rows = torch.empty(0)
-        path = anatomy.layers[0].output.path
-        inputs = {layer.module: layer.input.path for layer in anatomy.layers}
+        left = returned[anatomy.layers[0].last[0]]
         native = dtype == weight_dtype(model)
         # Some half-precision models carry their stream in fp32.
-        self._dtype = tensor_at(next(iter(returned.values())), path).dtype if native else dtype
-        stand_ins = {
-            name: _stand_in(model.get_submodule(name), self._forward(output, path, inputs[name]))
-            for name, output in returned.items()
-        }
+        self._dtype = tensor_at(left.output, left.stream).dtype if native else dtype
+        stand_ins = {name: _stand_in(model.get_submodule(name), self._forward(seen)) for name, seen in returned.items()}
         self._twin = _twin(model, stand_ins, "", _as_it_is if native else _Converted(dtype))
 
     def __call__(self, rows: torch.Tensor, read: ModelInput) -> torch.Tensor:
@@ -73,13 +90,13 @@ class Tail:
             self._rows = torch.empty(0)
         return tensor_at(output, self._anatomy.logits).reshape(rows.shape[0], -1)
 
-    def _forward(self, returned: Any, path: Path, place: Path) -> Callable[..., Any]:
+    def _forward(self, seen: Returned) -> Callable[..., Any]:
         layout = self._anatomy.layout
 
         def forward(*args: Any, **kwargs: Any) -> Any:
-            like = None if layout.place == "all" else tensor_at({"args": args, "kwargs": kwargs}, place)
+            like = None if layout.place == "all" else tensor_at({"args": args, "kwargs": kwargs}, seen.input)
             # A copy, because what follows may write into it.
-            return with_tensor_at(returned, path, layout.stream(self._rows.clone(), like))
+            return with_tensor_at(seen.output, seen.stream, layout.stream(self._rows.clone(), like))
 
         return forward
 

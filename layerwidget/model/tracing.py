@@ -61,6 +61,16 @@ class Call:
         """How many values were computed during the call."""
         return self.end - self.start
 
+    @property
+    def members(self) -> tuple[Call, ...]:
+        """The calls that it stands for: itself; several for a layer that is no module."""
+        return (self,)
+
+    @property
+    def runner(self) -> Call:
+        """The call that has to be repeated to repeat this one."""
+        return self
+
     def encloses(self, other: Call) -> bool:
         """Whether another call happened inside this one."""
         step = other.parent

@@ -65,6 +65,8 @@ class LogitLensView(View, module="logit_lens_view"):
             "token_ranks": lens.token_ranks.astype(np.uint32),
             "token_log_probs": lens.token_log_probs,
         }
+        if lens.done is not None:
+            arrays["done"] = lens.done.astype(np.uint8)
         self._publish(meta, arrays)
 
 

@@ -51,6 +51,11 @@ export function makeGrid({ canvas, spacer, scroll }) {
       const height = top(r + 1) - top(r);
       for (let c = visibleColumns[0]; c < visibleColumns[1]; c += 1) {
         const cell = held.get(rows[r]) * data.n_pos + c;
+        if (data.done && !data.done.data[cell]) {
+          context.fillStyle = palette.muted;
+          context.fillText("·", left(c) + (column - 1) / 2, top(r) - y + height / 2 + 0.5);
+          continue;
+        }
         const tint = shade(mode.share(data, cell, pinned));
         context.fillStyle = palette.fills[tint];
         context.fillRect(left(c), top(r) - y, column - 1, height - (height > 16 ? 1 : 0));

@@ -57,9 +57,13 @@ export default withStore(({ model, el, store }) => {
     page.detail.textContent = `${component} · ${layersTitle([...scene.rows].reverse())} · last layer on top`;
     page.legend.replaceChildren(...lensLegend(LENS_COLOURS[scene.colour], data, palette, scene.token));
     const cell = hover ?? scene.here;
-    page.panel.show(data, { ...cell, row: scene.held.get(cell.layer) });
+    const row = scene.held.get(cell.layer);
+    const computed = !data.done || data.done.data[row * data.n_pos + cell.position];
+    page.panel.show(computed ? data : null, { ...cell, row });
+    el.classList.toggle("lw-partial", Boolean(data.done));
     el.dataset.revision = data.revision;
-    el.dataset.prompt = data.prompt ?? "";
+    // What is not complete is not the answer to the prompt yet.
+    el.dataset.prompt = data.done ? "" : data.prompt ?? "";
   });
   const makeScene = (data) => {
     const held = new Map(data.layers.map((layer, row) => [layer, row]));
@@ -96,6 +100,7 @@ export default withStore(({ model, el, store }) => {
     if (event.key !== "Enter" && !(event.key in moves)) return;
     event.preventDefault();
     event.stopPropagation();
+    if (event.key === "Enter" && data.done) return;
     if (event.key === "Enter") {
       page.panel.pin(data.pieces[data.top_ids.data[(held.get(here.layer) * data.n_pos + here.position) * data.k]].id);
       return;
