@@ -274,14 +274,18 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
                 self.lens_view.show(answer, prompt)
                 self.curves.show(answer, prompt)
 
-        questions = [question for question in (attention, lens) if question is not None]
+        def previewed(question: TraceQuestion[Any], part: Any) -> None:
+            self.lens_view.show(part, prompt)
+            self._worker.painted(self)
+
+        questions = [question for question in (lens, attention) if question is not None]
         interventions = self.interventions
         self._live.update(
             tokens,
             *questions,
             interventions=interventions,
             answered=answered,
-            previewed=lambda question, part: self.lens_view.show(part, prompt),
+            previewed=previewed,
             on_screen=layers,
         )
         if attention is None:

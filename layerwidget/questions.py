@@ -6,7 +6,7 @@ type of question is answered with `@answers`; `question.run(trace)` looks that u
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 AnswerT = TypeVar("AnswerT", covariant=True)
 _Q = TypeVar("_Q", bound="TraceQuestion[Any]")
 _A = TypeVar("_A")
-_Preview: TypeAlias = "Callable[[_Q, Trace, _A | None, int, tuple[int, ...]], _A | None]"
+_Steps: TypeAlias = "Callable[[_Q, Trace, _A | None, int, tuple[int, ...]], Iterator[_A]]"
 
 _ANSWERERS: dict[type, Callable[[Any, Any], Any]] = {}
 _RESUMERS: dict[type, Callable[[Any, Any, Any, int], Any]] = {}
-_PREVIEWERS: dict[type, Callable[[Any, Any, Any, int, tuple[int, ...]], Any]] = {}
+_STEPPERS: dict[type, Callable[[Any, Any, Any, int, tuple[int, ...]], Iterator[Any]]] = {}
 
 
 def answers(question_type: type[_Q]) -> Callable[[Callable[[_Q, Trace], _A]], Callable[[_Q, Trace], _A]]:
@@ -49,11 +49,11 @@ def resumes(
     return register
 
 
-def previews(question_type: type[_Q]) -> Callable[[_Preview[_Q, _A]], _Preview[_Q, _A]]:
-    """Register `(question, trace, before, n_same, layers) -> result or None`: what can be shown before the rest."""
+def steps(question_type: type[_Q]) -> Callable[[_Steps[_Q, _A]], _Steps[_Q, _A]]:
+    """Register `(question, trace, before, n_same, on_screen) -> answers`: parts of one answer, the last one whole."""
 
-    def register(function: _Preview[_Q, _A]) -> _Preview[_Q, _A]:
-        _PREVIEWERS[question_type] = function
+    def register(function: _Steps[_Q, _A]) -> _Steps[_Q, _A]:
+        _STEPPERS[question_type] = function
         return function
 
     return register
@@ -80,38 +80,25 @@ class TraceQuestion(Generic[AnswerT]):
         result: AnswerT = answer(self, trace)
         return result
 
-    def resume(self, trace: Trace, before: Any, n_same: int) -> AnswerT:
-        """The answer, from an earlier one of which the first positions hold.
+    def answers(self, trace: Trace, before: Any | None, n_same: int, on_screen: tuple[int, ...]) -> Iterator[AnswerT]:
+        """The answer, perhaps after parts of it that say which of their cells are done.
 
         Args:
             trace: the new trace.
-            before: the answer to this question about a prompt that begins alike.
+            before: an answer, perhaps in part, to this question about a prompt that begins alike; or None.
             n_same: how many of its positions hold.
+            on_screen: the layers to begin with.
 
         Raises:
             What `run` raises.
         """
-        resume = _RESUMERS.get(type(self))
-        if resume is None:
-            return self.run(trace)
-        result: AnswerT = resume(self, trace, before, n_same)
-        return result
-
-    def preview(self, trace: Trace, before: Any | None, n_same: int, layers: tuple[int, ...]) -> AnswerT | None:
-        """A part of the answer, where all of it takes long: what the reader looks at first.
-
-        Args:
-            trace: the new trace.
-            before: the answer to this question about a prompt that begins alike, or None.
-            n_same: how many of its positions hold.
-            layers: the layers on screen.
-
-        Returns:
-            An answer that says which of its cells are done; None where there is no need.
-        """
-        previewer = _PREVIEWERS.get(type(self))
-        result: AnswerT | None = None if previewer is None else previewer(self, trace, before, n_same, layers)
-        return result
+        kind = type(self)
+        if kind in _STEPPERS:
+            yield from _STEPPERS[kind](self, trace, before, n_same, on_screen)
+        elif before is not None and n_same and kind in _RESUMERS:
+            yield _RESUMERS[kind](self, trace, before, n_same)
+        else:
+            yield self.run(trace)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Rows are decoded in chunks, so `[layer, pos, d_vocab]` never exists. Source: sci
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,14 +14,16 @@ import torch
 from layerwidget.cancellation import checkpoint
 from layerwidget.errors import QuestionError, SelectionError
 from layerwidget.layers import parse_layers
-from layerwidget.questions import LogitLens, answers, previews, resumes
+from layerwidget.questions import LogitLens, answers, steps
 from layerwidget.results import LensGrid
 from layerwidget.trace import COMPONENTS, Trace
 
 #: Logits of one chunk; as much again is needed for their probabilities.
 CHUNK_BYTES = 24 * 2**20
-#: So many columns are computed at once without showing the last one first.
-_WORTH_A_PREVIEW = 6
+#: From so many columns on, the last one is shown before the others are computed.
+_WORTH_A_PART = 6
+#: Rows between two parts of an answer: what is computed up to there is kept when the rest is given up.
+_ROWS_PER_STEP = 512
 
 
 _CELLS = (
@@ -39,7 +42,6 @@ class _Final:
 
 
 @answers(LogitLens)
-@torch.no_grad()
 def logit_lens(question: LogitLens, trace: Trace) -> LensGrid:
     """Top tokens, entropy, KL to the final prediction and pinned tokens in every cell.
 
@@ -47,63 +49,109 @@ def logit_lens(question: LogitLens, trace: Trace) -> LensGrid:
         SelectionError: when layers or tokens are out of range, or the chosen layers lack the component.
         MissingComponentError: when no layer has the component.
     """
-    layers = _layers(question, trace)
-    return _grid(question, trace, layers, _cells(question, trace, layers, 0))
+    *_, whole = logit_lens_steps(question, trace, None, 0, ())
+    return whole
 
 
-@resumes(LogitLens)
-@torch.no_grad()
-def logit_lens_on(question: LogitLens, trace: Trace, before: LensGrid, n_same: int) -> LensGrid:
-    """The same, with the cells of the first positions taken from an earlier answer: they see nothing of the rest."""
-    layers = _layers(question, trace)
-    n_pos = len(trace.tokens)
-    held = {name: getattr(before, name)[:, :n_same] for name in _CELLS}
-    held["final_ids"] = before.final_ids[:n_same]
-    if n_same < n_pos:
-        new = _cells(question, trace, layers, n_same)
-        held = {name: np.concatenate([array, new[name]], axis=_axis(name)) for name, array in held.items()}
-    return _grid(question, trace, layers, held)
-
-
-@previews(LogitLens)
-@torch.no_grad()
-def first_cells(
+@steps(LogitLens)
+def logit_lens_steps(
     question: LogitLens, trace: Trace, before: LensGrid | None, n_same: int, on_screen: tuple[int, ...]
-) -> LensGrid | None:
-    """The last position in the layers on screen, beside the cells that hold; None where little is to be done."""
+) -> Iterator[LensGrid]:
+    """The same in parts: the last position in the layers on screen first, then from the end to the beginning.
+
+    Cells of the first positions are taken from an earlier answer: they see nothing of the rest.
+    """
     layers, n_pos = _layers(question, trace), len(trace.tokens)
-    rows = [row for row, layer in enumerate(layers) if layer in on_screen]
-    if n_pos - n_same < _WORTH_A_PREVIEW or not rows:
-        return None
-    new = _cells(question, trace, tuple(layers[row] for row in rows), n_pos - 1)
-    cells = {name: np.zeros((len(layers), n_pos, *new[name].shape[2:]), new[name].dtype) for name in _CELLS}
-    done = np.zeros((len(layers), n_pos), dtype=bool)
-    if before is not None:
-        done[:, :n_same] = True
-    done[rows, -1] = True
-    for name, array in cells.items():
+    board = _Board.of(question, trace, layers, before, n_same)
+    missing = np.flatnonzero(~board.done.all(axis=0))
+    if on_screen and len(missing) >= _WORTH_A_PART:
+        board.fill(tuple(layer for layer in layers if layer in on_screen), n_pos - 1, n_pos)
+        yield board.grid()
+    per_step = max(1, _ROWS_PER_STEP // len(layers)) if on_screen else n_pos
+    for start, stop in _runs(missing, per_step):
+        board.fill(layers, start, stop)
+        if start != missing[0]:
+            yield board.grid()
+    yield board.grid()
+
+
+def _runs(columns: np.ndarray, longest: int) -> Iterator[tuple[int, int]]:
+    """Columns as ranges of limited length, the last first."""
+    breaks = np.flatnonzero(np.diff(columns) > 1) + 1
+    for run in reversed(np.split(columns, breaks)):
+        for stop in range(len(run), 0, -longest):
+            start = max(0, stop - longest)
+            yield int(run[start]), int(run[stop - 1]) + 1
+
+
+@dataclass
+class _Board:
+    """A grid that is being filled.
+
+    Attributes:
+        cells: the arrays of the grid.
+        done: which cells are, shape [layer, pos].
+    """
+
+    question: LogitLens
+    trace: Trace
+    layers: tuple[int, ...]
+    cells: dict[str, np.ndarray]
+    done: np.ndarray
+
+    @classmethod
+    def of(
+        cls, question: LogitLens, trace: Trace, layers: tuple[int, ...], before: LensGrid | None, n_same: int
+    ) -> _Board:
+        """An empty board, or one that begins with the cells of an earlier answer."""
+        n_pos, d_vocab = len(trace.tokens), trace.anatomy.d_vocab
+        _valid_tokens(question.tokens, d_vocab)
+        shapes = {"top_ids": (min(question.k, d_vocab),), "top_probs": (min(question.k, d_vocab),)}
+        shapes |= {"token_ranks": (len(question.tokens),), "token_log_probs": (len(question.tokens),)}
+        whole = {"top_ids", "final_ranks", "token_ranks"}
+        cells = {
+            name: np.zeros((len(layers), n_pos, *shapes.get(name, ())), np.int64 if name in whole else np.float32)
+            for name in _CELLS
+        }
+        cells["final_ids"] = np.zeros(n_pos, np.int64)
+        board = cls(question, trace, layers, cells, np.zeros((len(layers), n_pos), dtype=bool))
         if before is not None:
-            array[:, :n_same] = getattr(before, name)[:, :n_same]
-        array[rows, -1:] = new[name]
-    cells["final_ids"] = trace.logits_between(0, n_pos).argmax(-1).cpu().numpy()
-    return replace(_grid(question, trace, layers, cells), done=done)
+            board.done[:, :n_same] = True if before.done is None else before.done[:, :n_same]
+            board.cells["final_ids"][:n_same] = before.final_ids[:n_same]
+            for name in _CELLS:
+                board.cells[name][:, :n_same] = getattr(before, name)[:, :n_same]
+        return board
+
+    @torch.no_grad()
+    def fill(self, layers: tuple[int, ...], start: int, stop: int) -> None:
+        """Compute some layers at some positions."""
+        if not layers:
+            return
+        rows = [self.layers.index(layer) for layer in layers]
+        new = _cells(self.question, self.trace, layers, start, stop)
+        self.cells["final_ids"][start:stop] = new["final_ids"]
+        for name in _CELLS:
+            self.cells[name][rows, start:stop] = new[name]
+        self.done[rows, start:stop] = True
+
+    def grid(self) -> LensGrid:
+        """What is computed so far, as an answer of its own."""
+        cells = {name: array.copy() for name, array in self.cells.items()}
+        found = _grid(self.question, self.trace, self.layers, cells)
+        return found if self.done.all() else replace(found, done=self.done.copy())
 
 
-def _axis(name: str) -> int:
-    return 0 if name == "final_ids" else 1
-
-
-def _cells(question: LogitLens, trace: Trace, layers: tuple[int, ...], first: int) -> dict[str, np.ndarray]:
-    """All arrays of the grid from position `first` on."""
-    logits = trace.logits_between(first, len(trace.tokens))
+def _cells(question: LogitLens, trace: Trace, layers: tuple[int, ...], first: int, end: int) -> dict[str, np.ndarray]:
+    """All arrays of the grid at some positions."""
+    logits = trace.logits_between(first, end)
     d_vocab = logits.shape[-1]
-    tokens = torch.tensor(_valid_tokens(question.tokens, d_vocab), dtype=torch.long, device=logits.device)
+    tokens = torch.tensor(question.tokens, dtype=torch.long, device=logits.device)
     k = min(question.k, d_vocab)
     rows_per_chunk = max(1, CHUNK_BYTES // (4 * d_vocab))
     width = max(1, rows_per_chunk // len(layers))
     blocks = []
-    for start in range(first, len(trace.tokens), width):
-        stop = min(start + width, len(trace.tokens))
+    for start in range(first, end, width):
+        stop = min(start + width, end)
         final = _final(logits[start - first : stop - first])
         per_call = max(1, rows_per_chunk // (stop - start))
         parts = []
@@ -115,7 +163,10 @@ def _cells(question: LogitLens, trace: Trace, layers: tuple[int, ...], first: in
         block = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         block["final_ids"] = final.top_id
         blocks.append(block)
-    return {name: torch.cat([block[name] for block in blocks], dim=_axis(name)).cpu().numpy() for name in blocks[0]}
+    return {
+        name: torch.cat([block[name] for block in blocks], dim=0 if name == "final_ids" else 1).cpu().numpy()
+        for name in blocks[0]
+    }
 
 
 def _layers(question: LogitLens, trace: Trace) -> tuple[int, ...]:
@@ -129,13 +180,12 @@ def _layers(question: LogitLens, trace: Trace) -> tuple[int, ...]:
     return layers
 
 
-def _valid_tokens(tokens: tuple[int, ...], d_vocab: int) -> list[int]:
+def _valid_tokens(tokens: tuple[int, ...], d_vocab: int) -> None:
     for token in tokens:
         if not 0 <= token < d_vocab:
             raise SelectionError(
                 f"Token id {token} is out of range: this model has {d_vocab} tokens, 0 to {d_vocab - 1}."
             )
-    return list(tokens)
 
 
 def _final(logits: torch.Tensor) -> _Final:

@@ -6,8 +6,10 @@ no position sees what comes after it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from layerwidget.layers import LayerSelection, parse_layers
@@ -18,6 +20,11 @@ from layerwidget.tokens import Tokens
 if TYPE_CHECKING:
     from layerwidget.model.hooked_model import HookedModel
     from layerwidget.trace import Trace
+
+
+#: Parts of answers that are told of at each edit.
+_MOST_PARTS = 2
+_NEXT_PART_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -86,29 +93,33 @@ class Live:
         tokens = prompt if isinstance(prompt, Tokens) else self.model.tokenize(prompt)
         changes = tuple(interventions)
         trace = self._continuation.trace(tokens, changes)
-        if previewed is not None:
-            self._preview(trace, questions, parse_layers(on_screen, trace.anatomy.n_layers), previewed)
-        known: dict[TraceQuestion[Any], _Answer] = {}
-        for question in questions:
-            known[question] = self._answers[question] = self._answer(question, trace, self._answers.get(question))
-            if answered is not None:
-                answered(question, known[question].value)
-        self._answers = known
-        return tuple(known[question].value for question in questions)
+        layers = parse_layers(on_screen, trace.anatomy.n_layers) if previewed is not None else ()
+        parts = _Parts(previewed)
+        running = [(question, self._steps(question, trace, layers)) for question in questions]
+        # Every question gets its first part before any gets the rest.
+        for most in (1, None):
+            waiting, running = running, []
+            for question, steps in waiting:
+                for answer in islice(steps, most):
+                    if not _is_whole(answer):
+                        parts.tell(question, answer)
+                if not _is_whole(self._answers[question].value):
+                    running.append((question, steps))
+                elif answered is not None:
+                    answered(question, self._answers[question].value)
+        self._answers = {question: self._answers[question] for question in questions}
+        return tuple(self._answers[question].value for question in questions)
 
-    def _preview(
-        self,
-        trace: Trace,
-        questions: Sequence[TraceQuestion[Any]],
-        layers: tuple[int, ...],
-        previewed: Callable[[TraceQuestion[Any], Any], None],
-    ) -> None:
-        for question in questions:
-            held = self._answers.get(question)
-            n_same = self._n_same(trace, held)
-            part = question.preview(trace, held.value if held and n_same else None, n_same, layers)
-            if part is not None:
-                previewed(question, part)
+    def _steps(self, question: TraceQuestion[Any], trace: Trace, on_screen: tuple[int, ...]) -> Iterator[Any]:
+        """Bring the answer up to date; each part is held, so that nothing is lost when the rest is given up."""
+        held = self._answers.get(question)
+        n_same = self._n_same(trace, held)
+        if held is not None and _is_whole(held.value) and n_same == len(held.tokens) == len(trace.tokens):
+            return
+        before = held.value if held is not None and n_same else None
+        for answer in question.answers(trace, before, n_same, on_screen):
+            self._answers[question] = _Answer(trace.tokens, trace.interventions, answer)
+            yield answer
 
     def _n_same(self, trace: Trace, held: _Answer | None) -> int:
         """How many positions of an answer hold."""
@@ -118,11 +129,21 @@ class Live:
         same = n_same == len(held.tokens) == len(trace.tokens)
         return n_same if same or self._continuation.sequential else 0
 
-    def _answer(self, question: TraceQuestion[Any], trace: Trace, held: _Answer | None) -> _Answer:
-        """The answer, as far as possible from the one that is held, which may be about an older prompt."""
-        n_same = self._n_same(trace, held)
-        if held is None or not n_same:
-            return _Answer(trace.tokens, trace.interventions, question.run(trace))
-        if n_same == len(held.tokens) == len(trace.tokens):
-            return held
-        return _Answer(trace.tokens, trace.interventions, question.resume(trace, held.value, n_same))
+
+def _is_whole(answer: Any) -> bool:
+    return bool(getattr(answer, "complete", True))
+
+
+class _Parts:
+    """Tells of parts of answers: of the first at once, of one more when the rest takes long."""
+
+    def __init__(self, previewed: Callable[[TraceQuestion[Any], Any], None] | None) -> None:
+        self._previewed = previewed
+        self._told: list[float] = []
+
+    def tell(self, question: TraceQuestion[Any], answer: Any) -> None:
+        now = time.monotonic()
+        due = not self._told or (len(self._told) < _MOST_PARTS and now - self._told[-1] > _NEXT_PART_S)
+        if self._previewed is not None and due:
+            self._told.append(now)
+            self._previewed(question, answer)

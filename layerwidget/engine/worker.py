@@ -81,8 +81,9 @@ class Worker:
                 self._given_up, self._idling = True, None
 
     def _may_give_up(self, client: object) -> bool:
-        now = time.monotonic()
-        return now - self._painted.get(client, -FRESH_S) < FRESH_S or now - self._since > LONG_S
+        now, painted = time.monotonic(), self._painted.get(client, -FRESH_S)
+        # A job that has painted a part of its answer starves nobody when the rest is given up.
+        return painted >= self._since or now - painted < FRESH_S or now - self._since > LONG_S
 
     def _run(self) -> None:
         while (job := self._next_job()) is not None:
