@@ -91,6 +91,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         self.report: CheckReport | None = None
         self._note = ""
         self._closed = False
+        self._stopped = False
         self._live = Live(model)
         self._worker = Worker.of(model)
         self._asked = 0
@@ -154,6 +155,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         self.observe(self._placed, "position")
         self.observe(self._ask, ["prompt", "layers", "tokens", "interventions"])
         self.observe(self._ask_for_layer, "layer")
+        self.status.on_stop(self.stop)
 
     def _spread(self, change: dict[str, Any]) -> None:
         name = change["name"]
@@ -192,6 +194,14 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
             if self._error is not None:
                 raise self._error
 
+    def stop(self) -> None:
+        """Give up what is being computed; what is there already stays, and the next edit goes on from it."""
+        self._stopped = True
+        was = self._worker.stop(self)
+        self._stopped = was == "running"
+        if was == "waiting":
+            self._show_stopped(self._asked, Cancelled("The work was stopped before it had begun."))
+
     def close(self) -> None:
         """Stop working for this explorer and remove its widgets."""
         with self._change:
@@ -226,9 +236,13 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         error: Exception | None = None
         try:
             self._show_answers(self.prompt, self.layers, tuple(self.tokens))
-        except Cancelled:
-            # Whoever gave this up has asked for something newer.
-            raise
+        except Cancelled as cancelled:
+            if not self._stopped:
+                # Whoever gave this up has asked for something newer.
+                raise
+            self._stopped = False
+            self._show_stopped(asked, cancelled)
+            return
         except Exception as caught:
             error = caught
         try:
@@ -294,7 +308,8 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         took_ms = (time.perf_counter() - started) * 1000
         changed = [one.describe(self.n_layers) for one in interventions]
         computed = _computed(len(tokens) - self._live.reused, len(tokens))
-        parts = [_count(tokens), *changed, computed, f"{took_ms:.0f} ms", note if attention else ""]
+        kept = f"{self._live.answer_bytes >> 20} MB kept" if self._live.answer_bytes >> 20 else ""
+        parts = [_count(tokens), *changed, computed, f"{took_ms:.0f} ms", kept, note if attention else ""]
         with self.status.hold_sync():
             self.status.work = " · ".join(part for part in parts if part)
             self.status.prompt, self.status.state = prompt, "fresh"
@@ -320,6 +335,12 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         self._follows_last = True
         with self.status.hold_sync():
             self.status.work, self.status.prompt, self.status.state = "", prompt, "empty"
+
+    def _show_stopped(self, asked: int, cancelled: Cancelled) -> None:
+        self.status.state = "stopped"
+        with self._change:
+            self._shown, self._error = asked, cancelled
+            self._change.notify_all()
 
     def _show_error(self, error: Exception | None) -> None:
         with self.error_panel.hold_sync():

@@ -155,6 +155,25 @@ def test_a_module_that_is_called_three_times_is_three_layers() -> None:
     assert not torch.equal(trace.resid_post[0], trace.resid_post[1])
 
 
+@pytest.mark.parametrize(("before", "place"), [(True, "end"), (False, "start")])
+def test_rows_that_are_no_positions_take_a_share_of_attention(before: bool, place: str) -> None:
+    torch.manual_seed(0)
+    hf_model = toy.Fringe(before).eval()
+    trace = HookedModel(hf_model).trace([1, 5, 2, 8, 3, 1])
+    layer = trace.anatomy.layers[0]
+    assert trace.anatomy.layout.place == place
+    assert [part.kind for part in layer.parts] == ["attention", "mlp"]
+    assert [(site.n_heads, site.padded, site.shares_rows) for site in layer.attention_sites] == [(2, True, True)]
+    x = torch.cat([hf_model.rag, trace.resid_pre[0]] if before else [trace.resid_pre[0], hf_model.rag])
+    q, k, _ = (
+        part.unflatten(-1, (2, -1)).transpose(0, 1)
+        for part in hf_model.house[0].p.three(hf_model.house[0].a(x)).chunk(3, -1)
+    )
+    scores = (q @ k.mT / 10**0.5).masked_fill(torch.ones(10, 10).triu(1).bool(), -torch.inf)
+    here = slice(4, 10) if before else slice(0, 6)
+    torch.testing.assert_close(trace.pattern(0), scores.softmax(-1)[:, here, here])
+
+
 def test_mixing_without_attention_is_no_attention() -> None:
     anatomy = HookedModel(toy.toy(habit="shift")).anatomy
     assert [part.kind for part in anatomy.layers[0].parts] == ["mixer", "mlp"]

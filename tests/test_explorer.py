@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import time
 import weakref
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 import layerwidget as lw
 from layerwidget import explorer as module
+from layerwidget.errors import Cancelled
 from layerwidget.widgets.base import parts_of
 from tests.tiny import N_LAYERS, tiny
 
@@ -166,6 +168,28 @@ def test_attention_that_does_not_fit_is_left_out_and_said(
     explorer.prompt = "edcbaa"
     explorer.wait()
     assert "attention" not in explorer.results
+
+
+def test_stop_gives_up_and_the_next_edit_works() -> None:
+    model = lw.HookedModel(tiny("llama"), letters(), "tiny")
+    explorer = lw.Explorer(model, "abc")
+    explorer.wait()
+    slow = threading.Event()
+    layer = model.hf_model.model.layers[1]
+    handle = layer.register_forward_pre_hook(lambda *_: time.sleep(0.3 if slow.is_set() else 0))
+    slow.set()
+    explorer.prompt = "abcdefgh"
+    explorer.stop()
+    with pytest.raises(Cancelled):
+        explorer.wait()
+    assert explorer.status.state == "stopped"
+    assert len(explorer.results["lens"].token_ids) == 3
+    slow.clear()
+    explorer.prompt = "abcdefg"
+    explorer.wait()
+    assert len(explorer.results["lens"].token_ids) == 7
+    handle.remove()
+    explorer.close()
 
 
 def test_wait_says_how_long(explorer: lw.Explorer) -> None:

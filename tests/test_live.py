@@ -8,7 +8,7 @@ import pytest
 import layerwidget as lw
 from layerwidget.cancellation import cancelled_by
 from layerwidget.errors import Cancelled
-from tests.tiny import ids, tiny
+from tests.tiny import hooked, ids, tiny
 
 
 @pytest.fixture
@@ -49,3 +49,35 @@ def test_errors_keep_their_names(live: lw.Live) -> None:
         live.update([], lw.LogitLens())
     with pytest.raises(lw.PromptError, match="tokenizer"):
         live.update("text", lw.LogitLens())
+
+
+def test_taking_an_edit_back_costs_no_pass(live: lw.Live) -> None:
+    questions = (lw.LogitLens(k=2), lw.Attention("0"))
+    first = live.update(ids(5), *questions)
+    live.update(ids(7), *questions)
+    passes = live.passes
+    heard: list[object] = []
+    again = live.update(ids(5), *questions, answered=lambda question, answer: heard.append(answer))
+    assert again == first
+    assert heard == list(first)
+    assert (live.passes, live.reused) == (passes, 5)
+    changed = live.update([*ids(5), 9], *questions)
+    expected = questions[0].run(live.model.trace([*ids(5), 9]))
+    np.testing.assert_allclose(changed[0].entropy_nats, expected.entropy_nats, rtol=1e-3, atol=1e-4)
+
+
+def test_answers_are_kept_up_to_a_size() -> None:
+    answer = lw.LogitLens().run(hooked("llama").trace(ids(9)))
+    size = sum(array.nbytes for array in vars(answer).values() if isinstance(array, np.ndarray))
+    live = lw.Live(hooked("llama"), answer_bytes=2 * size)
+    for seed in range(5):
+        live.update(ids(9, seed), lw.LogitLens())
+        assert live.answer_bytes <= 2 * size
+    passes = live.passes
+    live.update(ids(9, 3), lw.LogitLens())
+    assert live.passes == passes
+    live.update(ids(9, 0), lw.LogitLens())
+    assert live.passes == passes + 1
+    small = lw.Live(hooked("llama"), answer_bytes=10)
+    assert small.update(ids(9), lw.LogitLens())[0].complete
+    assert small.answer_bytes == 0

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from cachetools import LRUCache
 
 from layerwidget.layers import LayerSelection, parse_layers
 from layerwidget.model.continuation import Continuation, common_length
@@ -25,6 +29,12 @@ if TYPE_CHECKING:
 #: Parts of answers that are told of at each edit.
 _MOST_PARTS = 2
 _NEXT_PART_S = 0.5
+
+
+#: Answers about recent prompts are kept up to this size: taking an edit back costs nothing.
+ANSWER_BYTES = 128 * 2**20
+
+_Key: TypeAlias = tuple[TraceQuestion[Any], bytes, tuple[object, ...]]
 
 
 @dataclass(frozen=True)
@@ -43,10 +53,18 @@ class Live:
         model: the hooked model.
     """
 
-    def __init__(self, model: HookedModel) -> None:
+    def __init__(self, model: HookedModel, answer_bytes: int = ANSWER_BYTES) -> None:
         self.model = model
         self._continuation = Continuation(model)
         self._answers: dict[TraceQuestion[Any], _Answer] = {}
+        self._recent: LRUCache[_Key, Any] = LRUCache(answer_bytes, getsizeof=_n_bytes)
+        self._known = False
+        self._prompt: Tokens | tuple[()] = ()
+
+    @property
+    def answer_bytes(self) -> int:
+        """Memory that answers about recent prompts take."""
+        return int(self._recent.currsize)
 
     @property
     def passes(self) -> int:
@@ -55,8 +73,8 @@ class Live:
 
     @property
     def reused(self) -> int:
-        """How many positions of the last trace were taken over from the one before."""
-        return self._continuation.reused
+        """How many positions of the last prompt were taken over from what is held; all of them for a recent prompt."""
+        return len(self._prompt) if self._known else self._continuation.reused
 
     @property
     def how(self) -> str:
@@ -92,6 +110,11 @@ class Live:
         """
         tokens = prompt if isinstance(prompt, Tokens) else self.model.tokenize(prompt)
         changes = tuple(interventions)
+        keys = {question: (question, tokens.ids.tobytes(), changes) for question in questions}
+        self._prompt, self._known = tokens, all(key in self._recent for key in keys.values())
+        if self._known:
+            self._answers = {question: _Answer(tokens, changes, self._recent[key]) for question, key in keys.items()}
+            return self._told(questions, answered)
         trace = self._continuation.trace(tokens, changes)
         layers = parse_layers(on_screen, trace.anatomy.n_layers) if previewed is not None else ()
         parts = _Parts(previewed)
@@ -108,7 +131,25 @@ class Live:
                 elif answered is not None:
                     answered(question, self._answers[question].value)
         self._answers = {question: self._answers[question] for question in questions}
+        for question, key in keys.items():
+            self._keep(key, self._answers[question].value)
+        return self._told(questions, None)
+
+    def _told(
+        self,
+        questions: Sequence[TraceQuestion[Any]],
+        answered: Callable[[TraceQuestion[Any], Any], None] | None,
+    ) -> tuple[Any, ...]:
+        """The answers that are held."""
+        if answered is not None:
+            for question in questions:
+                answered(question, self._answers[question].value)
         return tuple(self._answers[question].value for question in questions)
+
+    def _keep(self, key: _Key, answer: Any) -> None:
+        # One that is too large for the cache is not kept.
+        with suppress(ValueError):
+            self._recent[key] = answer
 
     def _steps(self, question: TraceQuestion[Any], trace: Trace, on_screen: tuple[int, ...]) -> Iterator[Any]:
         """Bring the answer up to date; each part is held, so that nothing is lost when the rest is given up."""
@@ -128,6 +169,10 @@ class Live:
         n_same = common_length(held.tokens, trace.tokens)
         same = n_same == len(held.tokens) == len(trace.tokens)
         return n_same if same or self._continuation.sequential else 0
+
+
+def _n_bytes(answer: Any) -> int:
+    return sum(value.nbytes for value in vars(answer).values() if isinstance(value, np.ndarray))
 
 
 def _is_whole(answer: Any) -> bool:

@@ -72,6 +72,15 @@ class Worker:
         """The client's picture is up to date now, so its next pass may be given up for a newer edit."""
         self._painted[client] = time.monotonic()
 
+    def stop(self, client: object) -> str:
+        """Give up what runs for a client and what waits; says whether it was `running`, `waiting` or nothing."""
+        with self._wake:
+            waited = self._waiting.pop(client, None) is not None
+            if self._running is client:
+                self._given_up = True
+                return "running"
+            return "waiting" if waited else ""
+
     def leave(self, client: object) -> None:
         """Forget a client: its waiting job is dropped, its running one is given up at the next checkpoint."""
         with self._wake:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import TYPE_CHECKING
 
 from layerwidget.model.parts import FeedForward, LayerAnatomy, Part
@@ -66,11 +66,12 @@ def describe(ffn: FeedForward) -> str:
 
 
 def _within(part: Part, layer: LayerAnatomy) -> str:
-    text = str(part)
+    names = zip(*(path.split(".") for path in layer.modules), strict=False)
+    shared = ".".join(same[0] for same in takewhile(lambda same: len(set(same)) == 1, names))
+    text = str(part).replace(f"{shared}.", "") if shared else str(part)
     if layer.further:
-        for path in layer.modules:
-            text = re.sub(rf"{re.escape(path)}\b", f"{path.split('.')[-2]}.*", text)
-    return text.replace(f"{layer.module}.", "") + (" (mixer)" if part.kind == "mixer" else "")
+        text = re.sub(r"^(\w+)\.\d+\b", r"\1.*", text)
+    return text + (" (mixer)" if part.kind == "mixer" else "")
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:

@@ -1,4 +1,7 @@
-"""Layers that are no modules: one module's forward loops over several lists of modules side by side."""
+"""Layers that are no modules, or none that is called: one forward loops over the modules of several layers by itself.
+
+It takes them from several lists side by side, or from inside the elements of one list.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ class Span(Call):
 
 
 def interleaved(calls: Iterable[Call], modules: dict[str, nn.Module]) -> Iterator[list[Call]]:
-    """Spans that may be layers of one stack: calls of modules in lists, in which the order of the lists repeats.
+    """Spans that may be layers of one stack: calls of modules in lists, in which an order of kinds repeats.
 
     Args:
         calls: of the whole pass, in order.
@@ -57,19 +60,23 @@ def interleaved(calls: Iterable[Call], modules: dict[str, nn.Module]) -> Iterato
     """
     by_caller: dict[int, list[Call]] = {}
     for call in calls:
-        if call.parent is not None and isinstance(modules.get(_list_of(call)), nn.ModuleList):
+        if call.parent is not None and _kind(call.name, modules) != call.name:
             by_caller.setdefault(id(call.parent), []).append(call)
     for listed in by_caller.values():
-        for start, period, end in _repetitions([_list_of(call) for call in listed]):
+        for start, period, end in _repetitions([_kind(call.name, modules) for call in listed]):
             yield [Span.over(listed[first : first + period]) for first in range(start, end, period)]
 
 
-def _list_of(call: Call) -> str:
-    return call.name.rpartition(".")[0]
+def _kind(path: str, modules: dict[str, nn.Module]) -> str:
+    """A path without the numbers in lists: the same for all modules that have this place in a layer."""
+    names = path.split(".")
+    holders = [modules.get(".".join(names[:depth])) for depth in range(len(names))]
+    pairs = zip(names, holders, strict=True)
+    return ".".join("*" if isinstance(holder, nn.ModuleList) else name for name, holder in pairs)
 
 
 def _repetitions(names: Sequence[str]) -> Iterator[tuple[int, int, int]]:
-    """Runs in which an order of several names repeats: start, length of the order, end."""
+    """Runs in which an order of several kinds repeats: start, length of the order, end."""
     start = 0
     while start < len(names):
         lengths = range(2, (len(names) - start) // 2 + 1)

@@ -47,6 +47,9 @@ def _by_position(value: torch.Tensor, layout: StreamLayout, stream: torch.Size) 
     """The positions first, shape [pos, ...]: of the stream itself a view, of what a part returned from its rows."""
     if layout.axes.startswith("batch*pos"):
         return value.reshape(stream[0], -1)[: stream[0] // 2]
+    if layout.axes.endswith("pos"):
+        last: torch.Tensor = value.movedim(-1, 0)
+        return last
     if layout.axes.startswith("streams"):
         moved: torch.Tensor = value.movedim(2, 0) if value.dim() == 4 else value.reshape(*stream[1:3], -1).movedim(1, 0)
         return moved

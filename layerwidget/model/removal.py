@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import takewhile
 from typing import Any
 
 from torch import nn
@@ -14,22 +15,34 @@ from layerwidget.model.anatomy import Anatomy
 def without_layer(model: nn.Module, anatomy: Anatomy, layer: int) -> nn.Module:
     """A shallow twin that shares every module but has one layer less; the model itself is not touched.
 
-    Where no module is the layer, every module that it is made of is taken out, and who calls them counts one less.
+    Where no module is the layer, everything that it is made of is taken out, and who calls it counts one less.
 
     Raises:
         StructureError: when the layer cannot be taken out: it is used more than once, or is not in a list.
     """
-    paths = anatomy.layers[layer].modules
+    modules = anatomy.layers[layer].modules
     used = [path for other in anatomy.layers for path in other.modules]
-    for path in paths:
+    for path in modules:
         if used.count(path) > 1:
             raise StructureError(f"{path} is used for several layers, so one of them cannot be taken out.")
     twin = model
-    for path in reversed(paths):
+    elements = _elements(modules, anatomy.layers[layer - 1].modules)
+    for path in reversed(elements):
         twin = _without(twin, path.split("."), layer, anatomy.n_layers)
-    if len(paths) > 1:
-        _count_less(twin.get_submodule(paths[0].rpartition(".")[0].rpartition(".")[0]), anatomy.n_layers)
+    if len(modules) > 1:
+        _count_less(twin.get_submodule(elements[0].rpartition(".")[0].rpartition(".")[0]), anatomy.n_layers)
     return twin
+
+
+def _elements(modules: tuple[str, ...], others: tuple[str, ...]) -> list[str]:
+    """What is taken out for a layer: its module, or where it has several, the elements of lists that they are in."""
+    if len(modules) == 1:
+        return [*modules]
+    pairs = [(path.split("."), other.split(".")) for path, other in zip(modules, others, strict=True)]
+    same = [
+        sum(1 for _ in takewhile(lambda two: two[0] == two[1], zip(one, other, strict=False))) for one, other in pairs
+    ]
+    return list(dict.fromkeys(".".join(one[: n + 1]) for (one, _), n in zip(pairs, same, strict=True)))
 
 
 def _without(module: nn.Module, path: list[str], layer: int, n_layers: int) -> nn.Module:

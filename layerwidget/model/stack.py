@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -83,7 +83,8 @@ def _candidates(watched: WatchedPass, used: set[int], modules: dict[str, nn.Modu
     """Stacks for one form of the stream after the other, and at last those of layers that are no modules."""
     looks = [_Look(watched, form, used, watched.flow.node_of(watched.ids)) for form in _forms(watched)]
     yield from (_stacks(look, modules) for look in looks)
-    yield _stacks_of_spans(looks[0], modules)
+    channels_first = StreamForm(watched.n_batch, watched.n_pos, watched.n_pos, channels_first=True)
+    yield from (_stacks_of_spans(look, modules) for look in (looks[0], replace(looks[0], form=channels_first)))
 
 
 def _forms(watched: WatchedPass) -> Iterator[StreamForm]:

@@ -13,8 +13,8 @@ class StreamLayout:
     """An arrangement of axes.
 
     Attributes:
-        axes: `"batch pos d_model"`, `"pos batch d_model"`, `"batch*pos d_model"`; with several parallel streams
-            `"batch pos streams d_stream"` or `"streams batch pos d_stream"`.
+        axes: `"batch pos d_model"`, `"pos batch d_model"`, `"batch*pos d_model"`, `"batch d_model pos"`; with several
+            parallel streams `"batch pos streams d_stream"` or `"streams batch pos d_stream"`.
         d_model: width of the stream; of several parallel streams, of all together.
         inner: sizes of the axes that make up `d_model`.
         place: where the prompt's positions are: `all` of the rows, or among more rows at the `start`, at the `end`, or
@@ -30,6 +30,8 @@ class StreamLayout:
         """The rows of a stream that holds one prompt of so many positions, shape [pos, d_model]; a view if possible."""
         if self.axes.startswith("streams"):
             stream = stream.movedim(0, 2)
+        if self.axes.endswith("pos"):
+            stream = stream.movedim(-1, 1)
         rows = stream.reshape(-1, self.d_model)
         return rows if self.place == "all" or n_pos is None else rows[self.positions(len(rows), n_pos)]
 
@@ -47,6 +49,8 @@ class StreamLayout:
         inner = rows.reshape(len(rows), *self.inner)
         if self.axes.startswith("streams"):
             return inner.movedim(1, 0).unsqueeze(1)
+        if self.axes.endswith("pos"):
+            return inner.T.unsqueeze(0)
         return inner.unsqueeze(0) if self.axes.startswith("batch pos") else self._flat(inner)
 
     def positions(self, n_rows: int, n_pos: int) -> slice:
@@ -74,17 +78,22 @@ class StreamForm:
         n_pos: how many positions each had.
         n_rows: how many rows the stream has for each prompt: its positions, or more.
         parallel: whether it is several streams side by side.
+        channels_first: whether its positions come last.
     """
 
     n_batch: int
     n_pos: int
     n_rows: int
     parallel: bool = False
+    channels_first: bool = False
 
     def layout(self, shape: tuple[int, ...]) -> StreamLayout | None:
         """The layout of a stream of this shape, or None where the shape is not that of a stream."""
         if len(shape) < 2 or shape[-1] < 2:
             return None
+        if self.channels_first:
+            fits = len(shape) == 3 and (shape[0], shape[2]) == (self.n_batch, self.n_rows)
+            return StreamLayout("batch d_model pos", shape[1], shape[1:2]) if fits else None
         axes, inner = (self._several(shape), shape[2:]) if self.parallel else (self._single(shape), shape[-1:])
         if axes is None:
             return None

@@ -26,10 +26,12 @@ class _Product:
     Attributes:
         weight: node of the parameter.
         activation: node of what it is multiplied with.
+        width: how wide that is.
     """
 
     weight: int
     activation: int
+    width: int
 
 
 class SublayerReader:
@@ -88,9 +90,7 @@ class SublayerReader:
         choice = max(choices, key=self._n_choices, default=None)
         scores = None if choice is None else next(self._products(self._flow.nodes[choice].parents[0]), None)
         down = self._down([product for product in products if product != scores] or products)
-        ffn = FeedForward(
-            self._flow.nodes[down.activation].shape[-1], self._is_gated(down.activation), self._path(down.weight)
-        )
+        ffn = FeedForward(down.width, self._is_gated(down.activation), self._path(down.weight))
         if choice is None:
             return ffn
         router = "" if scores is None else self._path(scores.weight).rpartition(".")[0]
@@ -101,8 +101,8 @@ class SublayerReader:
         """Of routed and shared experts together, the routed: they lie in one block of three dimensions, or are many."""
         nodes = self._flow.nodes
         stacked = [product for product in products if len(nodes[product.weight].shape) > 2]
-        widths = Counter(nodes[product.activation].shape[-1] for product in products)
-        return (stacked or sorted(products, key=lambda one: -widths[nodes[one.activation].shape[-1]]))[0]
+        widths = Counter(product.width for product in products)
+        return (stacked or sorted(products, key=lambda one: -widths[one.width]))[0]
 
     def _n_choices(self, choice: int) -> int:
         nodes = self._flow.nodes
@@ -141,7 +141,9 @@ class SublayerReader:
             others = [other for other in step.parents[:position] + step.parents[position + 1 :] if other != parent]
             computed = [other for other in others if self._parameter(other) is None and self._flow.nodes[other].op]
             if weight is not None and computed and len(self._flow.nodes[weight].shape) > 1:
-                return _Product(weight, computed[0])
+                # A convolution has its channels before the positions.
+                width = self._flow.nodes[computed[0]].shape[1 if step.op == "convolution" else -1]
+                return _Product(weight, computed[0], width)
         return None
 
     def _parameter(self, node: int) -> int | None:

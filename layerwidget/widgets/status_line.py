@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import traitlets as t
 
 from layerwidget.widgets.base import Panel
@@ -16,7 +18,7 @@ class StatusLine(Panel, module="status_line"):
         checked: what was verified, in a few words; `failing` when something does not hold.
         report: the whole report, which a click on `checked` opens.
         work: tokens and time of the last pass.
-        state: `empty`, `busy`, `fresh` or `failed`.
+        state: `empty`, `busy`, `fresh`, `stopped` or `failed`.
         prompt: the text that the picture belongs to.
     """
 
@@ -27,8 +29,12 @@ class StatusLine(Panel, module="status_line"):
     failing = t.Bool(False).tag(sync=True)
     report = t.Unicode().tag(sync=True)
     work = t.Unicode().tag(sync=True)
-    state = t.Enum(("empty", "busy", "fresh", "failed"), "empty").tag(sync=True)
+    state = t.Enum(("empty", "busy", "fresh", "stopped", "failed"), "empty").tag(sync=True)
     prompt = t.Unicode().tag(sync=True)
+
+    def on_stop(self, callback: Callable[[], None]) -> None:
+        """Call back when the stop button is pressed, which is there while something is computed."""
+        self.on_msg(lambda _widget, content, _buffers: callback() if content.get("type") == "stop" else None)
 
 
 class ErrorPanel(Panel, module="error_panel"):

@@ -1,7 +1,9 @@
 import { shareTraits } from "./bus.js";
 import { element } from "./dom.js";
 
-const WORDS = { empty: "waiting for a prompt", busy: "computing", fresh: "fresh", stale: "stale", failed: "not computed" };
+/** What takes less time than this needs no button to stop it. */
+const STOPPABLE_MS = 700;
+const WORDS = { empty: "waiting for a prompt", busy: "computing", fresh: "fresh", stale: "stale", stopped: "stopped", failed: "not computed" };
 
 export default {
   render({ model, el }) {
@@ -19,8 +21,18 @@ export default {
     checked.addEventListener("click", toggle);
     const work = element("span", { class: "lw-tag lw-work" });
     const state = element("span", { class: "lw-state", role: "status" });
+    const stop = element("button", { class: "lw-button lw-stop", type: "button", title: "Stop computing",
+      "data-lm-suppress-shortcuts": "true", onclick: () => model.send({ type: "stop" }) }, "■ stop");
+    let patience = null;
+    const offer = (busy) => {
+      if (busy && patience === null) patience = setTimeout(() => stop.classList.add("lw-shown"), STOPPABLE_MS);
+      if (busy) return;
+      clearTimeout(patience);
+      patience = null;
+      stop.classList.remove("lw-shown");
+    };
     el.classList.add("lw", "lw-status");
-    el.append(name, facts, checked, element("span", { class: "lw-gap" }), work, state, report);
+    el.append(name, facts, checked, element("span", { class: "lw-gap" }), work, stop, state, report);
     const draw = () => {
       const typed = shared.get("prompt"); // what the box holds
       const kernelState = model.get("state");
@@ -38,6 +50,7 @@ export default {
       work.hidden = !model.get("work");
       state.textContent = WORDS[now] ?? now;
       state.dataset.state = now;
+      offer(kernelState === "busy");
       work.classList.toggle("lw-bad", now === "failed");
     };
     shared.listen((changed) => { if (changed === "prompt") draw(); });
@@ -45,6 +58,7 @@ export default {
     for (const trait of names) model.on(`change:${trait}`, draw);
     draw();
     return () => {
+      offer(false);
       checked.removeEventListener("click", toggle);
       shared.close();
       for (const trait of names) model.off(`change:${trait}`, draw);
