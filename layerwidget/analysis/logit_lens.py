@@ -18,8 +18,8 @@ from layerwidget.questions import LogitLens, answers, steps
 from layerwidget.results import LensGrid
 from layerwidget.trace import COMPONENTS, Trace
 
-#: Logits of one chunk; as much again is needed for their probabilities.
-CHUNK_BYTES = 24 * 2**20
+#: Logits of one chunk; three times as much is needed for what is made of them.
+CHUNK_BYTES = 18 * 2**20
 #: From so many columns on, the last one is shown before the others are computed.
 _WORTH_A_PART = 6
 #: Rows between two parts of an answer: what is computed up to there is kept when the rest is given up.
