@@ -22,6 +22,8 @@ REMOVE_LAST = """() => {
 def test_everything_that_belongs_to_an_older_text_is_dimmed(explorer: ExplorerPage) -> None:
     stale = explorer.root.locator(".lw-stale")
     expect(stale).to_have_count(0)
+    # Nothing else may wait for the model.
+    explorer.notebook.expect_value("ex.report is not None", True)
     explorer.notebook.run("model.lock.acquire()")
     try:
         explorer.prompt.fill("Something else")
