@@ -86,6 +86,9 @@ class Toy(nn.Module):
         self.roof = nn.LayerNorm(D_MODEL)
         self.sky = nn.Linear(D_MODEL, D_VOCAB)
         self.noise = noise
+        self.draw()
+
+    def draw(self) -> None:
         with torch.no_grad():
             for weight in self.parameters():
                 weight.copy_(torch.randn(weight.shape) * (0.3 if weight.dim() > 1 else 1.0))
@@ -110,6 +113,84 @@ class Looped(Toy):
 
     def floors(self) -> Iterable[nn.Module]:
         return [self.only] * 3
+
+
+class Braid(Toy):
+    """No module is a layer: strands of several colours are taken in turn, and between rounds something happens."""
+
+    def __init__(self, n_rounds: int = 3, habit: str = "") -> None:
+        super().__init__(0)
+        self.rounds, self.habit = n_rounds, habit
+        self.red = nn.ModuleList(Shift() if habit == "shift" else Look() for _ in range(n_rounds))
+        self.green = nn.ModuleList(nn.LayerNorm(D_MODEL) for _ in range(n_rounds))
+        self.blue = nn.ModuleList(Think() for _ in range(n_rounds))
+        self.grey = nn.ModuleList(nn.LayerNorm(D_MODEL) for _ in range(n_rounds))
+        self.dust = nn.Dropout(0.1)
+        self.draw()
+
+    def forward(self, input_ids: torch.Tensor) -> dict[str, torch.Tensor]:
+        x = self.book(input_ids)
+        for turn in range(self.rounds):
+            if self.habit == "outside":
+                x = x + self.dust(self.red[turn](self.green[turn](x)))
+                x = x + self.blue[turn](self.grey[turn](x))
+                continue
+            x = self.green[turn](x + self.dust(self.red[turn](x)))
+            x = self.grey[turn](x + self.blue[turn](x))
+            x *= torch.ones_like(input_ids).unsqueeze(-1)
+        return {"logits": self.sky(x)}
+
+
+class Turned(nn.Sequential):
+    """Something for streams whose positions come last."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.mT).mT
+
+
+class Slab(nn.Module):
+    """A layer of a stream whose positions come last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.p, self.a = Turned(Look()), Turned(nn.LayerNorm(D_MODEL))
+        self.q = nn.Sequential(nn.Conv1d(D_MODEL, 27, 1), nn.GELU(), nn.Conv1d(27, D_MODEL, 1))
+        self.b = Turned(nn.LayerNorm(D_MODEL))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.a(x + self.p(x))
+        return self.b(x + self.q(x))
+
+
+class Sideways(Toy):
+    """Positions come last, and layers are run by a way on which no hook lies."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.slabs = nn.ModuleList(Slab() for _ in range(3))
+        self.draw()
+
+    def forward(self, input_ids: torch.Tensor) -> dict[str, torch.Tensor]:
+        x = self.book(input_ids).mT
+        for slab in self.slabs:
+            x = slab.forward(x)
+        return {"logits": self.sky(x.mT)}
+
+
+class Fringe(Toy):
+    """Rows that are no positions, before the prompt's or after."""
+
+    def __init__(self, before: bool) -> None:
+        super().__init__()
+        self.before = before
+        self.rag = nn.Parameter(torch.randn(4, D_MODEL))
+
+    def forward(self, input_ids: torch.Tensor) -> dict[str, torch.Tensor]:
+        x, rag = self.book(input_ids), self.rag.expand(len(input_ids), -1, -1)
+        x = torch.cat([rag, x] if self.before else [x, rag], 1)
+        for floor in self.house:
+            x = floor(x)
+        return {"logits": self.sky(self.roof(x[:, 4:] if self.before else x[:, :-4]))}
 
 
 class Flat(nn.Module):

@@ -228,7 +228,7 @@ class Subject:
 
 
 def _places(anatomy: Anatomy) -> list[Place]:
-    return [Place(layer.module, layer.call) for layer in anatomy.layers]
+    return [Place(layer.module, layer.call, layer.further) for layer in anatomy.layers]
 
 
 def _adds_up(what: str, entering: torch.Tensor, ledger: Sequence[Any], leaving: torch.Tensor) -> None:

@@ -52,10 +52,10 @@ class Operations(TorchFunctionMode):
         super().__init__()
         self._layers = {(place.module, place.call): layer for layer, place in enumerate(self.places)}
         self._now: list[int] = [-1]
-        for path in {place.module for place in self.places}:
-            self._listen(path)
+        for path, last in {place.module: place.last[0] for place in self.places}.items():
+            self._listen(path, last)
 
-    def _listen(self, path: str) -> None:
+    def _listen(self, path: str, last: str) -> None:
         calls: list[int] = []
 
         def enter(module: nn.Module, args: Any) -> None:
@@ -65,9 +65,8 @@ class Operations(TorchFunctionMode):
         def leave(module: nn.Module, args: Any, output: Any) -> None:
             self._now.pop()
 
-        module = self.model.get_submodule(path)
-        module.register_forward_pre_hook(enter)
-        module.register_forward_hook(leave)
+        self.model.get_submodule(path).register_forward_pre_hook(enter)
+        self.model.get_submodule(last).register_forward_hook(leave)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))

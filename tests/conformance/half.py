@@ -67,5 +67,5 @@ class HalfSubject(Subject):
             stream = layout.stream(rows, tensor_at(output, last.output.path))
             return with_tensor_at(output, last.output.path, stream)
 
-        twin.get_submodule(last.module).register_forward_hook(leave)
+        twin.get_submodule(last.last[0]).register_forward_hook(leave)
         return logits_of(self._plain(twin))[0]

@@ -29,10 +29,20 @@ class Place:
     Attributes:
         module: path of its module.
         call: which call of that module within a pass, from 0.
+        further: where no module is the layer, the modules after the first, and which call of each.
     """
 
     module: str
     call: int
+    further: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        return self.module, *(path for path, _ in self.further)
+
+    @property
+    def last(self) -> tuple[str, int]:
+        return self.further[-1] if self.further else (self.module, self.call)
 
 
 def without_one(model: nn.Module, layers: Sequence[Place], run: Run) -> tuple[Any, int]:
@@ -68,7 +78,7 @@ def _checked(model: nn.Module, layers: Sequence[Place], layer: int, run: Run, be
     number, n_layers = _remove(twin, layers, layer)
     for holder in _holders(twin, layers[layer].module) if shorten else ():
         _renumber(holder, number, n_layers)
-    output, after = _recorded(twin, paths, {one.module for one in layers}, run)
+    output, after = _recorded(twin, paths, {path for one in layers for path in one.modules}, run)
     after.compare(before)
     return output
 
@@ -78,14 +88,28 @@ def _remove(twin: nn.Module, layers: Sequence[Place], layer: int) -> tuple[int, 
     path = layers[layer].module
     if [one.module for one in layers].count(path) > 1:
         return layer, len(layers)  # the configuration says how often the module is called
-    holder, _, index = path.rpartition(".")
-    stack = twin.get_submodule(holder)
-    if not isinstance(stack, nn.ModuleList):
-        raise NoReferenceError(f"{path} is not in a list of modules")
-    n_layers = len(stack)
-    del stack[int(index)]
-    _move_up(nn.ModuleList(stack[int(index) :]))
+    for path in _elements(layers, layer):
+        holder, _, index = path.rpartition(".")
+        stack = twin.get_submodule(holder)
+        if not isinstance(stack, nn.ModuleList):
+            raise NoReferenceError(f"{path} is not in a list of modules")
+        n_layers = len(stack)
+        del stack[int(index)]
+        _move_up(nn.ModuleList(stack[int(index) :]))
     return int(index), n_layers
+
+
+def _elements(layers: Sequence[Place], layer: int) -> list[str]:
+    """Paths of the list elements that a layer is, or that its modules are or are inside."""
+    own, others = layers[layer].modules, layers[layer - 1].modules
+    if len(own) == 1:
+        return list(own)
+    found = []
+    for path, other in zip(own, others, strict=True):
+        names = path.split(".")
+        differs = next(n for n, (a, b) in enumerate(zip(names, other.split("."), strict=True)) if a != b)
+        found.append(".".join(names[: differs + 1]))
+    return list(dict.fromkeys(found))
 
 
 def _move_up(later: nn.Module) -> None:
@@ -166,7 +190,7 @@ _DEPENDENT = object()
 
 def _calls_without(model: nn.Module, layers: Sequence[Place], layer: int, run: Run) -> _Calls:
     """The calls of the whole model but those of one layer; what depends on that layer's output is marked."""
-    gone, paths = layers[layer], {one.module for one in layers}
+    gone, paths = layers[layer], {path for one in layers for path in one.modules}
     calls = []
     for disturb in (False, True):
         twin = copy.deepcopy(model)
@@ -201,7 +225,8 @@ def _recorded(
             calls.layers.append((path, dict(_leaves({"args": args, "kwargs": kwargs}))))
 
     def leave(module: nn.Module, args: Any, output: Any) -> Any:
-        if gone is None or names[id(module)] != gone.module or not inside[0]:
+        path = names[id(module)]
+        if gone is None or path != gone.last[0] or not inside[0]:
             return None
         inside[0] = False
         return _disturbed(output) if disturb else None

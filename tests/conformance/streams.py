@@ -64,6 +64,8 @@ def _farthest(
 def _rows(trace: Trace, state: torch.Tensor) -> list[torch.Tensor]:
     """What of a hidden state may be the stream, each of shape [pos, d_model]: some hold more than the positions."""
     n_pos, layout = len(trace.tokens), replace(trace.anatomy.layout, place="all")
+    if layout.axes == "batch d_model pos" and state.shape[-1] == layout.d_model:  # transformers turns what it returns
+        layout = replace(layout, axes="batch pos d_model")
     if state.numel() % layout.d_model:
         return []
     rows = layout.rows(state)
