@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from layerwidget.model.tracing import AttentionOp, WatchedPass
+from layerwidget.model.watched import AttentionOp, WatchedPass
 
 _COPIES = frozenset({"expand", "repeat", "repeat_interleave", "index_select"})
 

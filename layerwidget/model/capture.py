@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
-from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
-from torch.utils.hooks import RemovableHandle
 
 from layerwidget.cancellation import checkpoint
 from layerwidget.ledger import Added, LedgerEntry, Normed, Scaled
 from layerwidget.model.anatomy import Anatomy
+from layerwidget.model.hooking import Act, AttentionCatcher, Hooks, listens
 from layerwidget.model.parts import Gate, LayerAnatomy, Part, Passage, Port
 from layerwidget.model.paths import Path, tensor_at, with_tensor_at
 from layerwidget.model.patterns import FusedAttention, PaddedAttention, SoftmaxAttention, Source
 from layerwidget.model.running import submodule, weights_in_memory
-from layerwidget.model.tracing import KERNELS
-
-#: What to do at a call; what it returns, if anything, replaces the output.
-_Act = Callable[[Any], Any]
-
-_listening: ContextVar[tuple[Capture, ...]] = ContextVar("layerwidget_capture", default=())
 
 
 class Capture:
@@ -61,9 +53,7 @@ class Capture:
         self._model = model
         self._anatomy = anatomy
         self._exit = ExitStack()
-        self._handles: list[RemovableHandle] = []
-        self._before: dict[str, dict[int, _Act]] = {}
-        self._after: dict[str, dict[int, _Act]] = {}
+        self._hooks = Hooks(self)
         self._layer: LayerAnatomy | None = None
         self._kernels: dict[str, int] = {}
         self.keep_values = keep_values
@@ -86,14 +76,8 @@ class Capture:
     def __enter__(self) -> Capture:
         """Put the hooks on."""
         with ExitStack() as stack:
-            stack.callback(self._take_off)
-            for name, acts in self._before.items():
-                module = submodule(self._model, name)
-                self._handles.append(module.register_forward_pre_hook(_entering(self, acts), with_kwargs=True))
-            for name, acts in self._after.items():
-                self._handles.append(submodule(self._model, name).register_forward_hook(_leaving(self, acts)))
-            stack.callback(_listening.reset, _listening.set(self._together))
-            stack.enter_context(_AttentionCatcher(self))
+            stack.enter_context(self._hooks.on(self._model, self._together))
+            stack.enter_context(AttentionCatcher(self.catch))
             self._exit = stack.pop_all()
         return self
 
@@ -101,14 +85,9 @@ class Capture:
         """Take exactly these hooks off."""
         self._exit.close()
 
-    def _take_off(self) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
-
     def catch(self, kernel: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: torch.Tensor) -> None:
         """Keep an attention operation if it is the one of the layer that runs now."""
-        if self not in _listening.get():
+        if not listens(self):
             return
         nth = self._kernels.get(kernel, 0)
         self._kernels[kernel] = nth + 1
@@ -144,17 +123,17 @@ class Capture:
             self.resid_post[layer.layer] = self._rows(output, layer.output)
             return output
 
-        _then(self._before, layer.module, layer.call, enter)
+        self._hooks.before(layer.module, layer.call, enter)
         for number, part in enumerate(layer.parts):
             if part.module:
-                _then(self._after, part.module, part.call, self._keep(layer, number, part))
+                self._hooks.after(part.module, part.call, self._keep(layer, number, part))
             if part.gate:
-                _then(self._after, part.gate.module, part.gate.call, self._keep_gate(layer, number, part.gate))
+                self._hooks.after(part.gate.module, part.gate.call, self._keep_gate(layer, number, part.gate))
         for number, passage in enumerate(layer.passages):
             if passage.module:
-                _then(self._before, passage.module, passage.call, self._norm_enter(layer, number, passage))
-                _then(self._after, passage.module, passage.call, self._norm_leave(layer, number, passage))
-        _then(self._after, *layer.last, leave)
+                self._hooks.before(passage.module, passage.call, self._norm_enter(layer, number, passage))
+                self._hooks.after(passage.module, passage.call, self._norm_leave(layer, number, passage))
+        self._hooks.after(*layer.last, leave)
 
     def _skip(self, layer: LayerAnatomy, output: Any) -> Any:
         """The layer's output with its input as the stream: it has added nothing, and nobody saw where it looked."""
@@ -198,27 +177,27 @@ class Capture:
             value = value * self._factor(factor)
         return value
 
-    def _keep(self, layer: LayerAnatomy, number: int, part: Part) -> _Act:
+    def _keep(self, layer: LayerAnatomy, number: int, part: Part) -> Act:
         def keep(output: Any) -> None:
             narrow = _narrow_rows(output, part.output) if part.gate else None
             self.added[layer.layer, number] = self._rows(output, part.output) if narrow is None else narrow
 
         return keep
 
-    def _keep_gate(self, layer: LayerAnatomy, number: int, gate: Gate) -> _Act:
+    def _keep_gate(self, layer: LayerAnatomy, number: int, gate: Gate) -> Act:
         def keep(output: Any) -> None:
             self.gates[layer.layer, number] = _narrow_rows(output, gate.output)
 
         return keep
 
-    def _norm_enter(self, layer: LayerAnatomy, number: int, passage: Passage) -> _Act:
+    def _norm_enter(self, layer: LayerAnatomy, number: int, passage: Passage) -> Act:
         def enter(named: Any) -> None:
             before = self._rows(named, passage.input)
             self.normed[layer.layer, number] = (before, before)
 
         return enter
 
-    def _norm_leave(self, layer: LayerAnatomy, number: int, passage: Passage) -> _Act:
+    def _norm_leave(self, layer: LayerAnatomy, number: int, passage: Passage) -> Act:
         def leave(output: Any) -> None:
             before, _ = self.normed[layer.layer, number]
             self.normed[layer.layer, number] = (before, self._rows(output, passage.output))
@@ -239,18 +218,6 @@ class Capture:
             return weight.detach()
 
 
-def _then(table: dict[str, dict[int, _Act]], name: str, call: int, act: _Act) -> None:
-    """Do something at a call, after what is done there already."""
-    earlier = table.setdefault(name, {}).get(call)
-
-    def both(value: Any) -> Any:
-        changed = earlier(value) if earlier is not None else None
-        changed_again = act(value if changed is None else changed)
-        return changed if changed_again is None else changed_again
-
-    table[name][call] = act if earlier is None else both
-
-
 def _narrow_rows(output: Any, port: Port) -> torch.Tensor:
     """Rows of something that is not as wide as the stream, shape [pos, width]."""
     value = tensor_at(output, port.path)
@@ -268,43 +235,3 @@ def _source(
     kernel: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: torch.Tensor
 ) -> FusedAttention | SoftmaxAttention:
     return SoftmaxAttention(out) if kernel == "softmax" else FusedAttention.from_call(*args, **kwargs)
-
-
-def _entering(capture: Capture, acts: dict[int, _Act]) -> Callable[..., None]:
-    count = -1
-
-    def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
-        nonlocal count
-        if capture in _listening.get():
-            count += 1
-            if count in acts:
-                acts[count]({"args": args, "kwargs": kwargs})
-
-    return hook
-
-
-def _leaving(capture: Capture, acts: dict[int, _Act]) -> Callable[..., Any]:
-    count = -1
-
-    def hook(module: nn.Module, args: Any, output: Any) -> Any:
-        nonlocal count
-        if capture not in _listening.get():
-            return None
-        count += 1
-        return acts[count](output) if count in acts else None
-
-    return hook
-
-
-class _AttentionCatcher(TorchFunctionMode):
-    def __init__(self, capture: Capture) -> None:
-        super().__init__()
-        self.capture = capture
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        # Called for every operation of the pass, so it does next to nothing for most of them.
-        out = func(*args, **kwargs) if kwargs else func(*args)
-        kernel = KERNELS.get(func)
-        if kernel is not None:
-            self.capture.catch(kernel, args, kwargs or {}, out)
-        return out

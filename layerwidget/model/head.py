@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from layerwidget.model.tracing import WatchedPass
+from layerwidget.model.watched import WatchedPass
 
 _PRODUCTS = frozenset({"mm", "addmm", "bmm", "matmul", "linear"})
 _PASSES = frozenset({"slice", "select", "index", "_to_copy"})

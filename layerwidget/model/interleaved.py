@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from layerwidget.model.tracing import Call
+from layerwidget.model.watched import Call
 
 
 @dataclass(eq=False)

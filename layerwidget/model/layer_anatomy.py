@@ -17,7 +17,7 @@ from layerwidget.model.paths import Path
 from layerwidget.model.running import device_name
 from layerwidget.model.stack import Stack
 from layerwidget.model.sublayers import SublayerReader, window_of
-from layerwidget.model.tracing import AttentionOp, Call, WatchedPass
+from layerwidget.model.watched import AttentionOp, Call, WatchedPass
 
 
 class LayerDescriber:

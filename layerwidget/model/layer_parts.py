@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from layerwidget.model.paths import Path
-from layerwidget.model.tracing import Call, WatchedPass
+from layerwidget.model.watched import Call, WatchedPass
 
 #: A plain number, or the path of a parameter or buffer that the contribution is multiplied by.
 Factor = float | str

@@ -15,7 +15,7 @@ from layerwidget.model.layer_parts import Contribution
 from layerwidget.model.paths import Path, tensor_at, with_tensor_at
 from layerwidget.model.stack import Stack
 from layerwidget.model.stream import StreamLayout
-from layerwidget.model.tracing import Call, WatchedPass
+from layerwidget.model.watched import Call, WatchedPass
 
 #: A change at other positions below this share of the change at the first is rounding.
 _ROUNDING = 1e-4

@@ -20,7 +20,8 @@ from layerwidget.model.running import ModelInput, reads_source
 from layerwidget.model.stack import Stack, find_stack
 from layerwidget.model.sublayers import is_norm
 from layerwidget.model.tail import Returned
-from layerwidget.model.tracing import Call, WatchedPass, watch
+from layerwidget.model.tracing import watch
+from layerwidget.model.watched import Call, WatchedPass
 
 
 def probe(model: nn.Module, n_embeddings: int, n_ctx: int | None) -> ModelInput:

@@ -14,7 +14,7 @@ from layerwidget.errors import StructureError
 from layerwidget.model.interleaved import interleaved
 from layerwidget.model.paths import Path
 from layerwidget.model.stream import StreamForm, StreamLayout
-from layerwidget.model.tracing import Call, WatchedPass
+from layerwidget.model.watched import Call, WatchedPass
 
 #: A stack that does less than this share of the largest stack's work is a head or a pooler, not the model's layers.
 _MIN_SHARE = 0.25

@@ -11,7 +11,7 @@ from torch import nn
 
 from layerwidget.model.layer_parts import Contribution
 from layerwidget.model.parts import FeedForward
-from layerwidget.model.tracing import Call, WatchedPass
+from layerwidget.model.watched import Call, WatchedPass
 
 _MATRIX_PRODUCTS = frozenset({"mm", "addmm", "bmm", "baddbmm", "matmul", "linear", "_grouped_mm", "convolution"})
 _PICKS = frozenset({"select", "slice", "index", "index_select", "expand"})

@@ -27,9 +27,10 @@ causal/dbrx causal/deepseek_v2 causal/diffllama causal/falcon causal/falcon_h1 c
 causal/gemma3_text causal/gemma4_text causal/glm4 causal/gpt2 causal/gpt_bigcode causal/gpt_neo causal/gpt_neox
 causal/gpt_oss causal/granite causal/granitemoehybrid causal/jamba causal/kimi_linear causal/lfm2_moe causal/llama
 causal/llama4_text causal/longcat_flash causal/mllama causal/mpt causal/nemotron_h causal/olmo2 causal/opt causal/phi
-causal/qwen2_moe causal/qwen3_next causal/recurrent_gemma causal/vaultgemma causal/zamba2 masked/albert masked/bert
+causal/qwen2_moe causal/qwen3_next causal/recurrent_gemma causal/vaultgemma causal/zamba2 causal/zaya causal/cpmant
+causal/hy_v4 causal/gpt_neox_japanese causal/minimax causal/xlm masked/albert masked/bert masked/squeezebert
 masked/esm masked/modernbert masked/neomme masked/roberta-prelayernorm masked/ultrabert seq2seq/bigbird_pegasus
-seq2seq/fsmt seq2seq/mbart seq2seq/qwen2_audio seq2seq/t5
+seq2seq/fsmt seq2seq/led seq2seq/mbart seq2seq/pegasus_x seq2seq/qwen2_audio seq2seq/t5
 """.split()
 
 #: Architectures that lack something, or of which something is not found yet: all but these checks pass.

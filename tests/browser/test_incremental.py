@@ -1,0 +1,86 @@
+"""What an edit costs, and what can be seen and stopped meanwhile, on a real page."""
+
+from __future__ import annotations
+
+from playwright.sync_api import expect
+
+from tests.browser.explorer_page import PROMPT, ExplorerPage
+
+SLOW = """
+import time
+slow_hook = model.hf_model.model.layers[5].register_forward_pre_hook(lambda *_: time.sleep({seconds}))
+"""
+
+
+SLOW_LENS = """
+import time
+from layerwidget.analysis import logit_lens
+fill = logit_lens._Board.fill
+def slow_fill(board, layers, start, stop):
+    time.sleep(1.5 if stop - start > 1 else 0)
+    fill(board, layers, start, stop)
+logit_lens._Board.fill = slow_fill
+"""
+
+
+def test_an_appended_word_costs_one_position(explorer: ExplorerPage) -> None:
+    explorer.notebook.expect_value("ex.report is not None", True, timeout_s=60)
+    explorer.prompt.press_sequentially(" Rome")
+    explorer.settle()
+    expect(explorer.root.locator(".lw-work")).to_contain_text("22 tokens")
+    assert explorer.notebook.value("ex._live.reused") >= 20
+    expected = explorer.notebook.value("lw.LogitLens(k=1).run(model.trace(ex.prompt)).top_ids[:, -1, 0].tolist()")
+    assert explorer.notebook.value("ex.results['lens'].top_ids[:, -1, 0].tolist()") == expected
+    explorer.prompt.fill(PROMPT)
+    explorer.settle()
+    expect(explorer.root.locator(".lw-work")).to_contain_text("nothing recomputed")
+
+
+def test_the_grade_is_shown_and_opens_its_figures(explorer: ExplorerPage) -> None:
+    explorer.notebook.expect_value("ex.report is not None", True, timeout_s=60)
+    chip = explorer.root.locator(".lw-checked")
+    expect(chip).to_have_text("✓ checked: lens, residual, attention, skip, clean")
+    report = explorer.root.locator(".lw-report")
+    expect(report).to_be_hidden()
+    chip.press("Enter")
+    expect(report).to_be_visible()
+    expect(report).to_contain_text("cache cropped at the first changed token")
+    chip.press("Enter")
+    expect(report).to_be_hidden()
+
+
+def test_a_long_computation_can_be_stopped(explorer: ExplorerPage) -> None:
+    stop = explorer.root.get_by_role("button", name="stop")
+    expect(stop).not_to_be_visible()
+    explorer.notebook.run(SLOW.format(seconds=3))
+    try:
+        explorer.prompt.fill("Something else that takes long")
+        expect(stop).to_be_visible()
+        stop.click()
+        expect(explorer.state).to_have_text("stopped", timeout=20_000)
+    finally:
+        explorer.notebook.run("slow_hook.remove()")
+    expect(stop).not_to_be_visible()
+    explorer.prompt.fill("Something else that takes no time")
+    explorer.settle()
+
+
+def test_parts_are_marked_until_the_picture_is_complete(explorer: ExplorerPage) -> None:
+    explorer.notebook.run(SLOW_LENS)
+    try:
+        explorer.prompt.fill("A prompt of a dozen new words that nobody has ever typed before today")
+        explorer.notebook.page.wait_for_selector(".lw-explorer .lw-lens.lw-partial", timeout=20_000)
+    finally:
+        explorer.notebook.run("logit_lens._Board.fill = fill")
+    explorer.settle()
+    assert explorer.root.locator(".lw-lens.lw-partial").count() == 0
+
+
+def test_the_map_is_folded_in_and_follows(explorer: ExplorerPage) -> None:
+    explorer.root.get_by_text("Map of the model").click()
+    chart = explorer.root.locator(".lw-map")
+    expect(chart).to_be_visible()
+    explorer.notebook.run("ex.layer = 25")
+    expect(chart).to_contain_text("model.layers.25")
+    explorer.root.get_by_text("Map of the model").click()
+    expect(chart).to_be_hidden()
