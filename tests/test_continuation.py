@@ -111,9 +111,9 @@ def test_what_looks_ahead_is_computed_anew(kind: str, how: str) -> None:
 
 def test_a_way_that_gives_other_numbers_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache that silently forgets to go back is found out, on the model in hand."""
-    from layerwidget.model import continuation
+    from layerwidget.model import prefix_cache
 
-    monkeypatch.setattr(continuation.CroppedCache, "rewind", lambda self, n_pos: None)
+    monkeypatch.setattr(prefix_cache.CroppedCache, "rewind", lambda self, n_pos: None)
     going = Continuation(HookedModel(tiny.tiny("llama")))
     going.trace(going.model.tokenize(tiny.ids(9)))
     going.prepare()
@@ -135,6 +135,25 @@ def test_a_pass_that_is_given_up_leaves_the_beginning_right() -> None:
     changed = [*prompt[:7], 11, 12]
     assert_alike(going.trace(model.tokenize(changed)), model.trace(changed))
     assert (going.passes, going.reused) == (passes + 1, 6)
+
+
+@pytest.mark.parametrize("rope", ["dynamic", "longrope"])
+def test_angles_that_change_with_the_length_are_computed_anew(rope: str) -> None:
+    factors = {"short_factor": [1.0] * 5, "long_factor": [1.5, 2.0, 2.5, 3.0, 3.5]}
+    extra = {"factor": 2.0} if rope == "dynamic" else factors
+    parameters = {"rope_type": rope, "rope_theta": 10000.0, "original_max_position_embeddings": 16, **extra}
+    config = copy.deepcopy(tiny.tiny("llama").config)
+    config.rope_parameters = parameters
+    config.max_position_embeddings = 16 if rope == "dynamic" else 64
+    hf_model = type(tiny.tiny("llama"))(config).eval()
+    hf_model.load_state_dict(tiny.tiny("llama").state_dict())
+    model = HookedModel(hf_model)
+    model.n_ctx = 64
+    going = Continuation(model)
+    prompt = tiny.ids(12)
+    for n_pos in (12, 14, 15, 17, 19, 18, 13):
+        prompt = [*prompt, *tiny.ids(20)][:n_pos]
+        assert_alike(going.trace(model.tokenize(prompt)), model.trace(prompt))
 
 
 def test_another_intervention_is_another_pass() -> None:

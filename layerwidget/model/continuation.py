@@ -6,100 +6,25 @@ the model in hand, and only what equals a full pass is used; otherwise every edi
 
 from __future__ import annotations
 
-import copy
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
 
 import torch
-from transformers import DynamicCache
 
 from layerwidget.model.hooked_model import HookedModel
 from layerwidget.model.locate import random_ids
+from layerwidget.model.prefix_cache import WAYS, CroppedCache, Way, rotary_regime
 from layerwidget.model.splicing import spliced
 from layerwidget.model.verify import tolerance
 from layerwidget.tokens import Tokens
 from layerwidget.trace import Trace
 
 _N_POS = 15
-_SNAPSHOTS = 4
-
-
-class CroppedCache:
-    """A cache from whose end positions can be cut off."""
-
-    how = "cache cropped at the first changed token"
-
-    def __init__(self, cache: Any) -> None:
-        self.cache = cache
-
-    def reach(self, n_same: int) -> int:
-        """The longest beginning of that length at most to which it can go back."""
-        return n_same
-
-    def rewind(self, n_pos: int) -> None:
-        """Hold the first positions alone; a pass that was given up half-way leaves layers of different lengths."""
-        for layer in self.cache.layers:
-            layer.crop(-max(0, layer.get_seq_length() - n_pos))
-
-    def keep(self, n_pos: int) -> None:
-        """A pass up to here is done."""
-
-
-class RecordedCache(CroppedCache):
-    """A cache that records the states of recurrent layers and windows, so that it can be cropped."""
-
-    how = "recording cache cropped at the first changed token"
-
-    def rewind(self, n_pos: int) -> None:
-        """Hold the first positions alone."""
-        self.cache.crop(-max(0, self.cache.get_seq_length() - n_pos))
-
-
-class CopiedCache(CroppedCache):
-    """A cache that cannot go back: copies of it are kept at the ends of the last passes."""
-
-    how = "copy of the cache at the end of an earlier pass"
-
-    def __init__(self, cache: Any) -> None:
-        super().__init__(cache)
-        self._copies: dict[int, Any] = {0: copy.deepcopy(cache)}
-
-    def reach(self, n_same: int) -> int:
-        """The longest beginning of that length at most at which a copy was kept."""
-        return max(n_pos for n_pos in self._copies if n_pos <= n_same)
-
-    def rewind(self, n_pos: int) -> None:
-        """Hold the first positions alone."""
-        self._copies = {kept: held for kept, held in self._copies.items() if kept <= n_pos}
-        self.cache = copy.deepcopy(self._copies[n_pos])
-
-    def keep(self, n_pos: int) -> None:
-        """A pass up to here is done."""
-        self._copies[n_pos] = copy.deepcopy(self.cache)
-        for kept in sorted(self._copies)[1:-_SNAPSHOTS]:
-            del self._copies[kept]
-
-
-def _recording(config: Any) -> Any:
-    cache = DynamicCache(config=config)
-    cache.activate_past_recording()
-    return cache
-
-
-_Way: TypeAlias = Callable[[Any], CroppedCache]
-
-#: In the order of preference.
-_WAYS: tuple[_Way, ...] = (
-    lambda config: CroppedCache(DynamicCache()),
-    lambda config: RecordedCache(_recording(config)),
-    lambda config: CopiedCache(DynamicCache(config=config)),
-)
 
 
 #: Proved once for every model; None where no way is right.
-_way_of: weakref.WeakKeyDictionary[HookedModel, _Way | None] = weakref.WeakKeyDictionary()
+_way_of: weakref.WeakKeyDictionary[HookedModel, Way | None] = weakref.WeakKeyDictionary()
 
 
 @dataclass
@@ -123,7 +48,7 @@ class Continuation:
     model: HookedModel
     reused: int = 0
     passes: int = 0
-    _tried: _Way | None = None
+    _tried: Way | None = None
     _held: _Held | None = field(default=None, repr=False)
 
     @property
@@ -145,13 +70,13 @@ class Continuation:
         if way is not None and self._held is not None and self._held.cache is None:
             self._anew(self._held.trace.tokens, self._held.trace.interventions)
 
-    def _way(self, prove: bool) -> _Way | None:
+    def _way(self, prove: bool) -> Way | None:
         """The first way whose numbers are those of a full pass on this model, if that is known or to be proved."""
         if self._tried is not None:
             return self._tried
         if prove and self.model not in _way_of:
             sequential = self.model.anatomy.encoder is None and self.model.anatomy.causal is not False
-            _way_of[self.model] = next((way for way in _WAYS if sequential and _is_right(self.model, way)), None)
+            _way_of[self.model] = next((way for way in WAYS if sequential and _is_right(self.model, way)), None)
         return _way_of.get(self.model)
 
     def forget(self) -> None:
@@ -172,6 +97,10 @@ class Continuation:
         if n_same == len(held.trace.tokens) == len(tokens):
             self.reused = n_same
             return held.trace
+        config = self.model.hf_model.config
+        lengths = (len(held.trace.tokens), len(tokens))
+        if len({rotary_regime(config, n_pos) for n_pos in lengths}) > 1:
+            return self._anew(tokens, interventions)
         self._way(prove=True)
         reach = held.cache.reach(min(n_same, len(tokens))) if held.cache is not None else 0
         if not reach:
@@ -221,7 +150,7 @@ def _first(tokens: Tokens, n_pos: int) -> Tokens:
     return Tokens(tokens.ids[:n_pos].copy(), tokens.pieces, None)
 
 
-def _is_right(model: HookedModel, way: _Way) -> bool:
+def _is_right(model: HookedModel, way: Way) -> bool:
     """Whether a replaced end of several tokens, and then one more token, give the numbers of a full pass."""
     n_pos = min(_N_POS, model.n_ctx or _N_POS)
     if n_pos < 4:

@@ -1,0 +1,102 @@
+"""Ways of going back in one of transformers' caches. Which is right depends on the model, and a wrong one is silent."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from transformers import DynamicCache
+
+_SNAPSHOTS = 4
+
+
+class CroppedCache:
+    """A cache from whose end positions can be cut off."""
+
+    how = "cache cropped at the first changed token"
+
+    def __init__(self, cache: Any) -> None:
+        self.cache = cache
+
+    def reach(self, n_same: int) -> int:
+        """The longest beginning of that length at most to which it can go back."""
+        return n_same
+
+    def rewind(self, n_pos: int) -> None:
+        """Hold the first positions alone; a pass that was given up half-way leaves layers of different lengths."""
+        for layer in self.cache.layers:
+            layer.crop(-max(0, layer.get_seq_length() - n_pos))
+
+    def keep(self, n_pos: int) -> None:
+        """A pass up to here is done."""
+
+
+class RecordedCache(CroppedCache):
+    """A cache that records the states of recurrent layers and windows, so that it can be cropped."""
+
+    how = "recording cache cropped at the first changed token"
+
+    def rewind(self, n_pos: int) -> None:
+        """Hold the first positions alone."""
+        self.cache.crop(-max(0, self.cache.get_seq_length() - n_pos))
+
+
+class CopiedCache(CroppedCache):
+    """A cache that cannot go back: copies of it are kept at the ends of the last passes."""
+
+    how = "copy of the cache at the end of an earlier pass"
+
+    def __init__(self, cache: Any) -> None:
+        super().__init__(cache)
+        self._copies: dict[int, Any] = {0: copy.deepcopy(cache)}
+
+    def reach(self, n_same: int) -> int:
+        """The longest beginning of that length at most at which a copy was kept."""
+        return max(n_pos for n_pos in self._copies if n_pos <= n_same)
+
+    def rewind(self, n_pos: int) -> None:
+        """Hold the first positions alone."""
+        self._copies = {kept: held for kept, held in self._copies.items() if kept <= n_pos}
+        self.cache = copy.deepcopy(self._copies[n_pos])
+
+    def keep(self, n_pos: int) -> None:
+        """A pass up to here is done."""
+        self._copies[n_pos] = copy.deepcopy(self.cache)
+        for kept in sorted(self._copies)[1:-_SNAPSHOTS]:
+            del self._copies[kept]
+
+
+def _recording(config: Any) -> Any:
+    cache = DynamicCache(config=config)
+    cache.activate_past_recording()
+    return cache
+
+
+Way: TypeAlias = Callable[[Any], CroppedCache]
+
+#: In the order of preference.
+WAYS: tuple[Way, ...] = (
+    lambda config: CroppedCache(DynamicCache()),
+    lambda config: RecordedCache(_recording(config)),
+    lambda config: CopiedCache(DynamicCache(config=config)),
+)
+
+
+def rotary_regime(config: Any, n_pos: int) -> int:
+    """Two lengths with different values have different rotary angles at the same positions: nothing can be taken over.
+
+    Some models change the angles of all positions when a prompt grows beyond a length (`longrope`), or with every token
+    from there on (`dynamic`).
+    """
+    text = config.get_text_config(decoder=True) if hasattr(config, "get_text_config") else config
+    given = getattr(text, "rope_parameters", None) or {}
+    longest = getattr(text, "max_position_embeddings", None) or n_pos
+    regime = 0
+    for rope in [given, *(one for one in given.values() if isinstance(one, dict))]:
+        kind, border = rope.get("rope_type"), rope.get("original_max_position_embeddings") or longest
+        if kind == "longrope" and n_pos > border:
+            regime = max(regime, 1)
+        elif kind == "dynamic" and n_pos > border:
+            regime = max(regime, n_pos)
+    return regime
