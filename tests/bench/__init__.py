@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m tests.bench` measures layerwidget beside plain transformers and other tools."""

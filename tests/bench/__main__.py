@@ -1,0 +1,107 @@
+"""Regenerate the table: `python -m tests.bench [--quick] [--only ROW,...] [--out DIR]`."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import argparse
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+
+import layerwidget as lw
+from layerwidget.model.demo import demo_folder
+from tests.bench import browser, scaling
+from tests.bench.contestants import HERE
+from tests.bench.environments import CACHE, PEERS, PeerProcess
+from tests.bench.report import Results, as_markdown, write
+from tests.bench.rows import ROWS
+from tests.bench.timing import Contestant, PeerError, take_turns
+from tests.bench.workload import Workload
+
+FOLDER = Path(__file__).parent
+LENGTHS, QUICK_LENGTHS = (8, 16, 32, 64, 128, 256), (8,)
+GROUPS = {
+    "here": tuple(HERE),
+    "peers": tuple(peer.key for peer in PEERS),
+    "browser": ("browser",),
+    "scaling": ("scaling",),
+}
+
+
+def main(arguments: list[str] | None = None, model: lw.HookedModel | None = None) -> int:
+    """Measure and write the table; of the demo model, unless there is another."""
+    given = _parser().parse_args(arguments)
+    chosen = _chosen(given.only)
+    torch.set_num_threads(given.threads)
+    lengths = tuple(int(n) for n in given.lengths.split(",")) if given.lengths else LENGTHS
+    lengths, turns = (QUICK_LENGTHS, 1) if given.quick else (lengths, given.turns)
+    results = run(model or lw.load("demo"), chosen, lengths, turns, given.threads)
+    everything = not (given.quick or given.only or given.lengths)
+    path = write(results, given.out or (FOLDER if everything else CACHE / "trial"))
+    sys.stdout.write(f"{as_markdown(results)}\n{path}\n")
+    return int("browser" in chosen and not results.browser)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one turn at 8 tokens, to see that it runs")
+    parser.add_argument("--only", default="", help=f"rows ({', '.join(ROWS)}) or groups ({', '.join(GROUPS)})")
+    parser.add_argument("--out", type=Path, help="folder of the table; of a whole run, that of this module")
+    parser.add_argument("--turns", type=int, default=7, help="how often everything is run at each length")
+    parser.add_argument("--lengths", default="", help="tokens, separated by commas")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of every process")
+    return parser
+
+
+def _chosen(only: str) -> set[str]:
+    names = [name for name in only.split(",") if name] or list(GROUPS)
+    chosen = {row for name in names for row in GROUPS.get(name, (name,))}
+    unknown = chosen - {*ROWS, "browser", "scaling"}
+    if unknown:
+        raise SystemExit(f"No such row or group: {', '.join(sorted(unknown))}.")
+    # Two moments of the same runs.
+    return chosen | {"cold", "first"} if chosen & {"cold", "first"} else chosen
+
+
+def run(model: lw.HookedModel, chosen: set[str], lengths: tuple[int, ...], turns: int, threads: int) -> Results:
+    """Measure what was chosen; every other row says that it was left out."""
+    work = Workload(model)
+    with ExitStack() as stack:
+        times = take_turns(_contestants(work, chosen, threads, stack), lengths, turns, _say)
+    times.failures |= {row: "left out" for row in (*ROWS, "browser") if row not in chosen}
+    results = Results(model.name, lengths, turns, threads, times)
+    if "browser" in chosen:
+        _browser(results, turns)
+    if "scaling" in chosen:
+        over_tokens = scaling.curves_over_tokens(times, lengths)
+        results.curves = [*over_tokens, *scaling.curves_over_sizes(turns, _say)]
+    return results
+
+
+def _contestants(work: Workload, chosen: set[str], threads: int, stack: ExitStack) -> list[Contestant]:
+    found = {row: make(work) for row, make in HERE.items() if row in chosen}
+    for peer in PEERS:
+        if peer.key in chosen:
+            found[peer.key] = process = PeerProcess(peer, work, demo_folder(), threads)
+            stack.callback(process.close)
+    return [found[row] for row in ROWS if row in found]
+
+
+def _browser(results: Results, turns: int) -> None:
+    try:
+        results.browser = browser.measure(results.browser_length, turns)
+    except PeerError as error:
+        results.times.failures["browser"] = str(error)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

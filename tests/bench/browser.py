@@ -1,0 +1,159 @@
+"""Key press -> painted, and frames while the layers are dragged: in a real JupyterLab in Chromium."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Error, expect, sync_playwright
+
+from tests.bench.timing import PeerError, last_line
+from tests.browser.chromium import NoChromiumError, require_chromium
+from tests.browser.explorer_page import ExplorerPage
+from tests.browser.jupyter import running_server
+from tests.browser.notebook import LAUNCH_FLAGS, Notebook
+
+BROWSER_ROWS = {
+    "painted": "(k) a key pressed → the grid painted for the new prompt, ms",
+    "settled": "(k) a key pressed → everything answered, ms",
+    "engine": "(k) of which the engine says that it worked, ms",
+    "frames": "(k) frames per second while the layers are dragged, 30 layers × 64 tokens × 9 heads",
+    "slowest": "(k) the longest time between two of those frames, ms",
+    "messages": "(k) messages sent to the kernel during a drag",
+}
+VIEWPORT = {"width": 1280, "height": 1400}
+DRAG_S = 2.0
+_KEYS = " rain on Monday"
+
+_CELLS = (
+    "import layerwidget as lw\nfrom tests.bench.workload import Workload\nmodel = lw.load('demo')\n"
+    "text = model.tokenizer.decode(Workload(model).prompt({n}))\n"
+    "assert len(model.tokenize(text)) == {n}\n"
+    "ex = lw.Explorer(model, prompt=text, layers='22-29')\nex",
+    "import time\nex.wait()\n"
+    # The idle work of a new explorer, and what is done once for each model, come before the first key.
+    "while ex.report is None:\n    time.sleep(0.1)",
+)
+
+# The grid says in its attributes what it shows, in the frame in which it draws it. A message that it posts then
+# is delivered after that frame has been painted.
+_WATCH_KEYS = """() => {
+    const root = document.querySelector(".lw-explorer");
+    const [area, lens, state] = ["textarea.lw-prompt", ".lw-lens", ".lw-state"].map((name) => root.querySelector(name));
+    const bench = window.bench = { painted: null, settled: null };
+    area.addEventListener("keydown", (event) => {
+        bench.pressed = event.timeStamp;
+        bench.painted = bench.settled = null;
+    }, true);
+    const note = (moment, holds) => {
+        if (bench.pressed === undefined || bench[moment] !== null || !holds()) return;
+        const { port1, port2 } = new MessageChannel();
+        port1.onmessage = () => { if (holds()) bench[moment] ??= performance.now() - bench.pressed; };
+        port2.postMessage(null);
+    };
+    const grid = () => lens.dataset.prompt === area.value;
+    const all = () => grid() && state.dataset.state === "fresh";
+    const look = () => { note("painted", grid); note("settled", all); };
+    new MutationObserver(look).observe(lens, { attributes: true });
+    new MutationObserver(look).observe(state, { attributes: true });
+}"""
+
+_WATCH_FRAMES = """() => {
+    const bench = window.bench = { frames: [], sent: 0, running: true };
+    const { kernel } = jupyterapp.shell.currentWidget.context.sessionContext.session;
+    kernel.anyMessage.connect((_, { direction }) => { if (bench.running && direction === "send") bench.sent += 1; });
+    let last = null;
+    const frame = (now) => {
+        if (last !== null) bench.frames.push(now - last);
+        last = now;
+        if (bench.running) requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+}"""
+
+_STOP_FRAMES = "() => { window.bench.running = false; return [window.bench.frames, window.bench.sent]; }"
+
+
+def measure(n: int, turns: int) -> dict[str, list[float]]:
+    """Row of `BROWSER_ROWS` -> values.
+
+    Raises:
+        PeerError: when there is no browser, or something could not be done in it.
+    """
+    try:
+        with tempfile.TemporaryDirectory() as home, running_server(Path(home)) as server, sync_playwright() as drive:
+            name = server.write_notebook("bench", [cell.format(n=n) for cell in _CELLS])
+            browser = drive.chromium.launch(executable_path=require_chromium(), args=LAUNCH_FLAGS)
+            context = _context(browser)
+            notebook = Notebook(server, context, name)
+            notebook.run_all()
+            page = ExplorerPage(notebook)
+            page.settle()
+            return {**_type(page, turns + 1), **_drag(page, turns)}
+    except (Error, AssertionError, NoChromiumError, RuntimeError) as error:
+        raise PeerError(f"{type(error).__name__}: {last_line(str(error))}") from error
+
+
+def _context(browser: Browser) -> Any:
+    return browser.new_context(viewport=VIEWPORT)
+
+
+def _type(page: ExplorerPage, turns: int) -> dict[str, list[float]]:
+    """Press a key at the end of the prompt, wait until all is quiet, and press the next; the first warms up."""
+    found: dict[str, list[float]] = {"painted": [], "settled": [], "engine": []}
+    page.prompt.press("End")
+    page.notebook.page.evaluate(_WATCH_KEYS)
+    for turn in range(turns):
+        page.notebook.page.keyboard.press(_KEYS[turn % len(_KEYS)])
+        page.notebook.page.wait_for_function("window.bench.settled !== null", timeout=60_000)
+        moments = page.notebook.page.evaluate("window.bench")
+        found["painted"].append(moments["painted"])
+        found["settled"].append(moments["settled"])
+        found["engine"].append(_engine_ms(page))
+        page.notebook.page.wait_for_timeout(300)
+    return {row: values[1:] for row, values in found.items()}
+
+
+def _engine_ms(page: ExplorerPage) -> float:
+    """What the line above the prompt says, such as `65 tokens · 812 ms`."""
+    text = page.root.locator(".lw-work").text_content() or ""
+    said = re.search(r"([\d.]+) ms", text)
+    assert said is not None, f"The status line says no time: {text!r}"
+    return float(said.group(1))
+
+
+def _drag(page: ExplorerPage, turns: int) -> dict[str, list[float]]:
+    """Drag the lower end of all layers up and down."""
+    page.notebook.run("ex.layers = 'all'; ex.wait()")
+    expect(page.lens.locator(".lw-detail")).to_contain_text("layers 0–29")
+    page.settle()
+    found: dict[str, list[float]] = {"frames": [], "slowest": [], "messages": []}
+    for _ in range(turns):
+        frames, sent = _one_drag(page)
+        found["frames"].append(1000 * len(frames) / sum(frames))
+        found["slowest"].append(max(frames))
+        found["messages"].append(sent)
+    return found
+
+
+def _one_drag(page: ExplorerPage) -> tuple[list[float], int]:
+    stage = page.root.locator(".lw-rail-stage").bounding_box()
+    thumb = page.root.locator(".lw-thumb-first").bounding_box()
+    assert stage is not None
+    assert thumb is not None
+    x, y = thumb["x"] + thumb["width"] / 2, thumb["y"] + thumb["height"] / 2
+    mouse = page.notebook.page.mouse
+    mouse.move(x, y)
+    mouse.down()
+    page.notebook.page.evaluate(_WATCH_FRAMES)
+    deadline = time.monotonic() + DRAG_S
+    while time.monotonic() < deadline:
+        mouse.move(x, y - 0.6 * stage["height"], steps=30)
+        mouse.move(x, y, steps=30)
+    frames, sent = page.notebook.page.evaluate(_STOP_FRAMES)
+    mouse.up()
+    page.notebook.run("ex.wait()")
+    return frames, int(sent)

@@ -1,0 +1,94 @@
+"""The benchmark runs, and every row is in its table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import layerwidget as lw
+from tests.bench.__main__ import main
+from tests.bench.answers import check_probs
+from tests.bench.browser import BROWSER_ROWS
+from tests.bench.contestants import HERE
+from tests.bench.environments import PEERS
+from tests.bench.plot import chart
+from tests.bench.rows import RATIOS, ROWS
+from tests.bench.scaling import Curve
+from tests.bench.timing import PeerError, Recorded, Summary, take_turns
+from tests.tiny import hooked, ids
+
+
+def test_the_command_writes_every_row(tmp_path: Path) -> None:
+    assert main(["--quick", "--only", "here", "--out", str(tmp_path)], hooked("llama")) == 0
+    page = (tmp_path / "table.md").read_text()
+    for line in (*ROWS.values(), *BROWSER_ROWS.values(), *(ratio.name for ratio in RATIOS)):
+        assert f"| {line} |" in page
+    assert page.count("left out") == len(PEERS) + len(BROWSER_ROWS)
+    found = json.loads((tmp_path / "table.json").read_text())
+    assert {one["row"] for one in found["ms"]} == {*HERE, "first"}
+    assert all(one["median"] > 0 for one in found["ms"])
+    assert "new prompt (g) / least possible (a + c)" in {one["ratio"] for one in found["ratios"]}
+
+
+def test_rows_are_made_here_or_by_peers() -> None:
+    assert {*HERE, "first", *(peer.key for peer in PEERS)} == set(ROWS)
+
+
+def test_unknown_rows_are_refused() -> None:
+    with pytest.raises(SystemExit, match="nothing_of_this_name"):
+        main(["--only", "nothing_of_this_name"])
+
+
+class _Fake:
+    def __init__(self, key: str, log: list[str], fails_at: int = -1) -> None:
+        self.key, self.log, self.fails_at = key, log, fails_at
+
+    def check(self, n: int) -> None:
+        self.log.append(f"check {self.key}")
+
+    def times_ms(self, n: int, turn: int) -> dict[str, float]:
+        if turn == self.fails_at:
+            raise PeerError("it broke")
+        self.log.append(f"{self.key}{turn}")
+        return {self.key: 10.0 * n + turn}
+
+
+def test_runs_alternate_and_every_turn_begins_with_another() -> None:
+    log: list[str] = []
+    take_turns([_Fake("a", log), _Fake("b", log)], [3], 3, lambda _: None)
+    assert log == ["check a", "check b", "a0", "b0", "b1", "a1", "a2", "b2"]
+
+
+def test_a_peer_that_breaks_is_reported_and_the_others_go_on() -> None:
+    recorded = take_turns([_Fake("a", [], fails_at=1), _Fake("b", [])], [3], 3, lambda _: None)
+    assert recorded.failures == {"a": "it broke"}
+    assert recorded.of("a", 3) == [30.0]
+    assert recorded.of("b", 3) == [30.0, 31.0, 32.0]
+
+
+def test_ratios_are_taken_turn_by_turn() -> None:
+    series = {("append", 8): [6.0, 12.0, 90.0], ("cached", 8): [1.0, 2.0, 20.0], ("gemm_append", 8): [2.0, 4.0, 10.0]}
+    recorded = Recorded(series, {})
+    assert RATIOS[0].summary(recorded, 8) == Summary(2.0, 2.0, 2.5, 3)
+    assert RATIOS[0].met(recorded, 8) is False
+    assert RATIOS[0].met(recorded, 16) is None
+
+
+def test_wrong_answers_are_not_timed() -> None:
+    model, prompt = hooked("llama"), ids(5)
+    right = lw.LogitLens().run(model.trace(prompt)).top_probs
+    check_probs(right, model, prompt)
+    with pytest.raises(AssertionError, match="differs by"):
+        check_probs(right + 2e-4 * np.eye(5)[None, :, :, None].any(-1), model, prompt)
+    with pytest.raises(AssertionError, match="shape"):
+        check_probs(right[:, :-1], model, prompt)
+
+
+def test_the_picture_has_a_panel_for_each_size() -> None:
+    curves = [Curve("cold", "tokens", (8, 16), (100.0, 210.0)), Curve("append", "layers", (8,), (20.0,))]
+    picture = chart(curves)
+    assert picture.count("<rect") == 2
+    assert picture.count("<circle") == 3
