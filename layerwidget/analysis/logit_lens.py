@@ -18,8 +18,8 @@ from layerwidget.questions import LogitLens, answers, steps
 from layerwidget.results import LensGrid
 from layerwidget.trace import COMPONENTS, Trace
 
-#: Logits of one chunk; three times as much is needed for what is made of them.
-CHUNK_BYTES = 18 * 2**20
+#: Logits of one chunk; as much again is needed for their probabilities.
+CHUNK_BYTES = 28 * 2**20
 #: From so many columns on, the last one is shown before the others are computed.
 _WORTH_A_PART = 6
 #: Rows between two parts of an answer: what is computed up to there is kept when the rest is given up.
@@ -209,8 +209,10 @@ def _decode(
     # normaliser is max z - log max p, the entropy is log Z - p.z, and KL follows from the final p.z.
     probs = logits.softmax(-1)
     log_norm = top_logits[:, :1] - probs.gather(-1, top_ids[:, :1]).log()
-    entropy = log_norm[:, 0] - torch.linalg.vecdot(probs, logits)
-    cross = log_norm[:, 0] - torch.linalg.vecdot(logits.view(len(residuals), n_pos, -1), final.probs).flatten()
+    entropy = log_norm[:, 0] - probs.mul_(logits).sum(-1)
+    columns = logits.view(len(residuals), n_pos, -1).unbind(1)
+    with_final = torch.stack([column @ one for column, one in zip(columns, final.probs, strict=True)], 1)
+    cross = log_norm[:, 0] - with_final.flatten()
     kl = cross + final.neg_entropy.repeat(len(residuals))
     # Counting as floats is exact below 2**24 and an order of magnitude faster than summing booleans.
     larger = [torch.gt(logits, logit[:, None], out=probs).sum(-1).long() for logit in asked_logits.unbind(-1)]
