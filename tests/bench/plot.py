@@ -45,7 +45,7 @@ def _panel(over: str, curves: Sequence[Curve], left: float, decades: tuple[int, 
     for decade in range(decades[0], decades[1] + 1):
         y = _y(10.0**decade, decades)
         parts.append(f'<path d="M{left} {y:.1f}h{_WIDTH}" stroke="{_GREY}" stroke-opacity=".25"/>')
-        parts.append(f'<text x="{left - 5}" y="{y + 4:.1f}" text-anchor="end">{10**decade:g} ms</text>')
+        parts.append(f'<text x="{left - 5}" y="{y + 4:.1f}" text-anchor="end">{_time(decade)}</text>')
     for size in sizes:
         parts.append(f'<text x="{_x(size, sizes, left):.1f}" y="{_TOP + _HEIGHT + 15}" text-anchor="middle">'
                      f"{_short(size)}</text>")  # fmt: skip
@@ -70,6 +70,10 @@ def _x(size: int, sizes: Sequence[int], left: float) -> float:
 def _y(ms: float, decades: tuple[int, int]) -> float:
     low, high = decades
     return _TOP + _HEIGHT * (1 - (math.log10(ms) - low) / max(1, high - low))
+
+
+def _time(decade: int) -> str:
+    return f"{10 ** (decade - 3)} s" if decade >= 3 else f"{10.0**decade:g} ms"
 
 
 def _short(size: int) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from tests.bench.browser import BROWSER_ROWS
 from tests.bench.plot import chart
 from tests.bench.rows import RATIOS, ROWS, Ratio
-from tests.bench.scaling import Curve
+from tests.bench.scaling import N_TOKENS, Curve
 from tests.bench.timing import Recorded, Summary
 
 #: Key press -> painted may take this much longer than the engine's own answer.
@@ -91,6 +91,7 @@ def as_markdown(results: Results) -> str:
     parts = [_heading(results), _times_table(results), _ratio_table(results), _browser_table(results)]
     if results.curves:
         parts.append("![How time grows with tokens, layers and vocabulary](scaling.svg)")
+        parts.append(f"Tokens: {results.model}. Layers and vocabulary: random llamas of width 128, {N_TOKENS} tokens.")
     return "\n\n".join(parts) + "\n"
 
 
@@ -100,7 +101,9 @@ def _heading(results: Results) -> str:
         "# How fast it is\n\n"
         f"Made by `python -m tests.bench`: {results.model}, fp32, {results.threads} threads of {os.cpu_count()} CPUs, "
         f"{packages}.\nMilliseconds: median and quartiles of {results.turns} turns, in which all rows alternate. "
-        "Every answer was compared with a fresh run first."
+        "Every answer was compared with a fresh run first.\n"
+        "(d), (e) and (f) give every layer's most probable tokens and attention; layerwidget also entropy, KL, ranks "
+        "and the probability of the final prediction, and the attention of the 8 layers on screen."
     )
 
 

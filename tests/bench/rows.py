@@ -66,12 +66,14 @@ class Ratio:
 
 
 RATIOS = (
-    Ratio("one token appended (h) / least possible (b + c₁)", ("append",), ("cached", "gemm_append"), {ANY: 1.4}),
+    Ratio(
+        "one token appended (h) / pass and product alone (b + c₁)", ("append",), ("cached", "gemm_append"), {ANY: 1.4}
+    ),
     Ratio(
         "one token appended (h) / TransformerLens (e)", ("append",), ("transformer_lens",), {64: 1 / 15, 256: 1 / 50}
     ),
     Ratio("one token appended (h) / TransformerLens (e₁)", ("append",), ("transformer_lens_needed",)),
-    Ratio("new prompt (g) / least possible (a + c)", ("cold",), ("forward", "gemm_cold"), {64: 1.35}),
+    Ratio("new prompt (g) / pass and product alone (a + c)", ("cold",), ("forward", "gemm_cold"), {64: 1.35}),
     Ratio("new prompt (g) / TransformerLens (e)", ("cold",), ("transformer_lens",)),
     Ratio("first answer (g₁) / plain forward pass (a)", ("first",), ("forward",), {ANY: 1.5}),
 )

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import layerwidget as lw
+from tests.bench import environments
 from tests.bench.__main__ import main
 from tests.bench.answers import check_probs
 from tests.bench.browser import BROWSER_ROWS
 from tests.bench.contestants import HERE
-from tests.bench.environments import PEERS
+from tests.bench.environments import PEERS, Peer, PeerProcess, installed
 from tests.bench.plot import chart
 from tests.bench.rows import RATIOS, ROWS
 from tests.bench.scaling import Curve
 from tests.bench.timing import PeerError, Recorded, Summary, take_turns
+from tests.bench.workload import Workload
 from tests.tiny import hooked, ids
 
 
@@ -30,7 +33,7 @@ def test_the_command_writes_every_row(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "table.json").read_text())
     assert {one["row"] for one in found["ms"]} == {*HERE, "first"}
     assert all(one["median"] > 0 for one in found["ms"])
-    assert "new prompt (g) / least possible (a + c)" in {one["ratio"] for one in found["ratios"]}
+    assert "new prompt (g) / pass and product alone (a + c)" in {one["ratio"] for one in found["ratios"]}
 
 
 def test_rows_are_made_here_or_by_peers() -> None:
@@ -67,6 +70,35 @@ def test_a_peer_that_breaks_is_reported_and_the_others_go_on() -> None:
     assert recorded.failures == {"a": "it broke"}
     assert recorded.of("a", 3) == [30.0]
     assert recorded.of("b", 3) == [30.0, 31.0, 32.0]
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("raise ImportError('no such part')", "its process ended: ImportError: no such part"),
+        ("print('{}', flush=True); raise ValueError('too long')", "its process ended: ValueError: too long"),
+        ("import time; time.sleep(60)", "gave no answer within 1 s"),
+        ("print('{}', flush=True); input(); print('{\"top_probs\": [[[0.5]]]}', flush=True); input()", "shape"),
+    ],
+)
+def test_a_process_that_fails_says_why(code: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "script.py").write_text(code)
+    monkeypatch.setattr(environments, "CACHE", tmp_path)
+    monkeypatch.setattr(environments, "BOOT_S", 1)
+    monkeypatch.setattr(environments, "installed", lambda _: Path(sys.executable))
+    peer = Peer("fake", "fake", (), str(tmp_path / "script.py"))
+    process = PeerProcess(peer, Workload(hooked("llama")), tmp_path, threads=1)
+    try:
+        with pytest.raises(PeerError, match=why):
+            process.check(4)
+    finally:
+        process.close()
+
+
+def test_what_cannot_be_installed_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environments, "CACHE", tmp_path)
+    with pytest.raises(PeerError, match="could not be installed: ERROR: "):
+        installed(Peer("fake", "fake", (str(tmp_path / "absent.whl"),), "script.py"))
 
 
 def test_ratios_are_taken_turn_by_turn() -> None:

@@ -79,17 +79,21 @@ def clock_ms(action: Callable[[], Any]) -> float:
 def take_turns(
     contestants: Sequence[Contestant], lengths: Sequence[int], turns: int, say: Callable[[str], None]
 ) -> Recorded:
-    """Check everybody, then run them round robin, every turn beginning with another; the checks warm up."""
+    """Check everybody, then run them round robin, every turn through all lengths and beginning with another.
+
+    So whatever else the machine does for a while, it does to all rows and all columns. The checks warm up.
+    """
     recorded = Recorded({}, {})
     for n in lengths:
         for contestant in contestants:
             _check(contestant, n, recorded)
         say(f"{n} tokens: answers checked")
-        for turn in range(turns):
-            shift = turn % max(1, len(contestants))
+    for turn in range(turns):
+        shift = turn % max(1, len(contestants))
+        for n in lengths:
             for contestant in (*contestants[shift:], *contestants[:shift]):
                 _time(contestant, n, turn, recorded)
-            say(f"{n} tokens: turn {turn + 1} of {turns}")
+        say(f"turn {turn + 1} of {turns}")
     return recorded
 
 
