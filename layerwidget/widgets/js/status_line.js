@@ -32,7 +32,7 @@ export default {
       stop.classList.remove("lw-shown");
     };
     el.classList.add("lw", "lw-status");
-    el.append(name, facts, checked, element("span", { class: "lw-gap" }), work, stop, state, report);
+    el.append(element("div", { class: "lw-line" }, name, facts, checked, element("span", { class: "lw-gap" }), work, stop, state), report);
     const draw = () => {
       const typed = shared.get("prompt"); // what the box holds
       const kernelState = model.get("state");
