@@ -122,6 +122,18 @@ def test_a_way_that_gives_other_numbers_is_not_taken(monkeypatch: pytest.MonkeyP
     assert_alike(found, going.model.trace([*tiny.ids(9)[:4], 8, 8]))
 
 
+def test_a_proof_that_is_given_up_is_begun_again() -> None:
+    model = HookedModel(tiny.tiny("llama"))
+    going = Continuation(model)
+    going.trace(model.tokenize(tiny.ids(8)))
+    polls = iter(range(99))
+    with pytest.raises(Cancelled), cancelled_by(lambda: next(polls) >= 2):
+        going.prepare()
+    assert going.how == "not tried yet"
+    going.prepare()
+    assert going.how == "cache cropped at the first changed token"
+
+
 def test_a_pass_that_is_given_up_leaves_the_beginning_right() -> None:
     model = HookedModel(tiny.tiny("llama"))
     going = Continuation(model)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from layerwidget.errors import Cancelled
 from layerwidget.model.hooked_model import HookedModel
 from layerwidget.model.locate import random_ids
 from layerwidget.model.prefix_cache import WAYS, CroppedCache, Way, rotary_regime
@@ -165,6 +166,8 @@ def _is_right(model: HookedModel, way: Way) -> bool:
             if not _alike(found, model.trace(prompt)):
                 return False
         return tried.reused > 0
+    except Cancelled:
+        raise  # nothing was found out
     except Exception:  # whatever a cache raises that the model does not take
         return False
 

@@ -19,6 +19,9 @@ from tests.bench.timing import Contestant, Times, clock_ms
 from tests.bench.workload import Workload
 from tests.tiny import eager_twin
 
+#: Turns before the first one that is timed.
+CHECKED = (-2, -1)
+
 
 class _Here(ABC):
     """A contestant in this process.
@@ -60,7 +63,7 @@ class Forward(_Here):
     @torch.no_grad()
     def check(self, n: int) -> None:
         """The logits are those of the trace."""
-        check_logits(self.prepared(n, 0)(), self.work.model, self.work.appended(n, 0))
+        check_logits(self.prepared(n, -1)(), self.work.model, self.work.appended(n, -1))
 
 
 class Cached(_Here):
@@ -88,7 +91,7 @@ class Cached(_Here):
     @torch.no_grad()
     def check(self, n: int) -> None:
         """The logits are those of the last position of the trace, also after a crop."""
-        for turn in range(2):
+        for turn in CHECKED:
             check_logits(self.prepared(n, turn)(), self.work.model, self.work.appended(n, turn))
 
 
@@ -112,7 +115,7 @@ class Product(_Here):
 
     def check(self, n: int) -> None:
         """Nothing to compare; this warms up."""
-        self.prepared(n, 0)()
+        self.prepared(n, -1)()
 
 
 class Naive(_Here):
@@ -139,7 +142,7 @@ class Naive(_Here):
     @torch.no_grad()
     def check(self, n: int) -> None:
         """The probabilities are those of the lens."""
-        check_probs(self.prepared(n, 0)().numpy(), self.work.model, self.work.appended(n, 0))
+        check_probs(self.prepared(n, -1)().numpy(), self.work.model, self.work.appended(n, -1))
 
 
 class Cold(_Here):
@@ -161,7 +164,7 @@ class Cold(_Here):
 
     def check(self, n: int) -> None:
         """The answers are those of a full pass."""
-        check_live(self.prepared(n, 0)(), self.work.model)
+        check_live(self.prepared(n, -1)(), self.work.model)
 
 
 class _Edited(_Here):
@@ -183,7 +186,7 @@ class _Edited(_Here):
 
     def check(self, n: int) -> None:
         """The answers are those of a full pass, also after a second edit."""
-        for turn in (-2, -1):
+        for turn in CHECKED:
             check_live(self.prepared(n, turn)(), self.work.model)
 
 

@@ -66,7 +66,7 @@ class PeerProcess:
 
     def check(self, n: int) -> None:
         """Its lens is ours."""
-        ids = self.work.appended(n, 0)
+        ids = self.work.appended(n, -1)
         try:
             check_probs(self._ask(ids, answers=True)["top_probs"], self.work.model, ids)
         except AssertionError as error:
