@@ -8,6 +8,8 @@ from typing import TypeAlias
 
 import torch
 
+from layerwidget.rounding import relative_error
+
 
 @dataclass(frozen=True, eq=False)
 class Added:
@@ -88,14 +90,6 @@ def ledger_error(entered: torch.Tensor, entries: Iterable[LedgerEntry], left: to
             factor = entry.factor
             stream = stream * (factor.float() if isinstance(factor, torch.Tensor) else factor)
         else:
-            errors.append(_difference(stream, entry.before))
+            errors.append(relative_error(stream, entry.before))
             stream = entry.after.float()
-    return max([*errors, _difference(stream, left)])
-
-
-def _difference(got: torch.Tensor, expected: torch.Tensor) -> float:
-    if got.shape != expected.shape:
-        return float("inf")
-    expected = expected.float()
-    difference = torch.where(got == expected, 0.0, got - expected).abs().max()
-    return float(difference / expected[expected.isfinite()].abs().max().clamp_min(1e-30))
+    return max([*errors, relative_error(stream, left)])

@@ -23,7 +23,6 @@ _A = TypeVar("_A")
 _Steps: TypeAlias = "Callable[[_Q, Trace, _A | None, int, tuple[int, ...]], Iterator[_A]]"
 
 _ANSWERERS: dict[type, Callable[[Any, Any], Any]] = {}
-_RESUMERS: dict[type, Callable[[Any, Any, Any, int], Any]] = {}
 _STEPPERS: dict[type, Callable[[Any, Any, Any, int, tuple[int, ...]], Iterator[Any]]] = {}
 
 
@@ -32,18 +31,6 @@ def answers(question_type: type[_Q]) -> Callable[[Callable[[_Q, Trace], _A]], Ca
 
     def register(function: Callable[[_Q, Trace], _A]) -> Callable[[_Q, Trace], _A]:
         _ANSWERERS[question_type] = function
-        return function
-
-    return register
-
-
-def resumes(
-    question_type: type[_Q],
-) -> Callable[[Callable[[_Q, Trace, _A, int], _A]], Callable[[_Q, Trace, _A, int], _A]]:
-    """Register `(question, trace, before, n_same) -> result`, for answers whose first positions hold after an edit."""
-
-    def register(function: Callable[[_Q, Trace, _A, int], _A]) -> Callable[[_Q, Trace, _A, int], _A]:
-        _RESUMERS[question_type] = function
         return function
 
     return register
@@ -95,8 +82,6 @@ class TraceQuestion(Generic[AnswerT]):
         kind = type(self)
         if kind in _STEPPERS:
             yield from _STEPPERS[kind](self, trace, before, n_same, on_screen)
-        elif before is not None and n_same and kind in _RESUMERS:
-            yield _RESUMERS[kind](self, trace, before, n_same)
         else:
             yield self.run(trace)
 

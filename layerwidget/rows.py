@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias, TypeVar
 
 import torch
 
 #: More pieces than this are put together for good.
 MOST_PARTS = 32
 
+_Held = TypeVar("_Held")
 _Part: TypeAlias = tuple[Mapping[int, torch.Tensor], int]
+
+
+def first_rows(parts: Iterable[tuple[_Held, int]], n_same: int) -> list[tuple[_Held, int]]:
+    """The parts, each something with its number of rows, in which the first rows are; the last of them shortened."""
+    kept, first = [], 0
+    for held, n_held in parts:
+        if first < n_same:
+            kept.append((held, min(n_held, n_same - first)))
+        first += n_held
+    return kept
 
 
 class Rows(Mapping[int, torch.Tensor]):
@@ -58,12 +69,7 @@ class Rows(Mapping[int, torch.Tensor]):
 
     def then(self, n_same: int, after: Mapping[int, torch.Tensor], n_rows: int) -> Rows:
         """The first rows of these, and then those of another pass."""
-        kept: list[_Part] = []
-        first = 0
-        for held, n_held in self._parts:
-            if first < n_same:
-                kept.append((held, min(n_held, n_same - first)))
-            first += n_held
+        kept = first_rows(self._parts, n_same)
         if len(kept) > MOST_PARTS:
             layers = list(self)
             kept = [({layer: self.between(layer, 0, n_same) for layer in layers}, n_same)]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
 from layerwidget.cancellation import checkpoint
 from layerwidget.errors import MissingComponentError, SelectionError
 from layerwidget.layers import parse_layers
-from layerwidget.questions import Attention, answers, resumes
+from layerwidget.questions import Attention, answers, steps
 from layerwidget.results import AttentionGrid
 from layerwidget.trace import Trace
 
 
 @answers(Attention)
-@torch.no_grad()
 def attention(question: Attention, trace: Trace) -> AttentionGrid:
     """The pattern of every chosen head; layers without softmax attention are left out.
 
@@ -22,26 +23,24 @@ def attention(question: Attention, trace: Trace) -> AttentionGrid:
         SelectionError: when layers or heads are out of range.
         MissingComponentError: when none of the chosen layers has attention.
     """
-    layers, heads = _chosen(question, trace)
-    patterns = []
-    for layer in layers:
-        checkpoint(f"the attention of layer {layer}")
-        patterns.append(trace.pattern(layer).float().cpu()[list(heads)])
-    return _grid(trace, layers, heads, torch.stack(patterns).numpy())
+    return next(attention_steps(question, trace, None, 0, ()))
 
 
-@resumes(Attention)
+@steps(Attention)
 @torch.no_grad()
-def attention_on(question: Attention, trace: Trace, before: AttentionGrid, n_same: int) -> AttentionGrid:
-    """The same, with the rows of the first positions taken from an earlier answer: they see nothing of the rest."""
+def attention_steps(
+    question: Attention, trace: Trace, before: AttentionGrid | None, n_same: int, on_screen: tuple[int, ...]
+) -> Iterator[AttentionGrid]:
+    """The same, with the rows of the first positions from an earlier answer: they see nothing of the rest."""
     layers, heads = _chosen(question, trace)
     n_pos = len(trace.tokens)
     pattern = np.zeros((len(layers), len(heads), n_pos, n_pos), dtype=np.float32)
-    pattern[:, :, :n_same, :n_same] = before.pattern[:, :, :n_same, :n_same]
+    if before is not None:
+        pattern[:, :, :n_same, :n_same] = before.pattern[:, :, :n_same, :n_same]
     for index, layer in enumerate(layers if n_same < n_pos else ()):
         checkpoint(f"the attention of layer {layer}")
         pattern[index, :, n_same:] = trace.pattern_from(layer, n_same).float().cpu().numpy()[list(heads)]
-    return _grid(trace, layers, heads, pattern)
+    yield _grid(trace, layers, heads, pattern)
 
 
 def _chosen(question: Attention, trace: Trace) -> tuple[tuple[int, ...], tuple[int, ...]]:

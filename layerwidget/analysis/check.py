@@ -15,10 +15,10 @@ from layerwidget.model.hooked_model import HookedModel
 from layerwidget.model.interventions import SkipLayers
 from layerwidget.model.removal import without_layer
 from layerwidget.model.verify import sample
+from layerwidget.rounding import relative_error, tolerance
 from layerwidget.trace import Trace
 
 _N_POS = 13
-_ALLOWED = 1e-4
 
 
 def check(model: HookedModel) -> CheckReport:
@@ -54,8 +54,8 @@ def _stacks(trace: Trace) -> list[Trace]:
 @torch.no_grad()
 def _lens(trace: Trace, plain: torch.Tensor) -> Grade:
     last = trace.model.tail(trace.activations["resid_post"][trace.anatomy.n_layers - 1])
-    error = _difference(last.log_softmax(-1), plain.float().log_softmax(-1))
-    return Grade.of(error, _tolerance(plain), "last layer against the model's own log-probabilities, relative")
+    error = relative_error(last.log_softmax(-1), plain.float().log_softmax(-1))
+    return Grade.of(error, tolerance(plain.dtype), "last layer against the model's own log-probabilities, relative")
 
 
 def _residual(trace: Trace) -> Grade:
@@ -69,7 +69,7 @@ def _residual(trace: Trace) -> Grade:
             errors.append(ledger_error(entered, stack.ledger(layer.layer), left))
     normed = any(layer.passages for layer in trace.anatomy.layers)
     what = "input plus parts, and what the stream itself passes through," if normed else "input plus parts"
-    return Grade.of(max(errors), _tolerance(trace.logits), f"{what} against the output of every layer, relative")
+    return Grade.of(max(errors), tolerance(trace.logits.dtype), f"{what} against the output of every layer, relative")
 
 
 def _eager_note(model: HookedModel, prompt: torch.Tensor, target: torch.Tensor | None, plain: torch.Tensor) -> str:
@@ -80,8 +80,8 @@ def _eager_note(model: HookedModel, prompt: torch.Tensor, target: torch.Tensor |
         eager = model.plain_logits(prompt, eager_twin(model.hf_model), target)
     except Exception as error:
         return f"; its eager attention does not run: {type(error).__name__}"
-    off = _difference(eager.float().log_softmax(-1), plain.float().log_softmax(-1))
-    if off <= _tolerance(plain):
+    off = relative_error(eager.float().log_softmax(-1), plain.float().log_softmax(-1))
+    if off <= tolerance(plain.dtype):
         return f"; eager attention gives the same logits ({off:.0e})"
     return f"; its EAGER ATTENTION GIVES OTHER LOGITS ({off:.0e}), weights are those of the kernel in use"
 
@@ -98,7 +98,9 @@ def _attention(trace: Trace, note: str) -> Grade:
                 errors.append(_row_error(stack.cross_pattern(layer.layer), shared))
     if not errors:
         return Grade("n/a", None, "no softmax attention was seen in any layer")
-    return Grade.of(max(errors), _tolerance(trace.logits), f"rows sum to 1 in {len(errors)} patterns{note}, absolute")
+    return Grade.of(
+        max(errors), tolerance(trace.logits.dtype), f"rows sum to 1 in {len(errors)} patterns{note}, absolute"
+    )
 
 
 def _row_error(pattern: torch.Tensor, shared: bool) -> float:
@@ -118,24 +120,14 @@ def _skip(model: HookedModel, prompt: torch.Tensor, target: torch.Tensor | None)
     except Exception as error:
         return Grade("n/a", None, f"the model without layer {layer} does not run: {type(error).__name__}: {error}")
     skipped = model.trace(prompt, target=target, interventions=(SkipLayers(layer),)).logits
-    off = _difference(skipped.float().log_softmax(-1), expected.float().log_softmax(-1))
-    return Grade.of(off, _tolerance(expected), f"layer {layer} skipped against the model without it, relative")
+    off = relative_error(skipped.float().log_softmax(-1), expected.float().log_softmax(-1))
+    return Grade.of(off, tolerance(expected.dtype), f"layer {layer} skipped against the model without it, relative")
 
 
 def _clean(trace: Trace, plain: torch.Tensor, hooks_left: int) -> Grade:
     if hooks_left:
         return Grade("fail", float(hooks_left), "hooks are left behind")
     return Grade.of(float((trace.logits - plain).abs().nan_to_num().max()), 0.0, "logits with hooks on against without")
-
-
-def _difference(got: torch.Tensor, expected: torch.Tensor) -> float:
-    """Largest difference, as a share of the largest value."""
-    finite = expected.isfinite()
-    return float((got - expected)[finite].abs().max() / expected[finite].abs().max().clamp_min(1e-30))
-
-
-def _tolerance(logits: torch.Tensor) -> float:
-    return max(_ALLOWED, 8 * torch.finfo(logits.dtype).eps)
 
 
 def _hooks(model: nn.Module) -> int:

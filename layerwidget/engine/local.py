@@ -51,6 +51,7 @@ class Live:
 
     Attributes:
         model: the hooked model.
+        reused: how many positions of the last prompt were taken over from what is held; all of them of a recent prompt.
     """
 
     def __init__(self, model: HookedModel, answer_bytes: int = ANSWER_BYTES) -> None:
@@ -58,8 +59,7 @@ class Live:
         self._continuation = Continuation(model)
         self._answers: dict[TraceQuestion[Any], _Answer] = {}
         self._recent: LRUCache[_Key, Any] = LRUCache(answer_bytes, getsizeof=_n_bytes)
-        self._known = False
-        self._prompt: Tokens | tuple[()] = ()
+        self.reused = 0
 
     @property
     def answer_bytes(self) -> int:
@@ -70,11 +70,6 @@ class Live:
     def passes(self) -> int:
         """How many forward passes were run so far."""
         return self._continuation.passes
-
-    @property
-    def reused(self) -> int:
-        """How many positions of the last prompt were taken over from what is held; all of them for a recent prompt."""
-        return len(self._prompt) if self._known else self._continuation.reused
 
     @property
     def how(self) -> str:
@@ -111,11 +106,12 @@ class Live:
         tokens = prompt if isinstance(prompt, Tokens) else self.model.tokenize(prompt)
         changes = tuple(interventions)
         keys = {question: (question, tokens.ids.tobytes(), changes) for question in questions}
-        self._prompt, self._known = tokens, all(key in self._recent for key in keys.values())
-        if self._known:
+        if all(key in self._recent for key in keys.values()):
+            self.reused = len(tokens)
             self._answers = {question: _Answer(tokens, changes, self._recent[key]) for question, key in keys.items()}
             return self._told(questions, answered)
         trace = self._continuation.trace(tokens, changes)
+        self.reused = self._continuation.reused
         layers = parse_layers(on_screen, trace.anatomy.n_layers) if previewed is not None else ()
         parts = _Parts(previewed)
         running = [(question, self._steps(question, trace, layers)) for question in questions]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from layerwidget.model.watched import AttentionOp, WatchedPass
@@ -55,11 +56,11 @@ def attention_site(watched: WatchedPass, ops: list[AttentionOp], chosen: Attenti
     if chosen.kernel == "sdpa":
         query, key = chosen.inputs[:2]
         shape = nodes[query].shape
-        n_heads = _numel(shape) // (watched.n_batch * shape[-2] * shape[-1])
+        n_heads = math.prod(shape) // (watched.n_batch * shape[-2] * shape[-1])
         n_kv = _n_kv(watched, key, shape[-1], n_heads, n_keys)
         return AttentionSite("sdpa", nth, n_heads, n_kv, shape[-1], merged=merged, padded=padded)
     shape = nodes[chosen.output].shape
-    n_heads = _numel(shape) // (watched.n_batch * shape[-2] * shape[-1])
+    n_heads = math.prod(shape) // (watched.n_batch * shape[-2] * shape[-1])
     n_sinks = 0 if merged or padded else n_keys - max(n for n in (watched.n_pos, watched.n_source) if n <= n_keys)
     query_key = _product_behind(watched, chosen.inputs[0])
     if query_key is None:
@@ -72,11 +73,11 @@ def attention_site(watched: WatchedPass, ops: list[AttentionOp], chosen: Attenti
 def _n_kv(watched: WatchedPass, key: int, d_head: int, n_heads: int, n_keys: int) -> int:
     """Heads of the key before it was repeated for grouped queries."""
     nodes = watched.flow.nodes
-    smallest = _numel(nodes[key].shape)
+    smallest = math.prod(nodes[key].shape)
     step = key
     while nodes[step].parents and (nodes[step].moves or nodes[step].op in _COPIES):
         step = nodes[step].parents[0]
-        smallest = min(smallest, _numel(nodes[step].shape))
+        smallest = min(smallest, math.prod(nodes[step].shape))
     n_kv = smallest // (watched.n_batch * n_keys * d_head)
     return n_kv if n_kv and n_heads % n_kv == 0 else n_heads
 
@@ -95,10 +96,3 @@ def _product_behind(watched: WatchedPass, scores: int) -> tuple[int, int] | None
             seen.add(current)
             todo.extend(parent for parent in reversed(step.parents) if nodes[parent].op)
     return None
-
-
-def _numel(shape: tuple[int, ...]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total

@@ -14,7 +14,7 @@ from layerwidget.ledger import Added, LedgerEntry, Normed, Scaled
 from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.hooking import Act, AttentionCatcher, Hooks, listens
 from layerwidget.model.parts import Gate, LayerAnatomy, Part, Passage, Port
-from layerwidget.model.paths import Path, tensor_at, with_tensor_at
+from layerwidget.model.paths import Path, tensor_at, value_at, with_tensor_at
 from layerwidget.model.patterns import FusedAttention, PaddedAttention, SoftmaxAttention, Source
 from layerwidget.model.running import submodule, weights_in_memory
 
@@ -114,7 +114,7 @@ class Capture:
             if layer.layer in self._skipped:
                 # A copy, because the layer may write into it.
                 self._entered = tensor_at(named, layer.input.path).clone()
-                self._carried = {out: _value_at(named, place) for out, place in layer.carried}
+                self._carried = {out: value_at(named, place) for out, place in layer.carried}
 
         def leave(output: Any) -> Any:
             self._layer = None
@@ -179,8 +179,8 @@ class Capture:
 
     def _keep(self, layer: LayerAnatomy, number: int, part: Part) -> Act:
         def keep(output: Any) -> None:
-            narrow = _narrow_rows(output, part.output) if part.gate else None
-            self.added[layer.layer, number] = self._rows(output, part.output) if narrow is None else narrow
+            rows = _narrow_rows if part.gate else self._rows
+            self.added[layer.layer, number] = rows(output, part.output)
 
         return keep
 
@@ -223,12 +223,6 @@ def _narrow_rows(output: Any, port: Port) -> torch.Tensor:
     value = tensor_at(output, port.path)
     rows = value.reshape(-1, value.shape[-1])
     return rows.clone() if port.overwritten else rows
-
-
-def _value_at(named: Any, path: Path) -> Any:
-    for key in path:
-        named = named[key]
-    return named
 
 
 def _source(

@@ -10,14 +10,12 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import torch
-
 from layerwidget.errors import Cancelled
 from layerwidget.model.hooked_model import HookedModel
 from layerwidget.model.locate import random_ids
 from layerwidget.model.prefix_cache import WAYS, CroppedCache, Way, rotary_regime
 from layerwidget.model.splicing import spliced
-from layerwidget.model.verify import tolerance
+from layerwidget.rounding import relative_error, tolerance
 from layerwidget.tokens import Tokens
 from layerwidget.trace import Trace
 
@@ -173,19 +171,11 @@ def _is_right(model: HookedModel, way: Way) -> bool:
 
 
 def _alike(found: Trace, expected: Trace) -> bool:
-    allowed = max(1e-5, 8 * torch.finfo(expected.logits.dtype).eps)
+    allowed = tolerance(expected.logits.dtype, at_least=1e-5)
     for component, held in expected.activations.items():
         for layer, rows in held.items():
-            if not _error(found.activations[component][layer], rows) <= allowed:
+            if not relative_error(found.activations[component][layer], rows) <= allowed:
                 return False
     patterns = (layer for layer in expected.attention_layers)
     close = all(float((found.pattern(layer) - expected.pattern(layer)).abs().max()) <= allowed for layer in patterns)
-    return close and _error(found.logits, expected.logits) <= tolerance(expected.logits.dtype)
-
-
-def _error(got: torch.Tensor, expected: torch.Tensor) -> float:
-    if got.shape != expected.shape:
-        return float("inf")
-    got, expected = got.float(), expected.float()
-    difference = torch.where(got == expected, 0.0, got - expected).abs().max()
-    return float(difference / expected[expected.isfinite()].abs().max().clamp_min(1e-30))
+    return close and relative_error(found.logits, expected.logits) <= tolerance(expected.logits.dtype)

@@ -8,6 +8,8 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedConfig
 
+from layerwidget.model.running import shallow_twin
+
 
 def is_fused(model: nn.Module) -> bool:
     """Whether the model chooses between ways of computing attention, and does not take the plain one."""
@@ -21,9 +23,7 @@ def eager_twin(model: nn.Module) -> nn.Module:
 
 
 def _twin(module: nn.Module, configs: dict[int, Any]) -> nn.Module:
-    twin = copy.copy(module)
-    twin.__dict__.pop("forward", None)
-    twin.__dict__["_compiled_call_impl"] = None
+    twin = shallow_twin(module)
     for name, value in module.__dict__.items():
         if isinstance(value, PreTrainedConfig):
             twin.__dict__[name] = _eager(value, configs)

@@ -216,15 +216,13 @@ class HookedModel:
     ) -> tuple[Tokens, Tokens | None]:
         """The positions of the stream, and what the encoder of an encoder-decoder reads."""
         tokens = prompt if isinstance(prompt, Tokens) else self.tokenize(prompt, add_special_tokens)
-        anatomy = self.anatomy
-        if anatomy.encoder is None:
-            if target is not None:
-                raise PromptError(f"{self.name} has no encoder, so it takes a prompt and no target.")
-            check_ids(tokens.ids, anatomy.n_embeddings, self.n_ctx, self.name)
+        if self.anatomy.encoder is None and target is not None:
+            raise PromptError(f"{self.name} has no encoder, so it takes a prompt and no target.")
+        self.check_tokens(tokens)
+        if self.anatomy.encoder is None:
             return tokens, None
-        check_ids(tokens.ids, anatomy.encoder.n_embeddings, self.n_ctx, self.name)
         ids = target_ids(target, self.hf_model.config, self.tokenizer, self.name)
-        check_ids(ids, anatomy.n_embeddings, self.n_ctx, self.name)
+        check_ids(ids, self.anatomy.n_embeddings, self.n_ctx, self.name)
         return Tokens(ids, self.pieces(ids.tolist()), None), tokens
 
     def _input(self, tokens: Tokens, source: Tokens | None) -> ModelInput:

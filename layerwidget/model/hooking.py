@@ -14,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from layerwidget.model.running import submodule
 from layerwidget.model.tracing import KERNELS
 
-#: What to do at a call; what it returns, if anything, replaces the output.
+#: What to do at a call; what it returns, if anything, replaces what it was given.
 Act: TypeAlias = Callable[[Any], Any]
 _Table: TypeAlias = dict[str, dict[int, Act]]
 
@@ -39,7 +39,10 @@ class Hooks:
         self._after: _Table = {}
 
     def before(self, name: str, call: int, act: Act) -> None:
-        """Do something with `{"args": args, "kwargs": kwargs}` of a module's call, counted from 0."""
+        """Do something with `{"args": args, "kwargs": kwargs}` of a module's call, counted from 0.
+
+        What it returns, if anything, is what the module is called with instead.
+        """
         _then(self._before, name, call, act)
 
     def after(self, name: str, call: int, act: Act) -> None:
@@ -100,12 +103,13 @@ def _then(table: _Table, name: str, call: int, act: Act) -> None:
 def _entering(listener: object, acts: dict[int, Act]) -> Callable[..., None]:
     count = -1
 
-    def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
+    def hook(module: nn.Module, args: Any, kwargs: Any) -> Any:
         nonlocal count
-        if listens(listener):
-            count += 1
-            if count in acts:
-                acts[count]({"args": args, "kwargs": kwargs})
+        if not listens(listener):
+            return None
+        count += 1
+        changed = acts[count]({"args": args, "kwargs": kwargs}) if count in acts else None
+        return None if changed is None else (changed["args"], changed["kwargs"])
 
     return hook
 

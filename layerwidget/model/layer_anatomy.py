@@ -100,8 +100,8 @@ class LayerDescriber:
         if one.gate is not None:
             call, path = one.gate
             gate = Gate(call.name, call.nth, self._port(path, call.outputs[path]))
-        norm_after, sublayer = reader.norm_after(one)
-        weights = reader.weights(one)
+        norm_before, (norm_after, sublayer) = reader.norm_before(one), reader.norm_after(one)
+        weights = reader.weights(one, (norm_before, norm_after))
         return Part(
             kind,
             one.call.name,
@@ -109,7 +109,7 @@ class LayerDescriber:
             self._port(one.output, one.node),
             one.factors,
             gate,
-            norm_before=reader.norm_before(one),
+            norm_before=norm_before,
             norm_after=norm_after,
             sublayer=_holder([*weights, f"{sublayer or one.call.name}.*"], layer) or sublayer or one.call.name,
             weights=weights,

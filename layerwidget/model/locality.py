@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
 from transformers.cache_utils import Cache
 
+from layerwidget.model.hooking import Hooks
 from layerwidget.model.layer_parts import Contribution
 from layerwidget.model.paths import Path, tensor_at, with_tensor_at
 from layerwidget.model.stack import Stack
@@ -64,6 +63,7 @@ class _Again:
     def __init__(
         self, watched: WatchedPass, layer: Call, place: Path, chosen: Call, path: Path, parts: list[Call]
     ) -> None:
+        self.model = watched.calls[0].module
         self.layer = layer
         self.place = place
         self.chosen = chosen
@@ -82,58 +82,19 @@ class _Again:
         runner = self.layer.runner
         kwargs = {key: None if isinstance(value, Cache) else value for key, value in runner.kwargs.items()}
         args = [None if isinstance(value, Cache) else value for value in runner.args]
-
-        def enter(named: Any) -> Any:
-            return with_tensor_at(named, self.place, stream)
-
-        def keep(output: Any) -> None:
-            caught.append(tensor_at(output, self.path).clone())
-
-        with torch.no_grad(), ExitStack() as hooks:
-            hooks.enter_context(_before_call(self.layer.module, self.nth[id(self.layer)], enter))
-            hooks.enter_context(_at_call(self.chosen.module, self.nth[id(self.chosen)], keep))
-            for call in self.frozen:
-                hooks.enter_context(_at_call(call.module, self.nth[id(call)], partial(_as_before, call.output)))
+        hooks = Hooks(self)
+        hooks.before(self.layer.name, self.nth[id(self.layer)], lambda named: with_tensor_at(named, self.place, stream))
+        hooks.after(
+            self.chosen.name,
+            self.nth[id(self.chosen)],
+            lambda output: caught.append(tensor_at(output, self.path).clone()),
+        )
+        for call in self.frozen:
+            hooks.after(call.name, self.nth[id(call)], partial(_as_before, call.output))
+        with torch.no_grad(), hooks.on(self.model, (self,)):
             runner.module(*args, **kwargs)
         return caught[0]
 
 
 def _as_before(output: Any, computed: Any) -> Any:
     return output
-
-
-@contextmanager
-def _at_call(module: nn.Module, nth: int, act: Callable[[Any], Any]) -> Iterator[None]:
-    """Do something with a module's output at one of its calls; what it returns, if anything, replaces the output."""
-    count = -1
-
-    def hook(module: nn.Module, args: Any, output: Any) -> Any:
-        nonlocal count
-        count += 1
-        return act(output) if count == nth else None
-
-    handle = module.register_forward_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-@contextmanager
-def _before_call(module: nn.Module, nth: int, act: Callable[[Any], Any]) -> Iterator[None]:
-    """Replace what a module is called with, at one of its calls."""
-    count = -1
-
-    def hook(module: nn.Module, args: Any, kwargs: Any) -> Any:
-        nonlocal count
-        count += 1
-        if count != nth:
-            return None
-        named = act({"args": args, "kwargs": kwargs})
-        return named["args"], named["kwargs"]
-
-    handle = module.register_forward_pre_hook(hook, with_kwargs=True)
-    try:
-        yield
-    finally:
-        handle.remove()

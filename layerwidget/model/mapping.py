@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from itertools import takewhile
 from typing import TYPE_CHECKING, TypeAlias
@@ -153,10 +154,4 @@ def _matching(known: _Shapes, paths: Iterable[str]) -> tuple[MapWeight, ...]:
 
 
 def _count(weights: Iterable[MapWeight]) -> int:
-    total = 0
-    for weight in weights:
-        size = 1
-        for length in weight.shape:
-            size *= length
-        total += size
-    return total
+    return sum(math.prod(weight.shape) for weight in weights)

@@ -28,14 +28,20 @@ def tensors_in(value: object, path: Path = ()) -> Iterator[tuple[Path, torch.Ten
             yield from tensors_in(item, (*path, index))
 
 
+def value_at(value: Any, path: Path) -> Any:
+    """Whatever is at a path."""
+    for key in path:
+        value = value[key]
+    return value
+
+
 def tensor_at(value: Any, path: Path) -> torch.Tensor:
     """The tensor at a path.
 
     Raises:
         LookupError: when the value has another structure than the path expects.
     """
-    for key in path:
-        value = value[key]
+    value = value_at(value, path)
     if not isinstance(value, torch.Tensor):
         raise LookupError(f"Expected a tensor at {show(path)}, got {type(value).__name__}.")
     return value

@@ -10,6 +10,7 @@ from torch import nn
 
 from layerwidget.errors import StructureError
 from layerwidget.model.anatomy import Anatomy
+from layerwidget.model.running import shallow_twin
 
 
 def without_layer(model: nn.Module, anatomy: Anatomy, layer: int) -> nn.Module:
@@ -46,9 +47,7 @@ def _elements(modules: tuple[str, ...], others: tuple[str, ...]) -> list[str]:
 
 
 def _without(module: nn.Module, path: list[str], layer: int, n_layers: int) -> nn.Module:
-    twin = copy.copy(module)
-    twin.__dict__.pop("forward", None)
-    twin.__dict__["_compiled_call_impl"] = None
+    twin = shallow_twin(module)
     if "config" in module.__dict__:
         twin.__dict__["config"] = _shorter(module.__dict__["config"], layer, n_layers)
     first, rest = path[0], path[1:]

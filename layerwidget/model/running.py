@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -106,6 +107,15 @@ def weights_in_memory(module: nn.Module) -> Iterator[None]:
             if any(weight.device.type == "meta" for weight in part.parameters(recurse=False)):
                 stack.enter_context(align_module_device(part))
         yield
+
+
+def shallow_twin(module: nn.Module) -> nn.Module:
+    """A copy that shares parameters and parts, and runs its own class's forward."""
+    twin = copy.copy(module)
+    # Something like accelerate may have put a `forward` on the instance, or `compile` a call, bound to the original.
+    twin.__dict__.pop("forward", None)
+    twin.__dict__["_compiled_call_impl"] = None
+    return twin
 
 
 def submodule(model: nn.Module, path: str) -> nn.Module:

@@ -9,7 +9,7 @@ import torch
 
 from layerwidget.ledger import Added, LedgerEntry, Normed, Scaled
 from layerwidget.model.patterns import SplicedPattern
-from layerwidget.rows import MOST_PARTS, Rows
+from layerwidget.rows import MOST_PARTS, Rows, first_rows
 from layerwidget.tokens import Tokens
 from layerwidget.trace import Trace
 
@@ -62,11 +62,7 @@ class _Ledgers(Mapping[int, tuple[LedgerEntry, ...]]):
         return trace.ledgers if isinstance(trace.ledgers, _Ledgers) else cls([(trace.ledgers, n_rows)])
 
     def then(self, n_same: int, after: Trace | None, n_rows: int) -> _Ledgers:
-        kept, first = [], 0
-        for held, n_held in self._parts:
-            if first < n_same:
-                kept.append((held, min(n_held, n_same - first)))
-            first += n_held
+        kept = first_rows(self._parts, n_same)
         if len(kept) > MOST_PARTS:
             whole = _Ledgers(kept)
             kept = [({layer: whole[layer] for layer in whole}, n_same)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -98,10 +99,7 @@ class StreamForm:
         if axes is None:
             return None
         inner = (shape[0], shape[-1]) if axes.startswith("streams") else inner
-        width = 1
-        for size in inner:
-            width *= size
-        return StreamLayout(axes, width, tuple(inner), "all" if self.n_rows == self.n_pos else "start")
+        return StreamLayout(axes, math.prod(inner), tuple(inner), "all" if self.n_rows == self.n_pos else "start")
 
     def _single(self, shape: tuple[int, ...]) -> str | None:
         leading = {

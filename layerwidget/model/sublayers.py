@@ -71,15 +71,15 @@ class SublayerReader:
         makers = [other for other in self._inner if read in other.outputs.values() and other is not call]
         return call.name, min(makers, key=lambda maker: maker.depth).name if makers else ""
 
-    def weights(self, one: Contribution) -> tuple[str, ...]:
-        """Paths of the parameters that a contribution is made with, norms around it left out, in order."""
+    def weights(self, one: Contribution, norms: tuple[str, ...]) -> tuple[str, ...]:
+        """Paths of the parameters that a contribution is made with, those of the norms around it left out, in order."""
         past = self._past(one.node)
         leaves = {
             parent for node in past for parent in self._flow.nodes[node].parents if not self._flow.nodes[parent].op
         }
         paths = {path for leaf in leaves if (path := self._weights.get(id(self._flow.tensors[leaf])))}
-        around = [name for name in (self.norm_before(one), self.norm_after(one)[0]) if name]
-        return tuple(sorted(path for path in paths if not any(path.startswith(f"{name}.") for name in around)))
+        around = tuple(f"{name}." for name in norms if name)
+        return tuple(sorted(path for path in paths if not path.startswith(around)))
 
     def feed_forward(self, one: Contribution) -> FeedForward | None:
         """What an FFN is made of, or None where no matrix makes it."""

@@ -18,7 +18,7 @@ from torch import nn
 
 from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.paths import Path, tensor_at, with_tensor_at
-from layerwidget.model.running import ModelInput, run_model, submodule, weight_dtype, weights_in_memory
+from layerwidget.model.running import ModelInput, run_model, shallow_twin, submodule, weight_dtype, weights_in_memory
 
 _CHUNK = 512
 
@@ -129,12 +129,11 @@ class Tail:
 
 def _stand_in(layer: nn.Module, forward: Callable[..., Any]) -> nn.Module:
     """A twin of a layer with its attributes (some models read them) and another `forward`, without hooks."""
-    twin = copy.copy(layer)
+    twin = shallow_twin(layer)
     for name, value in layer.__dict__.items():
         if "_hooks" in name and isinstance(value, dict):
             twin.__dict__[name] = type(value)()
     twin.__dict__["forward"] = forward
-    twin.__dict__["_compiled_call_impl"] = None
     return twin
 
 
@@ -147,10 +146,7 @@ def _twin(
     prefix = f"{name}." if name else ""
     if not any(layer.startswith(prefix) for layer in stand_ins):
         return convert(module)
-    twin = copy.copy(module)
-    # Something like accelerate may have put a `forward` on the instance that is bound to the original.
-    twin.__dict__.pop("forward", None)
-    twin.__dict__["_compiled_call_impl"] = None
+    twin = shallow_twin(module)
     twin.__dict__["training"] = False
     twin.__dict__["_modules"] = {
         child: None if part is None else _twin(part, stand_ins, prefix + child, convert)

@@ -19,6 +19,7 @@ from layerwidget.model.parts import LayerAnatomy
 from layerwidget.model.paths import tensor_at
 from layerwidget.model.patterns import PaddedAttention, PatternRows, Source
 from layerwidget.model.running import ModelInput, input_device, run_model
+from layerwidget.rounding import relative_error, tolerance
 
 _N_POS = 17
 
@@ -50,6 +51,7 @@ def verified(model: nn.Module, anatomy: Anatomy, n_ctx: int | None, replay: Repl
     _check_logits(anatomy, capture, plain, hooked, replay)
     proved = _proved(anatomy, capture, read)
     if anatomy.encoder and read.source is not None:
+        _check_fired(anatomy.encoder, encoder)
         proved = replace(proved, encoder=_proved(anatomy.encoder, encoder, ModelInput(read.source)))
     return proved
 
@@ -64,7 +66,6 @@ def sample(anatomy: Anatomy, n_pos: int, seed: int) -> ModelInput:
 
 
 def _proved(anatomy: Anatomy, capture: Capture, read: ModelInput) -> Anatomy:
-    _check_fired(anatomy, capture)
     layers = tuple(_verified_layer(layer, capture, read) for layer in anatomy.layers)
     n_pos = read.ids.shape[1]
     sources = [
@@ -77,11 +78,6 @@ def _proved(anatomy: Anatomy, capture: Capture, read: ModelInput) -> Anatomy:
     return replace(anatomy, layers=layers, causal=causal, absent=absent_components(layers))
 
 
-def tolerance(dtype: torch.dtype) -> float:
-    """The largest relative error that rounding explains."""
-    return max(1e-4, 8 * torch.finfo(dtype).eps)
-
-
 def _check_logits(
     anatomy: Anatomy, capture: Capture, plain: torch.Tensor, hooked: torch.Tensor, replay: Replay
 ) -> None:
@@ -91,7 +87,7 @@ def _check_logits(
         )
     if not torch.equal(plain, hooked):
         raise StructureError(
-            f"{anatomy.name} gave other logits with hooks on (difference {_error(hooked, plain):.1e}). "
+            f"{anatomy.name} gave other logits with hooks on (difference {relative_error(hooked, plain):.1e}). "
             f"Does it draw random numbers, or do hooks of others change it?"
         )
     _check_fired(anatomy, capture)
@@ -102,7 +98,7 @@ def _check_logits(
             f"The layers of {anatomy.name} seemed to be {anatomy.layers[0].module} to {anatomy.layers[-1].module}, "
             f"but the model does not run with others in their place ({type(trouble).__name__}: {trouble})."
         ) from trouble
-    error = _error(replayed, plain)
+    error = relative_error(replayed, plain)
     if not error <= tolerance(plain.dtype):
         raise StructureError(
             f"The layers of {anatomy.name} seemed to be {anatomy.layers[0].module} to {anatomy.layers[-1].module}, "
@@ -177,11 +173,6 @@ def _pattern_holds(
     value, out = attended
     value = value.float().reshape(-1, weights.shape[-1], value.shape[-1])
     value = value.repeat_interleave(site.n_heads // value.shape[0], dim=0)
-    return _error(weights @ value, out.float().reshape(-1, weights.shape[1], out.shape[-1])) <= tolerance(out.dtype)
-
-
-def _error(got: torch.Tensor, expected: torch.Tensor) -> float:
-    """Largest difference, as a share of the largest value; some models forbid tokens with minus infinity."""
-    got, expected = got.float(), expected.float()
-    difference = torch.where(got == expected, 0.0, got - expected).abs().max()
-    return float(difference / expected[expected.isfinite()].abs().max().clamp_min(1e-30))
+    return relative_error(weights @ value, out.float().reshape(-1, weights.shape[1], out.shape[-1])) <= tolerance(
+        out.dtype
+    )

@@ -140,18 +140,12 @@ def _drag(page: ExplorerPage, turns: int) -> dict[str, list[float]]:
 
 
 def _one_drag(page: ExplorerPage) -> tuple[list[float], int]:
-    stage = page.root.locator(".lw-rail-stage").bounding_box()
-    thumb = page.root.locator(".lw-thumb-first").bounding_box()
-    assert stage is not None
-    assert thumb is not None
-    x, y = thumb["x"] + thumb["width"] / 2, thumb["y"] + thumb["height"] / 2
+    x, y, height = page.grab_thumb("first")
     mouse = page.notebook.page.mouse
-    mouse.move(x, y)
-    mouse.down()
     page.notebook.page.evaluate(_WATCH_FRAMES)
     deadline = time.monotonic() + DRAG_S
     while time.monotonic() < deadline:
-        mouse.move(x, y - 0.6 * stage["height"], steps=30)
+        mouse.move(x, y - 0.6 * height, steps=30)
         mouse.move(x, y, steps=30)
     frames, sent = page.notebook.page.evaluate(_STOP_FRAMES)
     mouse.up()

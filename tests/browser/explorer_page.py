@@ -9,6 +9,14 @@ from tests.browser.notebook import Notebook
 PROMPT = "The Eiffel Tower is in the city of Paris, and the Colosseum is in the city of"
 
 
+#: Counts what the page sends to the kernel from now on, in `window.sentToKernel`.
+KERNEL_MESSAGES = """() => {
+    const { kernel } = jupyterapp.shell.currentWidget.context.sessionContext.session;
+    window.sentToKernel = 0;
+    kernel.anyMessage.connect((_, { direction }) => { if (direction === "send") window.sentToKernel += 1; });
+}"""
+
+
 class ExplorerPage:
     """The explorer of an open notebook, by its parts."""
 
@@ -28,6 +36,17 @@ class ExplorerPage:
         text = self.prompt.input_value()
         expect(self.lens).to_have_attribute("data-prompt", text, timeout=60_000)
         expect(self.state).to_have_text("fresh" if text else "waiting for a prompt", timeout=60_000)
+
+    def grab_thumb(self, part: str) -> tuple[float, float, float]:
+        """Press the pointer on an end of the slider; where that is, and how high the stack of layers is."""
+        stage = self.root.locator(".lw-rail-stage").bounding_box()
+        thumb = self.root.locator(f".lw-thumb-{part}").bounding_box()
+        assert stage is not None
+        assert thumb is not None
+        x, y = thumb["x"] + thumb["width"] / 2, thumb["y"] + thumb["height"] / 2
+        self.notebook.page.mouse.move(x, y)
+        self.notebook.page.mouse.down()
+        return x, y, stage["height"]
 
     def cell(self, row: int, column: int, rows: int) -> dict[str, float]:
         """Where a cell of the lens grid is, within the canvas; 26 px of layer numbers, 22 px of tokens."""

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, expect
 
 from tests.browser.conftest import VIEWPORT
+from tests.browser.explorer_page import KERNEL_MESSAGES
 from tests.browser.jupyter import JupyterServer
 from tests.browser.notebook import Notebook
 from tests.model_maps import MAPS
@@ -102,13 +103,6 @@ def test_a_click_chooses_a_layer_and_shows_what_is_inside(own: MapPage) -> None:
     own.notebook.expect_value("[own.layer, own.layers]", [7, "7-29"])
     own.notebook.run("own.layer = 3")
     expect(own.pane).to_contain_text("model.layers.3.mlp")
-
-
-KERNEL_MESSAGES = """() => {
-    const { kernel } = jupyterapp.shell.currentWidget.context.sessionContext.session;
-    window.sentToKernel = 0;
-    kernel.anyMessage.connect((_, { direction }) => { if (direction === "send") window.sentToKernel += 1; });
-}"""
 
 
 def test_a_drag_brings_layers_into_view_and_sends_nothing_until_release(own: MapPage) -> None:

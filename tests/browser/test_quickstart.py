@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.browser.explorer_page import PROMPT, ExplorerPage
+from tests.browser.explorer_page import KERNEL_MESSAGES, PROMPT, ExplorerPage
 
 
 def test_typing_changes_the_grid_to_the_right_words(explorer: ExplorerPage) -> None:
@@ -41,23 +41,10 @@ def test_forty_characters_at_twelve_per_second_lose_none(explorer: ExplorerPage)
 
 
 def drag_end(explorer: ExplorerPage, part: str, by_layers: float) -> None:
-    stage = explorer.root.locator(".lw-rail-stage").bounding_box()
-    thumb = explorer.root.locator(f".lw-thumb-{part}").bounding_box()
-    assert stage is not None
-    assert thumb is not None
-    x, y = thumb["x"] + thumb["width"] / 2, thumb["y"] + thumb["height"] / 2
+    x, y, height = explorer.grab_thumb(part)
     mouse = explorer.notebook.page.mouse
-    mouse.move(x, y)
-    mouse.down()
     for step in range(1, 11):
-        mouse.move(x, y - by_layers * stage["height"] / 30 * step / 10)
-
-
-KERNEL_MESSAGES = """() => {
-    const { kernel } = jupyterapp.shell.currentWidget.context.sessionContext.session;
-    window.sentToKernel = 0;
-    kernel.anyMessage.connect((_, { direction }) => { if (direction === "send") window.sentToKernel += 1; });
-}"""
+        mouse.move(x, y - by_layers * height / 30 * step / 10)
 
 
 def test_dragging_the_slider_sends_nothing_until_release(explorer: ExplorerPage) -> None:
