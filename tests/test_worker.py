@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -157,3 +159,31 @@ def test_a_client_that_left_is_not_kept_alive() -> None:
     del client
     gc.collect()
     assert gone() is None
+
+
+SCRIPT = """
+import threading
+from layerwidget.cancellation import checkpoint
+from layerwidget.engine.worker import Worker
+
+class Model:
+    pass
+
+model, begun = Model(), threading.Event()
+
+def forever():
+    begun.set()
+    try:
+        while True:
+            checkpoint("a job without an end")
+    finally:
+        print("given up", flush=True)
+
+Worker.of(model).submit_idle(model, forever)
+assert begun.wait(10)
+"""
+
+
+def test_the_interpreter_ends_after_what_runs_was_given_up() -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "given up\n", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
@@ -21,6 +22,9 @@ FRESH_S = 0.4
 LONG_S = 5.0
 #: An idle thread ends after this time; the next job starts another.
 IDLE_S = 20.0
+
+#: When the interpreter ends, it waits so long for what runs to be given up.
+END_S = 10.0
 
 _log = logging.getLogger(__name__)
 _workers: weakref.WeakKeyDictionary[HookedModel, Worker] = weakref.WeakKeyDictionary()
@@ -89,6 +93,14 @@ class Worker:
             if self._running is client:
                 self._given_up, self._idling = True, None
 
+    def end(self, timeout_s: float) -> None:
+        """Drop all jobs, give up the one that runs and wait for it."""
+        with self._wake:
+            self._waiting.clear()
+            self._idle.clear()
+            self._idling, self._given_up = None, True
+            self._wake.wait_for(lambda: self._running is None, timeout_s)
+
     def _may_give_up(self, client: object) -> bool:
         now, painted = time.monotonic(), self._painted.get(client, -FRESH_S)
         # A job that has painted a part of its answer starves nobody when the rest is given up.
@@ -112,6 +124,7 @@ class Worker:
                 del job
                 with self._wake:
                     self._running = self._idling = None
+                    self._wake.notify_all()
 
     def _next_job(self) -> Callable[[], None] | None:
         with self._wake:
@@ -124,3 +137,10 @@ class Worker:
             job = jobs.pop(self._running)
             self._idling = job if jobs is self._idle else None
             return job
+
+
+@atexit.register
+def _end_all() -> None:
+    """A thread that computes while the interpreter goes away takes the process down with it."""
+    for worker in list(_workers.values()):
+        worker.end(END_S)
