@@ -44,4 +44,4 @@ $(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS)
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-parity build dist tests/output
+	rm -rf $(VENV) .venv-parity .bench build dist tests/output

@@ -262,7 +262,8 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         with self.status.hold_sync():
             self.status.checked, self.status.failing = report.summary, not report.ok
             edits = f"On an edit: {self._live.how}."
-            self.status.report = "\n".join([repr(report), edits, *self.model.notes])
+            changes = f"On another intervention: {self._live.how_layers}."
+            self.status.report = "\n".join([repr(report), edits, changes, *self.model.notes])
         self.report = report
 
     def _show_answers(self, prompt: str, layers: str, pinned: tuple[int, ...]) -> None:
@@ -307,7 +308,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         self.results = MappingProxyType(found)
         took_ms = (time.perf_counter() - started) * 1000
         changed = [one.describe(self.n_layers) for one in interventions]
-        computed = _computed(len(tokens) - self._live.reused, len(tokens))
+        computed = _computed(self._live, len(tokens))
         kept = f"{self._live.answer_bytes >> 20} MB kept" if self._live.answer_bytes >> 20 else ""
         parts = [_count(tokens), *changed, computed, f"{took_ms:.0f} ms", kept, note if attention else ""]
         with self.status.hold_sync():
@@ -370,8 +371,11 @@ def _count(tokens: Tokens) -> str:
     return f"{len(tokens)} token{'s' if len(tokens) > 1 else ''}"
 
 
-def _computed(n_new: int, n_pos: int) -> str:
+def _computed(live: Live, n_pos: int) -> str:
     """How much of a prompt was run through the model for the last picture."""
+    if live.reused_layers:
+        return f"recomputed from layer {live.reused_layers}"
+    n_new = n_pos - live.reused
     return "nothing recomputed" if not n_new else "" if n_new == n_pos else f"{n_new} recomputed"
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeAlias, TypeVar
+from itertools import chain
+from typing import TypeVar
 
 import torch
 
@@ -11,7 +12,7 @@ import torch
 MOST_PARTS = 32
 
 _Held = TypeVar("_Held")
-_Part: TypeAlias = tuple[Mapping[int, torch.Tensor], int]
+_Value = TypeVar("_Value")
 
 
 def first_rows(parts: Iterable[tuple[_Held, int]], n_same: int) -> list[tuple[_Held, int]]:
@@ -24,15 +25,83 @@ def first_rows(parts: Iterable[tuple[_Held, int]], n_same: int) -> list[tuple[_H
     return kept
 
 
-class Rows(Mapping[int, torch.Tensor]):
+def below(held: Mapping[int, _Value], layer: int) -> Mapping[int, _Value]:
+    """What is held of the layers below one; it keeps nothing alive of the others, and copies nothing."""
+    if isinstance(held, Pieces | Layered):
+        return held.below(layer)
+    return {number: held[number] for number in held if number < layer}
+
+
+class Layered(Mapping[int, _Value]):
+    """Layer -> something; of the lower layers from one pass, of the upper ones from another.
+
+    Args:
+        lower: of the layers below `first`.
+        first: the first of the upper layers.
+        upper: of the layers from `first` on.
+    """
+
+    def __init__(self, lower: Mapping[int, _Value], first: int, upper: Mapping[int, _Value]) -> None:
+        self._lower = lower
+        self._first = first
+        self._upper = upper
+
+    def __getitem__(self, layer: int) -> _Value:
+        """What is held of a layer."""
+        return (self._lower if layer < self._first else self._upper)[layer]
+
+    def __iter__(self) -> Iterator[int]:
+        """The layers, ascending in the order of the pass."""
+        return chain(self._lower, self._upper)
+
+    def __len__(self) -> int:
+        """How many layers there are."""
+        return len(self._lower) + len(self._upper)
+
+    def below(self, layer: int) -> Mapping[int, _Value]:
+        """What is held of the layers below one."""
+        if layer <= self._first:
+            return below(self._lower, layer)
+        return Layered(self._lower, self._first, below(self._upper, layer))
+
+
+class Pieces(Mapping[int, _Value]):
+    """Layer -> something along the positions; the first pass's, then the next one's.
+
+    Args:
+        parts: of each pass, layer -> something with at least so many rows, and how many of them count.
+    """
+
+    def __init__(self, parts: list[tuple[Mapping[int, _Value], int]]) -> None:
+        self._parts = parts
+
+    def __iter__(self) -> Iterator[int]:
+        """The layers, ascending in the order of the pass."""
+        return iter(self._parts[-1][0])
+
+    def __len__(self) -> int:
+        """How many layers there are."""
+        return len(self._parts[-1][0])
+
+    def below(self, layer: int) -> Mapping[int, _Value]:
+        """What is held of the layers below one."""
+        parts: list[tuple[Mapping[int, _Value], int]] = []
+        for held, n_rows in self._parts:
+            cut = below(held, layer)
+            parts += first_rows(cut._parts, n_rows) if isinstance(cut, Pieces) else [(cut, n_rows)]
+        pieces = type(self)(parts)
+        return pieces if len(parts) <= MOST_PARTS else {number: pieces[number] for number in pieces}
+
+
+class Rows(Pieces[torch.Tensor]):
     """Layer -> rows, shape [pos, ...]; the rows of the first pass, then those of the next.
 
     Args:
         parts: of each pass, layer -> at least so many rows, and how many of them count.
     """
 
-    def __init__(self, parts: list[_Part]) -> None:
-        self._parts = parts
+    def __init__(self, parts: list[tuple[Mapping[int, torch.Tensor], int]]) -> None:
+        super().__init__(parts)
         self._whole: dict[int, torch.Tensor] = {}
 
     @classmethod
@@ -48,14 +117,6 @@ class Rows(Mapping[int, torch.Tensor]):
                 return pieces[0]
             self._whole[layer] = torch.cat(pieces)
         return self._whole[layer]
-
-    def __iter__(self) -> Iterator[int]:
-        """The layers, ascending in the order of the pass."""
-        return iter(self._parts[-1][0])
-
-    def __len__(self) -> int:
-        """How many layers there are."""
-        return len(self._parts[-1][0])
 
     def between(self, layer: int, start: int, stop: int) -> torch.Tensor:
         """Some rows of a layer, shape [stop - start, ...], without putting all of them together."""

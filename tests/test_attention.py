@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -37,6 +39,33 @@ def test_layers_heads_and_aggregates() -> None:
         part.mean(("query",))
     with pytest.raises(lw.SelectionError, match="4 heads"):
         lw.Attention(heads="4").run(trace)
+
+
+def test_an_append_goes_on_in_the_same_memory_and_changes_no_earlier_answer() -> None:
+    model, question, text = lw.HookedModel(tiny("llama")), lw.Attention(), ids(40)
+
+    def answer(token_ids: list[int], before: lw.AttentionGrid | None, n_same: int) -> lw.AttentionGrid:
+        (grid,) = question.answers(model.trace(token_ids), before, n_same, ())
+        np.testing.assert_allclose(grid.pattern, question.run(model.trace(token_ids)).pattern, atol=1e-5)
+        assert not grid.pattern.flags.writeable
+        return grid
+
+    grids = [answer(text[:6], None, 0)]
+    for n_pos in (7, 9, 10):
+        grids.append(answer(text[:n_pos], grids[-1], n_pos - (2 if n_pos == 9 else 1)))
+    same = [np.shares_memory(one.pattern, other.pattern) for one, other in pairwise(grids)]
+    assert same == [False, True, True]
+    kept = [grid.pattern.copy() for grid in grids]
+    # Another word after the same beginning, a shorter prompt, a change in the middle, and more than there is room for.
+    others = [
+        answer([*text[:9], 5, 4], grids[2], 9),
+        answer(text[:4], grids[3], 4),
+        answer([*text[:3], 5, 4, 3, 2], grids[3], 3),
+        answer(text, grids[3], 10),
+    ]
+    assert not any(np.shares_memory(other.pattern, grid.pattern) for other in others for grid in grids)
+    for grid, pattern in zip(grids, kept, strict=True):
+        np.testing.assert_array_equal(grid.pattern, pattern)
 
 
 def test_one_token_looks_at_itself() -> None:

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 
 import layerwidget as lw
 from layerwidget.cancellation import cancelled_by
 from layerwidget.errors import Cancelled
 from layerwidget.ledger import Added
+from layerwidget.model import continuation
 from layerwidget.model.continuation import Continuation
 from layerwidget.model.hooked_model import HookedModel
 from tests import tiny
@@ -120,6 +122,25 @@ def test_a_way_that_gives_other_numbers_is_not_taken(monkeypatch: pytest.MonkeyP
     assert going.how != "cache cropped at the first changed token"
     found = going.trace(going.model.tokenize([*tiny.ids(9)[:4], 8, 8]))
     assert_alike(found, going.model.trace([*tiny.ids(9)[:4], 8, 8]))
+
+
+def test_a_cache_that_goes_back_once_and_not_again_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As caches that record states for one step back do."""
+    from layerwidget.model import prefix_cache
+
+    class Once(prefix_cache.CroppedCache):
+        how = "goes back once"
+        back = 0
+
+        def rewind(self, n_pos: int) -> None:
+            self.back += n_pos < self.cache.get_seq_length()
+            super().rewind(n_pos if self.back < 2 else n_pos + 1)
+
+    ways = (lambda config: Once(transformers.DynamicCache()), *prefix_cache.WAYS)
+    monkeypatch.setattr(continuation, "WAYS", ways)
+    going = Continuation(HookedModel(tiny.tiny("llama")))
+    going.prepare()
+    assert going.how == "cache cropped at the first changed token"
 
 
 def test_a_proof_that_is_given_up_is_begun_again() -> None:

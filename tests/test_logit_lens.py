@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import layerwidget as lw
-from layerwidget.analysis import logit_lens as analysis
+from layerwidget.analysis import decoding, logit_lens
 from tests.tiny import D_VOCAB, N_LAYERS, ids, plain_output, tiny
 
 KINDS = ["llama", "gpt2", "gpt_neox", "gemma3"]
@@ -35,9 +35,13 @@ def test_the_last_row_is_the_models_own_prediction(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("chunk_bytes", [4 * D_VOCAB, 4 * D_VOCAB * 4, 2**20])
-def test_every_statistic_in_chunks_of_any_size(kind: str, chunk_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(analysis, "CHUNK_BYTES", chunk_bytes)
+@pytest.mark.parametrize(("block_bytes", "block_width"), [(4 * 40, 40), (4 * D_VOCAB * 4, D_VOCAB - 1), (2**20, 8192)])
+def test_every_statistic_in_chunks_of_any_size(
+    kind: str, block_bytes: int, block_width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logit_lens, "BLOCK_BYTES", block_bytes)
+    for module in (logit_lens, decoding):
+        monkeypatch.setattr(module, "BLOCK_WIDTH", block_width)
     trace = lw.HookedModel(tiny(kind)).trace(ids(7))
     tokens = (0, 17, D_VOCAB - 1)
     lens = lw.LogitLens(k=4, tokens=tokens).run(trace)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -10,7 +13,7 @@ import traitlets
 
 import layerwidget as lw
 from layerwidget.widgets import attention_view, esm
-from layerwidget.widgets.attention_view import max_pooled, without_first
+from layerwidget.widgets.attention_view import eight_bit_roots, without_first
 from layerwidget.widgets.base import parts_of
 from tests.tiny import D_VOCAB, N_LAYERS, ids, tiny
 
@@ -44,46 +47,176 @@ def test_the_lens_view_sends_what_the_result_holds(trace: lw.Trace) -> None:
     assert view.layers == "1-2"
 
 
-def test_the_attention_view_sends_whole_matrices_while_they_fit(trace: lw.Trace) -> None:
+def gallery(view: Any) -> np.ndarray:
+    """The gallery as the browser reads it, shape [layer, head, query, key]: roots, and 0 where none was sent."""
+    meta, arrays = sent(view)
+    found = np.zeros((len(meta["layers"]), len(meta["heads"]), meta["size"], meta["size"]), np.uint8)
+    roots = iter(arrays["roots"].tolist())
+    for query in range(meta["size"]):
+        for matrix in found.reshape(-1, meta["size"], meta["size"]):
+            n_keys = query + 1 if meta["causal"] else meta["size"]
+            matrix[query, :n_keys] = [next(roots) for _ in range(n_keys)]
+    assert next(roots, None) is None
+    return found
+
+
+def in_rows(matrix: np.ndarray) -> np.ndarray:
+    """A causal matrix as it is sent: the rows of its lower triangle."""
+    return np.concatenate([row[: query + 1] for query, row in enumerate(matrix)])
+
+
+def pooled(pattern: np.ndarray, block: int) -> np.ndarray:
+    """The largest weight of each block of a pattern."""
+    starts = range(0, pattern.shape[-1], block)
+    rows = [[pattern[..., q : q + block, k : k + block].max((-2, -1)) for k in starts] for q in starts]
+    return np.moveaxis(np.array(rows), (0, 1), (-2, -1))
+
+
+def roots(weights: np.ndarray) -> np.ndarray:
+    return np.rint(255 * np.sqrt(weights.astype(np.float64)))
+
+
+def test_the_attention_view_sends_lower_triangles_while_they_fit(trace: lw.Trace) -> None:
     grid = lw.Attention("1-2").run(trace)
-    meta, arrays = sent(lw.AttentionView(grid))
+    view = lw.AttentionView(grid)
+    meta, arrays = sent(view)
     assert (meta["layers"], meta["attention_layers"], meta["size"]) == ([1, 2], [0, 1, 2], N_POS)
-    np.testing.assert_allclose(arrays["pattern"] / 65535, grid.pattern, atol=1e-5)
+    assert arrays["roots"].nbytes == 2 * 4 * N_POS * (N_POS + 1) // 2
+    np.testing.assert_array_equal(gallery(view), roots(grid.pattern))
+    assert (meta["focus_key"], arrays["focus"].dtype) == ("2.0", np.float32)
+    np.testing.assert_array_equal(arrays["focus"], in_rows(grid.pattern[1, 0]))
 
 
-def test_large_galleries_are_pooled_and_the_chosen_matrix_comes_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patterns_that_see_ahead_are_sent_whole(trace: lw.Trace) -> None:
+    causal = lw.Attention().run(trace)
+    grid = dataclasses.replace(causal, causal=False, pattern=causal.pattern[..., ::-1].copy())
+    view = lw.AttentionView(grid, layer=0, head=2)
+    np.testing.assert_array_equal(gallery(view), roots(grid.pattern))
+    np.testing.assert_array_equal(sent(view)[1]["focus"], grid.pattern[0, 2])
+
+
+def test_what_is_chosen_comes_as_numbers_once(trace: lw.Trace, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = lw.Attention().run(trace)
+    view = lw.AttentionView(grid)
+    whole = sent(view)[0]
+    keys: list[str] = []
+    monkeypatch.setattr(view, "send", lambda content, buffers=None: keys.append(content["meta"]["focus_key"]))
+
+    def focus() -> np.ndarray:
+        return sent(view, part=True)[1]["focus"]
+
+    view.set_state({"layer": 1, "head": 3})
+    np.testing.assert_array_equal(focus(), in_rows(grid.pattern[1, 3]))
+    view.position, view.hide_first, view.layers = 2, False, "0-1"
+    assert keys == ["1.3"]
+    view.show_heads = "mean"
+    np.testing.assert_array_equal(focus(), in_rows(grid.pattern[:2].mean((0, 1))))
+    view.layers = "0,2"
+    np.testing.assert_array_equal(focus(), in_rows(grid.pattern[[0, 2]].mean((0, 1))))
+    view.show_heads = "max"
+    np.testing.assert_array_equal(focus(), in_rows(grid.pattern[[0, 2]].max((0, 1))))
+    assert keys == ["1.3", "mean.0-1", "mean.0,2", "max.0,2"]
+    assert sent(view)[0] is whole
+
+
+def test_another_choice_while_numbers_are_sent_gets_its_own(trace: lw.Trace, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid, view = lw.Attention().run(trace), lw.AttentionView(layer=2, head=0)
+    rows_of = attention_view._Choice.rows
+    readers: list[threading.Thread] = []
+
+    def rows(choice: Any, of: lw.AttentionGrid) -> Any:
+        if not readers:
+            readers.append(threading.Thread(target=setattr, args=(view, "head", 1)))
+            readers[0].start()
+            while view.head != 1:
+                time.sleep(0.001)
+        return rows_of(choice, of)
+
+    monkeypatch.setattr(attention_view._Choice, "rows", rows)
+    view.show(grid)
+    readers[0].join(20)
+    for part, head in ((False, 0), (True, 1)):
+        meta, arrays = sent(view, part)
+        assert meta["focus_key"] == f"2.{head}"
+        np.testing.assert_array_equal(arrays["focus"], in_rows(grid.pattern[2, head]))
+
+
+def test_a_head_that_is_not_held_has_no_numbers(trace: lw.Trace) -> None:
+    view = lw.AttentionView(lw.Attention("1-2").run(trace), layers="all", layer=0)
+    assert sent(view)[0]["focus_key"] == ""
+    assert "focus" not in sent(view)[1]
+    view.layer = 2
+    assert view._part is not None
+    part = view._part
+    view.layer = 0
+    assert view._part is part
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_large_galleries_are_pooled_and_the_chosen_matrix_comes_whole(
+    monkeypatch: pytest.MonkeyPatch, causal: bool
+) -> None:
     monkeypatch.setattr(attention_view, "GALLERY_BYTES", 0)
     grid = lw.Attention().run(lw.HookedModel(tiny("llama")).trace(ids(50)))
+    grid = grid if causal else dataclasses.replace(grid, causal=False, pattern=grid.pattern[..., ::-1].copy())
     view = lw.AttentionView(grid, layer=1, head=3, hide_first=False)
     meta, arrays = sent(view)
     assert (meta["size"], meta["block"]) == (13, 4)
-    np.testing.assert_allclose(arrays["pattern"] / 65535, max_pooled(grid.pattern, 16), atol=1e-5)
-
-    def focus() -> np.ndarray:
-        return sent(view, part=True)[1]["focus"] / 65535
-
-    np.testing.assert_allclose(focus(), grid.pattern[1, 3], atol=1e-5)
-    view.head = 0
-    np.testing.assert_allclose(focus(), grid.pattern[1, 0], atol=1e-5)
-    view.show_heads = "mean"
-    np.testing.assert_allclose(focus(), grid.mean(), atol=1e-5)
-    view.layers, view.show_heads = "2", "max"
-    np.testing.assert_allclose(focus(), grid.pattern[2].max(0), atol=1e-5)
-    assert sent(view)[0] is meta
+    np.testing.assert_array_equal(gallery(view), roots(pooled(grid.pattern, 4)))
+    np.testing.assert_array_equal(arrays["focus"], in_rows(grid.pattern[1, 3]) if causal else grid.pattern[1, 3])
     view.hide_first = True
-    hidden = max_pooled(without_first(grid.pattern), 16)
-    np.testing.assert_allclose(sent(view)[1]["pattern"] / 65535, hidden, atol=1e-5)
+    np.testing.assert_allclose(gallery(view), roots(pooled(without_first(grid.pattern), 4)), atol=1)
+    view.hide_first = False
+    np.testing.assert_array_equal(gallery(view), roots(pooled(grid.pattern, 4)))
+
+
+def test_of_an_appended_prompt_only_the_new_rows_are_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed: list[int] = []
+    row_of = attention_view.gallery_row
+
+    def counted(grid: lw.AttentionGrid, row: int, block: int, hidden: bool) -> bytes:
+        packed.append(row)
+        return row_of(grid, row, block, hidden)
+
+    monkeypatch.setattr(attention_view, "gallery_row", counted)
+    model, question, view = lw.HookedModel(tiny("llama")), lw.Attention(), lw.AttentionView()
+
+    def shown(token_ids: list[int], before: lw.AttentionGrid | None, n_same: int) -> lw.AttentionGrid:
+        packed.clear()
+        (grid,) = question.answers(model.trace(token_ids), before, n_same, ())
+        view.show(grid)
+        np.testing.assert_array_equal(gallery(view), roots(grid.pattern))
+        return grid
+
+    text = ids(12)
+    first = shown(text[:5], None, 0)
+    second = shown(text[:7], first, 5)
+    third = shown(text[:9], second, 7)
+    assert packed == [7, 8]
+    shown([*text[:6], 3, 2], third, 6)
+    assert packed == list(range(8))
+    # Four queries to a cell: the last one of the earlier result was not full.
+    monkeypatch.setattr(attention_view, "gallery_block", lambda grid: 4)
+    packed.clear()
+    view.show(second)
+    assert packed == [0, 1]
+    packed.clear()
+    view.show(third)
+    assert packed == [1, 2]
+    np.testing.assert_allclose(gallery(view), roots(pooled(without_first(third.pattern), 4)), atol=1)
+
+
+def test_the_roots_of_weights_are_near_them() -> None:
+    weights = np.linspace(0, 1, 100_001, dtype=np.float32)
+    found = eight_bit_roots(weights)
+    assert (found[0], found[-1], found.dtype) == (0, 255, np.uint8)
+    assert np.abs((found / 255) ** 2 - weights).max() < 0.004
+    assert eight_bit_roots(np.float32([3.8e-6, 3.9e-6, -1e-9, 1.0000001])).tolist() == [0, 1, 0, 255]
 
 
 def test_hiding_the_first_key_scales_the_rest() -> None:
     pattern = np.array([[[1, 0, 0], [0.6, 0.4, 0], [0.5, 0.1, 0.4]]], dtype=np.float32)
     np.testing.assert_allclose(without_first(pattern), [[[0, 0, 0], [0, 1, 0], [0, 0.2, 0.8]]], atol=1e-6)
-
-
-def test_pooling_keeps_the_largest() -> None:
-    pattern = np.arange(25, dtype=np.float32).reshape(1, 5, 5)
-    np.testing.assert_array_equal(max_pooled(pattern, 3), [[[6, 8, 9], [16, 18, 19], [21, 23, 24]]])
-    assert max_pooled(pattern, 5) is pattern
 
 
 def test_a_result_is_not_in_the_saved_state(trace: lw.Trace) -> None:

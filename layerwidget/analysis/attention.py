@@ -11,7 +11,7 @@ from layerwidget.cancellation import checkpoint
 from layerwidget.errors import MissingComponentError, SelectionError
 from layerwidget.layers import parse_layers
 from layerwidget.questions import Attention, answers, steps
-from layerwidget.results import AttentionGrid
+from layerwidget.results import AttentionGrid, FloatArray
 from layerwidget.trace import Trace
 
 
@@ -34,13 +34,26 @@ def attention_steps(
     """The same, with the rows of the first positions from an earlier answer: they see nothing of the rest."""
     layers, heads = _chosen(question, trace)
     n_pos = len(trace.tokens)
-    pattern = np.zeros((len(layers), len(heads), n_pos, n_pos), dtype=np.float32)
-    if before is not None:
-        pattern[:, :, :n_same, :n_same] = before.pattern[:, :, :n_same, :n_same]
+    shape = (len(layers), len(heads), n_pos, n_pos)
+    pattern = np.zeros(shape, dtype=np.float32) if before is None else continued(before.pattern, n_same, n_pos)
     for index, layer in enumerate(layers if n_same < n_pos else ()):
         checkpoint(f"the attention of layer {layer}")
         pattern[index, :, n_same:] = trace.pattern_from(layer, n_same).float().cpu().numpy()[list(heads)]
     yield _grid(trace, layers, heads, pattern)
+
+
+def continued(before: FloatArray, n_same: int, n_pos: int) -> FloatArray:
+    """Patterns [layer, head, query, key] with the first rows of others, and zeros in the rows that are to be filled.
+
+    What is appended to goes on in the same memory, which has room for some more positions: nothing is copied.
+    """
+    room, grows = before.base, n_same < n_pos
+    # A row that is filled is not zero: it belongs to an earlier answer, which went on differently.
+    if room is None or not grows or room.shape[-1] < n_pos or room[:, :, n_same:n_pos].any():
+        side = n_pos + max(16, n_pos // 16) if grows else n_pos
+        room = np.zeros((*before.shape[:2], side, side), dtype=np.float32)
+        room[:, :, :n_same, :n_same] = before[:, :, :n_same, :n_same]
+    return room[:, :, :n_pos, :n_pos]
 
 
 def _chosen(question: Attention, trace: Trace) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -1,16 +1,19 @@
 """The logit lens: every layer's residual through the model's own final norm, head and output transform.
 
-Rows are decoded in chunks, so `[layer, pos, d_vocab]` never exists. Source: science.md, "Logit lens".
+Rows are decoded in chunks and blocks of the vocabulary, so `[layer, pos, d_vocab]` never exists.
+Source: science.md, "Logit lens".
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
 
+from layerwidget.analysis.decoding import BLOCK_BYTES, BLOCK_WIDTH, Final, decode
 from layerwidget.cancellation import checkpoint
 from layerwidget.errors import QuestionError, SelectionError
 from layerwidget.layers import parse_layers
@@ -18,8 +21,8 @@ from layerwidget.questions import LogitLens, answers, steps
 from layerwidget.results import LensGrid
 from layerwidget.trace import COMPONENTS, Trace
 
-#: Logits of one chunk; as much again is needed for their probabilities.
-CHUNK_BYTES = 28 * 2**20
+#: Probabilities of the model's own prediction that are held; as much again is needed to compute them.
+_FINAL_BYTES = 12 * 2**20
 #: From so many columns on, the last one is shown before the others are computed.
 _WORTH_A_PART = 6
 #: Rows between two parts of an answer: what is computed up to there is kept when the rest is given up.
@@ -30,15 +33,6 @@ _CELLS = (
     "top_ids", "top_probs", "entropy_nats", "kl_to_final_nats", "final_probs", "final_ranks", "token_ranks",
     "token_log_probs",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Final:
-    """The model's own prediction at some positions: shapes [pos, d_vocab] and [pos]."""
-
-    probs: torch.Tensor
-    neg_entropy: torch.Tensor
-    top_id: torch.Tensor
 
 
 @answers(LogitLens)
@@ -146,27 +140,34 @@ def _cells(question: LogitLens, trace: Trace, layers: tuple[int, ...], first: in
     logits = trace.logits_between(first, end)
     d_vocab = logits.shape[-1]
     tokens = torch.tensor(question.tokens, dtype=torch.long, device=logits.device)
-    k = min(question.k, d_vocab)
-    rows_per_chunk = max(1, CHUNK_BYTES // (4 * d_vocab))
-    width = max(1, rows_per_chunk // len(layers))
-    blocks = []
-    for start in range(first, end, width):
-        stop = min(start + width, end)
-        final = _final(logits[start - first : stop - first])
-        per_call = max(1, rows_per_chunk // (stop - start))
+    rows_at_once = BLOCK_BYTES // (4 * min(BLOCK_WIDTH if trace.model.decodes_in_blocks else d_vocab, d_vocab))
+    width = max(1, min(rows_at_once // len(layers), _FINAL_BYTES // (4 * d_vocab)))
+    per_call = max(1, rows_at_once // width)
+    columns = []
+    # Of equal width: a product of few rows takes as long as one of many.
+    for start, stop in _evenly(first, end, width):
+        final = Final.of(logits[start - first : stop - first])
         parts = []
         for begin in range(0, len(layers), per_call):
             checkpoint(f"the lens of layer {layers[begin]}, position {start}")
             chosen = layers[begin : begin + per_call]
-            residuals = [trace.rows(question.component, layer, start, stop) for layer in chosen]
-            parts.append(_decode(trace, residuals, final, tokens, k))
-        block = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        block["final_ids"] = final.top_id
-        blocks.append(block)
+            residuals = [trace.rows(question.component, layer, start, stop).to(logits.device) for layer in chosen]
+            decoded = trace.model.decoded(torch.stack(residuals, 1).flatten(0, 1))
+            parts.append(decode(decoded, final, tokens, len(chosen), min(question.k, d_vocab)))
+        column = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        column["final_ids"] = final.top_id
+        columns.append(column)
     return {
-        name: torch.cat([block[name] for block in blocks], dim=0 if name == "final_ids" else 1).cpu().numpy()
-        for name in blocks[0]
+        name: torch.cat([column[name] for column in columns], dim=0 if name == "final_ids" else 1).cpu().numpy()
+        for name in columns[0]
     }
+
+
+def _evenly(first: int, end: int, longest: int) -> Iterator[tuple[int, int]]:
+    """Ranges of about the same length, none longer than `longest`."""
+    n = max(1, -(-(end - first) // longest))
+    bounds = [first + (end - first) * index // n for index in range(n + 1)]
+    return pairwise(bounds)
 
 
 def _layers(question: LogitLens, trace: Trace) -> tuple[int, ...]:
@@ -186,55 +187,6 @@ def _valid_tokens(tokens: tuple[int, ...], d_vocab: int) -> None:
             raise SelectionError(
                 f"Token id {token} is out of range: this model has {d_vocab} tokens, 0 to {d_vocab - 1}."
             )
-
-
-def _final(logits: torch.Tensor) -> _Final:
-    log_probs = logits.float().log_softmax(-1)
-    probs = log_probs.exp()
-    return _Final(probs, -torch.special.entr(probs).sum(-1), log_probs.argmax(-1))
-
-
-def _decode(
-    trace: Trace, residuals: list[torch.Tensor], final: _Final, tokens: torch.Tensor, k: int
-) -> dict[str, torch.Tensor]:
-    """Everything about some layers at the positions of `final`; each tensor has shape [layer, pos, ...]."""
-    device = final.probs.device
-    n_pos = final.probs.shape[0]
-    rows = torch.cat([residual.to(device) for residual in residuals])
-    logits = _finite(trace.model.tail(rows))
-    top_logits, top_ids = logits.topk(k)
-    asked = torch.cat([final.top_id.repeat(len(residuals))[:, None], tokens.expand(len(rows), -1)], -1)
-    asked_logits = logits.gather(-1, asked)
-    # Few passes over memory: they cost as much as the product with W_U. With p = softmax(z), the log of the
-    # normaliser is max z - log max p, the entropy is log Z - p.z, and KL follows from the final p.z.
-    probs = logits.softmax(-1)
-    log_norm = top_logits[:, :1] - probs.gather(-1, top_ids[:, :1]).log()
-    entropy = log_norm[:, 0] - probs.mul_(logits).sum(-1)
-    columns = logits.view(len(residuals), n_pos, -1).unbind(1)
-    with_final = torch.stack([column @ one for column, one in zip(columns, final.probs, strict=True)], 1)
-    cross = log_norm[:, 0] - with_final.flatten()
-    kl = cross + final.neg_entropy.repeat(len(residuals))
-    # Counting as floats is exact below 2**24 and an order of magnitude faster than summing booleans.
-    larger = [torch.gt(logits, logit[:, None], out=probs).sum(-1).long() for logit in asked_logits.unbind(-1)]
-    ranks = torch.stack(larger, -1)
-    log_probs = asked_logits - log_norm
-    cells = {
-        "top_ids": top_ids,
-        "top_probs": (top_logits - log_norm).exp(),
-        # Rounding can leave entropy and KL a hair below their bound of zero.
-        "entropy_nats": entropy.clamp_(min=0),
-        "kl_to_final_nats": kl.clamp_(min=0),
-        "final_probs": log_probs[:, 0].exp(),
-        "final_ranks": ranks[:, 0],
-        "token_ranks": ranks[:, 1:],
-        "token_log_probs": log_probs[:, 1:],
-    }
-    return {name: cell.unflatten(0, (len(residuals), n_pos)) for name, cell in cells.items()}
-
-
-def _finite(logits: torch.Tensor) -> torch.Tensor:
-    """Logits in which a masked token, of minus infinity, is very unlikely instead: 0 * -inf would be NaN."""
-    return logits if logits.amin() > -torch.inf else logits.clamp(min=-1e30)
 
 
 def _grid(question: LogitLens, trace: Trace, layers: tuple[int, ...], arrays: dict[str, np.ndarray]) -> LensGrid:

@@ -18,6 +18,7 @@ from cachetools import LRUCache
 
 from layerwidget.layers import LayerSelection, parse_layers
 from layerwidget.model.continuation import Continuation, common_length
+from layerwidget.model.interventions import canonical
 from layerwidget.questions import TraceQuestion
 from layerwidget.tokens import Tokens
 
@@ -39,7 +40,7 @@ _Key: TypeAlias = tuple[TraceQuestion[Any], bytes, tuple[object, ...]]
 
 @dataclass(frozen=True)
 class _Answer:
-    """An answer, and what it is about."""
+    """An answer, and the prompt that it is about."""
 
     tokens: Tokens
     interventions: tuple[object, ...]
@@ -52,6 +53,7 @@ class Live:
     Attributes:
         model: the hooked model.
         reused: how many positions of the last prompt were taken over from what is held; all of them of a recent prompt.
+        reused_layers: how many of its first layers were taken over from what is held under other interventions.
     """
 
     def __init__(self, model: HookedModel, answer_bytes: int = ANSWER_BYTES) -> None:
@@ -59,7 +61,7 @@ class Live:
         self._continuation = Continuation(model)
         self._answers: dict[TraceQuestion[Any], _Answer] = {}
         self._recent: LRUCache[_Key, Any] = LRUCache(answer_bytes, getsizeof=_n_bytes)
-        self.reused = 0
+        self.reused = self.reused_layers = 0
 
     @property
     def answer_bytes(self) -> int:
@@ -76,8 +78,13 @@ class Live:
         """How the unchanged beginning of a prompt is reused with this model, in a few words."""
         return self._continuation.how
 
+    @property
+    def how_layers(self) -> str:
+        """How the first layers are reused when an intervention changes a later one, in a few words."""
+        return self._continuation.how_layers
+
     def prepare(self) -> None:
-        """Do beforehand what the next edit would have to do: prove the way of reusing a beginning on this model."""
+        """Do beforehand what the next edit would have to do: prove the ways of reusing something on this model."""
         self._continuation.prepare()
 
     def update(
@@ -104,17 +111,17 @@ class Live:
             Cancelled: when a newer edit made this one useless (`layerwidget.cancellation`).
         """
         tokens = prompt if isinstance(prompt, Tokens) else self.model.tokenize(prompt)
-        changes = tuple(interventions)
+        changes = canonical(interventions, self.model.anatomy.n_layers)
         keys = {question: (question, tokens.ids.tobytes(), changes) for question in questions}
         if all(key in self._recent for key in keys.values()):
-            self.reused = len(tokens)
+            self.reused, self.reused_layers = len(tokens), 0
             self._answers = {question: _Answer(tokens, changes, self._recent[key]) for question, key in keys.items()}
             return self._told(questions, answered)
         trace = self._continuation.trace(tokens, changes)
-        self.reused = self._continuation.reused
+        self.reused, self.reused_layers = self._continuation.reused, self._continuation.reused_layers
         layers = parse_layers(on_screen, trace.anatomy.n_layers) if previewed is not None else ()
         parts = _Parts(previewed)
-        running = [(question, self._steps(question, trace, layers)) for question in questions]
+        running = [(question, self._steps(question, trace, tokens, layers)) for question in questions]
         # Every question gets its first part before any gets the rest.
         for most in (1, None):
             waiting, running = running, []
@@ -147,24 +154,25 @@ class Live:
         with suppress(ValueError):
             self._recent[key] = answer
 
-    def _steps(self, question: TraceQuestion[Any], trace: Trace, on_screen: tuple[int, ...]) -> Iterator[Any]:
+    def _steps(
+        self, question: TraceQuestion[Any], trace: Trace, tokens: Tokens, on_screen: tuple[int, ...]
+    ) -> Iterator[Any]:
         """Bring the answer up to date; each part is held, so that nothing is lost when the rest is given up."""
         held = self._answers.get(question)
-        n_same = self._n_same(trace, held)
-        if held is not None and _is_whole(held.value) and n_same == len(held.tokens) == len(trace.tokens):
+        if held is not None and held.interventions != trace.interventions:
+            held = None  # the lens compares every layer with the last one, so all of it is another
+        same = held is not None and np.array_equal(held.tokens.ids, tokens.ids)
+        if held is not None and same and _is_whole(held.value):
             return
+        n_same = len(trace.tokens) if same else self._n_same(tokens, held)
         before = held.value if held is not None and n_same else None
         for answer in question.answers(trace, before, n_same, on_screen):
-            self._answers[question] = _Answer(trace.tokens, trace.interventions, answer)
+            self._answers[question] = _Answer(tokens, trace.interventions, answer)
             yield answer
 
-    def _n_same(self, trace: Trace, held: _Answer | None) -> int:
-        """How many positions of an answer hold."""
-        if held is None or held.interventions != trace.interventions:
-            return 0
-        n_same = common_length(held.tokens, trace.tokens)
-        same = n_same == len(held.tokens) == len(trace.tokens)
-        return n_same if same or self._continuation.sequential else 0
+    def _n_same(self, tokens: Tokens, held: _Answer | None) -> int:
+        """How many positions of an answer hold after an edit."""
+        return common_length(held.tokens, tokens) if held is not None and self._continuation.sequential else 0
 
 
 def _n_bytes(answer: Any) -> int:

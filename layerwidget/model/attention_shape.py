@@ -11,12 +11,28 @@ _COPIES = frozenset({"expand", "repeat", "repeat_interleave", "index_select"})
 
 
 @dataclass(frozen=True)
+class Moment:
+    """When a call of a module begins, or ends.
+
+    Attributes:
+        module: its path.
+        call: which call of that module within a pass, from 0.
+        begins: whether it is the beginning.
+    """
+
+    module: str
+    call: int
+    begins: bool
+
+
+@dataclass(frozen=True)
 class AttentionSite:
     """An attention operation of a layer.
 
     Attributes:
         kernel: `sdpa` (fused: query, key and mask give the pattern) or `softmax` (its output is the pattern).
-        nth: how many operations of this kernel run before it in the layer's call.
+        between: the last beginning or end of a call before it, and the first after it.
+        nth: how many operations of this kernel run before it between these moments.
         n_heads: query heads.
         n_kv_heads: key/value heads.
         d_head: width of a query head; 0 where it could not be told.
@@ -26,6 +42,7 @@ class AttentionSite:
     """
 
     kernel: str
+    between: tuple[Moment, Moment]
     nth: int
     n_heads: int
     n_kv_heads: int
@@ -49,7 +66,9 @@ def attention_site(watched: WatchedPass, ops: list[AttentionOp], chosen: Attenti
         chosen: the one to describe.
     """
     nodes = watched.flow.nodes
-    nth = [op for op in ops if op.kernel == chosen.kernel].index(chosen)
+    between = _between(watched, chosen)
+    alike = [op for op in ops if op.kernel == chosen.kernel and _between(watched, op) == between]
+    nth = alike.index(chosen)
     n_keys = watched.n_keys(chosen)
     merged = watched.is_self_attention(chosen) and watched.is_cross_attention(chosen)
     padded = watched.is_padded(chosen)
@@ -58,16 +77,26 @@ def attention_site(watched: WatchedPass, ops: list[AttentionOp], chosen: Attenti
         shape = nodes[query].shape
         n_heads = math.prod(shape) // (watched.n_batch * shape[-2] * shape[-1])
         n_kv = _n_kv(watched, key, shape[-1], n_heads, n_keys)
-        return AttentionSite("sdpa", nth, n_heads, n_kv, shape[-1], merged=merged, padded=padded)
+        return AttentionSite("sdpa", between, nth, n_heads, n_kv, shape[-1], merged=merged, padded=padded)
     shape = nodes[chosen.output].shape
     n_heads = math.prod(shape) // (watched.n_batch * shape[-2] * shape[-1])
     n_sinks = 0 if merged or padded else n_keys - max(n for n in (watched.n_pos, watched.n_source) if n <= n_keys)
     query_key = _product_behind(watched, chosen.inputs[0])
     if query_key is None:
-        return AttentionSite("softmax", nth, n_heads, n_heads, 0, n_sinks, merged, padded)
+        return AttentionSite("softmax", between, nth, n_heads, n_heads, 0, n_sinks, merged, padded)
     d_head = nodes[query_key[0]].shape[-1]
     n_kv = _n_kv(watched, query_key[1], d_head, n_heads, n_keys - n_sinks)
-    return AttentionSite("softmax", nth, n_heads, n_kv, d_head, n_sinks, merged, padded)
+    return AttentionSite("softmax", between, nth, n_heads, n_kv, d_head, n_sinks, merged, padded)
+
+
+def _between(watched: WatchedPass, op: AttentionOp) -> tuple[Moment, Moment]:
+    """The beginnings and ends of calls next to an operation: whoever looks for it looks at little else."""
+    around = max((call for call in watched.calls if call.start <= op.output < call.end), key=lambda call: call.depth)
+    inside = [call for call in watched.calls if call.parent is around]
+    before = [Moment(call.name, call.nth, begins=False) for call in inside if call.end <= op.output]
+    after = [Moment(call.name, call.nth, begins=True) for call in inside if call.start > op.output]
+    first, last = Moment(around.name, around.nth, begins=True), Moment(around.name, around.nth, begins=False)
+    return [first, *before][-1], [*after, last][0]
 
 
 def _n_kv(watched: WatchedPass, key: int, d_head: int, n_heads: int, n_keys: int) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -12,11 +13,15 @@ from torch import nn
 from layerwidget.cancellation import checkpoint
 from layerwidget.ledger import Added, LedgerEntry, Normed, Scaled
 from layerwidget.model.anatomy import Anatomy
+from layerwidget.model.attention_shape import AttentionSite, Moment
 from layerwidget.model.hooking import Act, AttentionCatcher, Hooks, listens
 from layerwidget.model.parts import Gate, LayerAnatomy, Part, Passage, Port
 from layerwidget.model.paths import Path, tensor_at, value_at, with_tensor_at
 from layerwidget.model.patterns import FusedAttention, PaddedAttention, SoftmaxAttention, Source
 from layerwidget.model.running import submodule, weights_in_memory
+
+#: Where to keep an attention operation, under which key, and which one it is.
+_Wanted: TypeAlias = tuple[dict[tuple[int, int], Source], tuple[int, int], AttentionSite]
 
 
 class Capture:
@@ -54,7 +59,8 @@ class Capture:
         self._anatomy = anatomy
         self._exit = ExitStack()
         self._hooks = Hooks(self)
-        self._layer: LayerAnatomy | None = None
+        self._catching = ExitStack()
+        self._wanted: list[_Wanted] = []
         self._kernels: dict[str, int] = {}
         self.keep_values = keep_values
         self._skipped = skipped
@@ -75,10 +81,8 @@ class Capture:
 
     def __enter__(self) -> Capture:
         """Put the hooks on."""
-        with ExitStack() as stack:
-            stack.enter_context(self._hooks.on(self._model, self._together))
-            stack.enter_context(AttentionCatcher(self.catch))
-            self._exit = stack.pop_all()
+        self._exit.enter_context(self._hooks.on(self._model, self._together))
+        self._exit.callback(self._end_catching)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -86,30 +90,40 @@ class Capture:
         self._exit.close()
 
     def catch(self, kernel: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: torch.Tensor) -> None:
-        """Keep an attention operation if it is the one of the layer that runs now."""
+        """Keep an attention operation if it is one that is waited for."""
         if not listens(self):
             return
         nth = self._kernels.get(kernel, 0)
         self._kernels[kernel] = nth + 1
-        layer = self._layer
-        if layer is None:
-            return
-        for number, site in enumerate(layer.attention_sites):
+        for held, key, site in self._wanted:
             if (site.kernel, site.nth) == (kernel, nth):
                 source = _source(kernel, args, kwargs, out)
-                padded = PaddedAttention(source, self._anatomy.layout) if site.padded else source
-                self.attention[layer.layer, number] = padded
-                if self.keep_values and kernel == "sdpa":
-                    self.attended[layer.layer, number] = (args[2] if len(args) > 2 else kwargs["value"], out)
-        for number, site in enumerate(layer.cross_sites):
-            if (site.kernel, site.nth) == (kernel, nth):
-                self.cross[layer.layer, number] = _source(kernel, args, kwargs, out)
+                held[key] = PaddedAttention(source, self._anatomy.layout) if site.padded else source
+                if self.keep_values and kernel == "sdpa" and held is self.attention:
+                    self.attended[key] = (args[2] if len(args) > 2 else kwargs["value"], out)
+
+    def _watch_for(self, layer: LayerAnatomy) -> None:
+        """Catch the layer's attention operations between the calls next to them: catching slows all operations down."""
+        wanted: dict[tuple[Moment, Moment], list[_Wanted]] = {}
+        for held, sites in ((self.attention, layer.attention_sites), (self.cross, layer.cross_sites)):
+            for number, site in enumerate(sites):
+                wanted.setdefault(site.between, []).append((held, (layer.layer, number), site))
+        for (first, last), here in wanted.items():
+            self._hooks.at(first, partial(self._begin_catching, here))
+            self._hooks.at(last, self._end_catching)
+
+    def _begin_catching(self, wanted: list[_Wanted], _value: Any) -> None:
+        self._end_catching()
+        self._kernels.clear()
+        self._wanted = wanted
+        self._catching.enter_context(AttentionCatcher(self.catch))
+
+    def _end_catching(self, _value: Any = None) -> None:
+        self._catching.close()
 
     def _plan(self, layer: LayerAnatomy) -> None:
         def enter(named: Any) -> None:
             checkpoint(f"layer {layer.layer} of {self._anatomy.name}")
-            self._layer = layer
-            self._kernels.clear()
             self.resid_pre[layer.layer] = self._rows(named, layer.input)
             if layer.layer in self._skipped:
                 # A copy, because the layer may write into it.
@@ -117,13 +131,13 @@ class Capture:
                 self._carried = {out: value_at(named, place) for out, place in layer.carried}
 
         def leave(output: Any) -> Any:
-            self._layer = None
             if layer.layer in self._skipped:
                 output = self._skip(layer, output)
             self.resid_post[layer.layer] = self._rows(output, layer.output)
             return output
 
         self._hooks.before(layer.module, layer.call, enter)
+        self._watch_for(layer)
         for number, part in enumerate(layer.parts):
             if part.module:
                 self._hooks.after(part.module, part.call, self._keep(layer, number, part))

@@ -1,7 +1,9 @@
-"""Continue a prompt from its unchanged beginning, with one of transformers' caches: the same numbers, less work.
+"""Continue a prompt from what is unchanged, with one of transformers' caches: the same numbers, less work.
 
-Which way of going back in a cache is right depends on the model, and a wrong one is silently wrong. So each is tried on
-the model in hand, and only what equals a full pass is used; otherwise every edit is computed anew.
+After an edit of the prompt only the positions from the first changed token on are run, after another intervention only
+the layers from the first changed one on. Which way of doing so is right depends on the model, and a wrong one is
+silently wrong. So each is tried on the model in hand, and only what equals a full pass is used; otherwise everything is
+computed anew.
 """
 
 from __future__ import annotations
@@ -10,44 +12,47 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from layerwidget.errors import Cancelled
 from layerwidget.model.hooked_model import HookedModel
-from layerwidget.model.locate import random_ids
+from layerwidget.model.interventions import canonical, first_changed
 from layerwidget.model.prefix_cache import WAYS, CroppedCache, Way, rotary_regime
+from layerwidget.model.proofs import edits_are_right, layers_read_the_stream_alone, resuming_is_right
+from layerwidget.model.resuming import resumed
 from layerwidget.model.splicing import spliced
-from layerwidget.rounding import relative_error, tolerance
 from layerwidget.tokens import Tokens
 from layerwidget.trace import Trace
 
-_N_POS = 15
-
-
 #: Proved once for every model; None where no way is right.
 _way_of: weakref.WeakKeyDictionary[HookedModel, Way | None] = weakref.WeakKeyDictionary()
+#: Proved once for every model: whether it can go on from the middle of its layers.
+_resumes: weakref.WeakKeyDictionary[HookedModel, bool] = weakref.WeakKeyDictionary()
 
 
 @dataclass
 class _Held:
-    """The last pass and the cache that it left."""
+    """The last pass and the cache that it left; the prompt, which of an encoder-decoder are not the trace's tokens."""
 
+    tokens: Tokens
     trace: Trace
     cache: CroppedCache | None
 
 
 @dataclass
 class Continuation:
-    """Traces of a prompt that is being edited.
+    """Traces of a prompt that is being edited, and of what is done to it.
 
     Attributes:
         model: the hooked model.
-        reused: how many positions of the last trace were taken over from the one before.
+        reused: how many positions of the last trace were taken over from the one before, in all layers.
+        reused_layers: how many of its first layers were taken over from a trace under other interventions.
         passes: how many forward passes were run so far.
     """
 
     model: HookedModel
     reused: int = 0
+    reused_layers: int = 0
     passes: int = 0
     _tried: Way | None = None
+    _tries_layers: bool = False
     _held: _Held | None = field(default=None, repr=False)
 
     @property
@@ -59,15 +64,23 @@ class Continuation:
         return "every edit is computed anew" if way is None else way(self.model.hf_model.config).how
 
     @property
+    def how_layers(self) -> str:
+        """How the first layers are reused when an intervention changes a later one, in a few words."""
+        if self.model not in _resumes:
+            return "not tried yet"
+        return "resumed at the first changed layer" if _resumes[self.model] else "every change is computed anew"
+
+    @property
     def sequential(self) -> bool:
         """Whether it was proved that no position sees what comes after it."""
         return self._way(prove=False) is not None
 
     def prepare(self) -> None:
-        """Find the way of reusing a beginning, and fill the cache for the prompt that is held; for idle moments."""
+        """Find the ways of reusing something, and fill the cache for the prompt that is held; for idle moments."""
         way = self._way(prove=True)
+        self._goes_on_from_a_layer()
         if way is not None and self._held is not None and self._held.cache is None:
-            self._anew(self._held.trace.tokens, self._held.trace.interventions)
+            self._anew(self._held.tokens, self._held.trace.interventions)
 
     def _way(self, prove: bool) -> Way | None:
         """The first way whose numbers are those of a full pass on this model, if that is known or to be proved."""
@@ -75,8 +88,24 @@ class Continuation:
             return self._tried
         if prove and self.model not in _way_of:
             sequential = self.model.anatomy.encoder is None and self.model.anatomy.causal is not False
-            _way_of[self.model] = next((way for way in WAYS if sequential and _is_right(self.model, way)), None)
+            _way_of[self.model] = next((way for way in WAYS if sequential and self._is_right(way)), None)
         return _way_of.get(self.model)
+
+    def _is_right(self, way: Way) -> bool:
+        tried = Continuation(self.model, _tried=way)
+        return edits_are_right(self.model, tried.trace) and tried.reused > 0
+
+    def _goes_on_from_a_layer(self) -> bool:
+        """Whether layers that run after others that rest give the numbers of a full pass on this model."""
+        if self._tries_layers:
+            return True
+        if self.model not in _resumes:
+            # With the way that is used then: caches are put together.
+            self._way(prove=True)
+            tried = Continuation(self.model, _tries_layers=True)
+            alone = layers_read_the_stream_alone(self.model)
+            _resumes[self.model] = alone and resuming_is_right(self.model, tried.trace)
+        return _resumes[self.model]
 
     def forget(self) -> None:
         """Let go of what is held."""
@@ -89,26 +118,38 @@ class Continuation:
             Cancelled: when the pass is no longer wanted; the beginning that was held is held still.
         """
         self.model.check_tokens(tokens)
+        n_layers = self.model.anatomy.n_layers
+        changes = canonical(interventions, n_layers)
         held = self._held
-        if held is None or held.trace.interventions != tuple(interventions):
-            return self._anew(tokens, interventions)
-        n_same = common_length(held.trace.tokens, tokens)
-        if n_same == len(held.trace.tokens) == len(tokens):
-            self.reused = n_same
-            return held.trace
+        if held is None:
+            return self._anew(tokens, changes)
+        n_same = common_length(held.tokens, tokens)
+        edited = not n_same == len(held.tokens) == len(tokens)
+        layer = first_changed(held.trace.interventions, changes, n_layers)
+        self.reused_layers = 0
+        if edited:
+            n_same = self._reach(held, n_same, tokens)
+        if not n_same or (layer is not None and not (layer and self._goes_on_from_a_layer())):
+            return self._anew(tokens, changes)
+        if layer is not None:
+            self._resume(held, n_same, layer, changes)
+        if edited:
+            return self._on(held, n_same, tokens)
+        self.reused = n_same if layer is None else 0
+        return held.trace
+
+    def _reach(self, held: _Held, n_same: int, tokens: Tokens) -> int:
+        """How many positions of what is held hold for an edited prompt, of which the first so many are unchanged."""
         config = self.model.hf_model.config
-        lengths = (len(held.trace.tokens), len(tokens))
+        lengths = (len(held.tokens), len(tokens))
         if len({rotary_regime(config, n_pos) for n_pos in lengths}) > 1:
-            return self._anew(tokens, interventions)
+            return 0
         self._way(prove=True)
-        reach = held.cache.reach(min(n_same, len(tokens))) if held.cache is not None else 0
-        if not reach:
-            return self._anew(tokens, interventions)
-        return self._on(held, reach, tokens, interventions)
+        return held.cache.reach(n_same) if held.cache is not None else 0
 
     def _anew(self, tokens: Tokens, interventions: Sequence[object]) -> Trace:
         # Let go of the old trace first: two of a long prompt need not live at once.
-        self._held, self.reused = None, 0
+        self._held, self.reused, self.reused_layers = None, 0, 0
         self.passes += 1
         way = self._way(prove=False)
         cache = None if way is None else way(self.model.hf_model.config)
@@ -117,25 +158,45 @@ class Continuation:
         else:
             trace = self.model.pass_over(tokens, None, interventions, cache=cache.cache)
             cache.keep(len(tokens))
-        self._held = _Held(trace, cache)
+        self._held = _Held(tokens, trace, cache)
         return trace
 
-    def _on(self, held: _Held, reach: int, tokens: Tokens, interventions: Sequence[object]) -> Trace:
+    def _resume(self, held: _Held, n_pos: int, layer: int, interventions: Sequence[object]) -> None:
+        """Hold the first positions of what is held under other interventions, which begin to differ at a layer."""
+        if n_pos < len(held.tokens):
+            self._cut(held, n_pos)
+        way = self._way(prove=False)
+        cache = None if way is None or held.cache is None else way(self.model.hf_model.config)
+        self.passes += 1
+        trace = resumed(self.model, held.trace, layer, interventions, cache and cache.cache)
+        if cache is not None and held.cache is not None:
+            cache.complete(held.cache)
+            cache.keep(n_pos)
+        held.trace, held.cache = trace, cache
+        self.reused_layers = layer
+
+    def _on(self, held: _Held, reach: int, tokens: Tokens) -> Trace:
         assert held.cache is not None, "without a cache there is no way on"
         held.cache.rewind(reach)
         after = None
         if reach < len(tokens):
             self.passes += 1
             try:
-                after = self.model.pass_over(tokens, None, interventions, reach, held.cache.cache)
+                after = self.model.pass_over(tokens, None, held.trace.interventions, reach, held.cache.cache)
             except BaseException:
-                held.trace = spliced(held.trace, reach, None, _first(held.trace.tokens, reach))
-                held.cache.rewind(reach)
+                self._cut(held, reach)
                 raise
         held.cache.keep(len(tokens))
-        held.trace = spliced(held.trace, reach, after, tokens)
-        self.reused = reach
+        held.tokens, held.trace = tokens, spliced(held.trace, reach, after, tokens)
+        self.reused = 0 if self.reused_layers else reach
         return held.trace
+
+    def _cut(self, held: _Held, n_pos: int) -> None:
+        """Hold the first positions alone."""
+        held.tokens = _first(held.tokens, n_pos)
+        held.trace = spliced(held.trace, n_pos, None, held.tokens)
+        if held.cache is not None:
+            held.cache.rewind(n_pos)
 
 
 def common_length(one: Tokens, other: Tokens) -> int:
@@ -147,35 +208,3 @@ def common_length(one: Tokens, other: Tokens) -> int:
 
 def _first(tokens: Tokens, n_pos: int) -> Tokens:
     return Tokens(tokens.ids[:n_pos].copy(), tokens.pieces, None)
-
-
-def _is_right(model: HookedModel, way: Way) -> bool:
-    """Whether a replaced end of several tokens, and then one more token, give the numbers of a full pass."""
-    n_pos = min(_N_POS, model.n_ctx or _N_POS)
-    if n_pos < 4:
-        return False
-    ids = random_ids(n_pos, model.anatomy.n_embeddings, seed=21)
-    changed = ids.clone()
-    changed[n_pos // 2 :] = random_ids(n_pos - n_pos // 2, model.anatomy.n_embeddings, seed=22)
-    tried = Continuation(model, _tried=way)
-    try:
-        for prompt in (ids, changed[:-1], changed):
-            found = tried.trace(model.tokenize(prompt))
-            if not _alike(found, model.trace(prompt)):
-                return False
-        return tried.reused > 0
-    except Cancelled:
-        raise  # nothing was found out
-    except Exception:  # whatever a cache raises that the model does not take
-        return False
-
-
-def _alike(found: Trace, expected: Trace) -> bool:
-    allowed = tolerance(expected.logits.dtype, at_least=1e-5)
-    for component, held in expected.activations.items():
-        for layer, rows in held.items():
-            if not relative_error(found.activations[component][layer], rows) <= allowed:
-                return False
-    patterns = (layer for layer in expected.attention_layers)
-    close = all(float((found.pattern(layer) - expected.pattern(layer)).abs().max()) <= allowed for layer in patterns)
-    return close and relative_error(found.logits, expected.logits) <= tolerance(expected.logits.dtype)

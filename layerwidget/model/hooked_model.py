@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -16,10 +16,12 @@ from layerwidget.errors import PromptError, QuestionError, StructureError
 from layerwidget.model.activations import trace_of
 from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.capture import Capture
+from layerwidget.model.decoding import Logits, WholeLogits
 from layerwidget.model.interventions import skipped_layers
 from layerwidget.model.locate import Located, locate, probe
 from layerwidget.model.paths import tensor_at
 from layerwidget.model.prompts import check_ids, ids_of_numbers, ids_of_text, target_ids
+from layerwidget.model.resuming import twin_at_rest
 from layerwidget.model.running import ModelInput, compiled_parts, inference, input_device, run_model, weight_dtype
 from layerwidget.model.tail import Tail
 from layerwidget.model.verify import verified
@@ -79,6 +81,7 @@ class HookedModel:
         for layout in located.anatomy.layout.candidates():
             anatomy = replace(located.anatomy, layout=layout)
             self._make_tail = partial(Tail, self.hf_model, anatomy, located.returned, self.n_ctx)
+            self._at_rest = partial(twin_at_rest, self.hf_model, anatomy, located.returned)
             self._native_tail = self._make_tail(self._dtype)
             self._fp32_tail = self._native_tail if self._dtype == torch.float32 else None
             try:
@@ -168,6 +171,7 @@ class HookedModel:
         interventions: Sequence[object] = (),
         first: int = 0,
         cache: Any | None = None,
+        resting: Mapping[int, torch.Tensor] | None = None,
     ) -> Trace:
         """One pass over tokens that were checked; what `trace` and those who continue a prompt are made of.
 
@@ -177,24 +181,26 @@ class HookedModel:
             interventions: what to change during the pass.
             first: the first position to run through; the cache holds those before it.
             cache: a cache of transformers, or None; the positions of this pass are added to it.
+            resting: layers that do not run -> what leaves them all the same, shape [pos, d_model].
 
         Returns:
-            A trace whose activations have the rows from `first` on.
+            A trace whose activations have the rows from `first` on, of the layers that ran.
         """
         skipped = skipped_layers(interventions, self.anatomy.n_layers)
         read = self._input(tokens, source)
         read = replace(read, ids=read.ids[:, first:])
         n_rows = len(tokens) - first
         with self.lock, inference(self.hf_model), ExitStack() as hooks:
-            capture = hooks.enter_context(Capture(self.hf_model, self.anatomy, skipped=skipped, n_pos=n_rows))
+            hf_model, anatomy = self._at_rest(resting) if resting else (self.hf_model, self.anatomy)
+            capture = hooks.enter_context(Capture(hf_model, anatomy, skipped=skipped, n_pos=n_rows))
             if self.anatomy.encoder and source is not None:
                 other = Capture(self.hf_model, self.anatomy.encoder, beside=(capture,), n_pos=len(source))
                 encoder = hooks.enter_context(other)
-            logits = tensor_at(run_model(self.hf_model, read, cache), self.anatomy.logits)[0]
+            logits = tensor_at(run_model(hf_model, read, cache), anatomy.logits)[0]
         encoded = None
         if self.anatomy.encoder and source is not None:
             encoded = trace_of(self, self.anatomy.encoder, encoder, source, None, interventions)
-        return trace_of(self, self.anatomy, capture, tokens, logits, interventions, encoded, first)
+        return trace_of(self, anatomy, capture, tokens, logits, interventions, encoded, first)
 
     def plain_logits(
         self, prompt: Prompt, hf_model: nn.Module | None = None, target: Prompt | None = None
@@ -242,12 +248,42 @@ class HookedModel:
         Raises:
             QuestionError: for rows of another shape.
         """
+        self._check_rows(rows)
+        with self.lock, inference(self.hf_model):
+            return self._tail_in_fp32(rows, self._any_input).float()
+
+    @property
+    def decodes_in_blocks(self) -> bool:
+        """Whether `decoded` computes logits in blocks of the vocabulary: the head is a plain product."""
+        with self.lock:
+            return self._tail_in_fp32.in_blocks(self._any_input)
+
+    def decoded(self, rows: torch.Tensor) -> Logits:
+        """What `tail` gives, but computed in blocks where that is possible.
+
+        Args:
+            rows: residual vectors, shape [n, d_model].
+
+        Raises:
+            QuestionError: for rows of another shape.
+        """
+        if not self.decodes_in_blocks:
+            return WholeLogits(self.tail(rows))
+        self._check_rows(rows)
+        with self.lock, inference(self.hf_model):
+            return self._tail_in_fp32.blocked(rows)
+
+    def _check_rows(self, rows: torch.Tensor) -> None:
         if rows.dim() != 2 or rows.shape[1] != self.anatomy.d_model:
             raise QuestionError(f"The tail takes rows of shape [n, {self.anatomy.d_model}]; got {list(rows.shape)}.")
-        with self.lock, inference(self.hf_model):
-            if self._fp32_tail is None:
-                self._fp32_tail = self._make_tail(torch.float32)
-            return self._fp32_tail(rows, self._any_input).float()
+
+    @property
+    def _tail_in_fp32(self) -> Tail:
+        if self._fp32_tail is None:
+            self._fp32_tail = self._make_tail(torch.float32)
+            with inference(self.hf_model):
+                self._fp32_tail.in_blocks(self._any_input)
+        return self._fp32_tail
 
 
 def _name_of(model: nn.Module) -> str:

@@ -11,6 +11,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
+from layerwidget.model.attention_shape import Moment
 from layerwidget.model.running import submodule
 from layerwidget.model.tracing import KERNELS
 
@@ -44,6 +45,10 @@ class Hooks:
         What it returns, if anything, is what the module is called with instead.
         """
         _then(self._before, name, call, act)
+
+    def at(self, moment: Moment, act: Act) -> None:
+        """Do something when a call begins or ends."""
+        (self.before if moment.begins else self.after)(moment.module, moment.call, act)
 
     def after(self, name: str, call: int, act: Act) -> None:
         """Do something with the output of a module's call; what it returns, if anything, replaces the output."""
@@ -80,7 +85,7 @@ class AttentionCatcher(TorchFunctionMode):
         self._catch = catch
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Called for every operation of the pass, so it does next to nothing for most of them."""
+        """Called for every operation while it is on, so it does next to nothing for most of them."""
         out = func(*args, **kwargs) if kwargs else func(*args)
         kernel = KERNELS.get(func)
         if kernel is not None:

@@ -44,3 +44,20 @@ def skipped_layers(interventions: Sequence[object], n_layers: int) -> frozenset[
             raise QuestionError(f"An intervention is a SkipLayers(...); got {one!r} of type {type(one).__name__}.")
         skipped.update(parse_layers(one.layers, n_layers))
     return frozenset(skipped)
+
+
+def canonical(interventions: Sequence[object], n_layers: int) -> tuple[object, ...]:
+    """The same interventions in one spelling: two are equal if and only if they do the same.
+
+    Raises:
+        QuestionError: for anything that is no intervention.
+        SelectionError: for layers that the model does not have.
+    """
+    skipped = skipped_layers(interventions, n_layers)
+    return (SkipLayers(tuple(sorted(skipped))),) if skipped else ()
+
+
+def first_changed(one: Sequence[object], other: Sequence[object], n_layers: int) -> int | None:
+    """The first layer that does something else under other interventions; None where all do the same."""
+    changed = skipped_layers(one, n_layers) ^ skipped_layers(other, n_layers)
+    return min(changed, default=None)

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 
 from transformers import DynamicCache
 
+from layerwidget.model.paths import tensors_in
+
 _SNAPSHOTS = 4
 
 
@@ -30,6 +32,15 @@ class CroppedCache:
 
     def keep(self, n_pos: int) -> None:
         """A pass up to here is done."""
+
+    def complete(self, other: CroppedCache) -> None:
+        """Take from another cache what the pass that filled this one left empty: that of layers that did not run."""
+        layers = self.cache.layers
+        for place, held in enumerate(other.cache.layers):
+            if place == len(layers):
+                layers.append(held)
+            elif not _is_filled(layers[place]):
+                layers[place] = held
 
 
 class RecordedCache(CroppedCache):
@@ -65,6 +76,11 @@ class CopiedCache(CroppedCache):
         self._copies[n_pos] = copy.deepcopy(self.cache)
         for kept in sorted(self._copies)[1:-_SNAPSHOTS]:
             del self._copies[kept]
+
+
+def _is_filled(layer: Any) -> bool:
+    """Whether a layer of a cache holds anything."""
+    return any(True for _ in tensors_in(vars(layer)))
 
 
 def _recording(config: Any) -> Any:

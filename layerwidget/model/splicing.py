@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import torch
 
 from layerwidget.ledger import Added, LedgerEntry, Normed, Scaled
 from layerwidget.model.patterns import SplicedPattern
-from layerwidget.rows import MOST_PARTS, Rows, first_rows
+from layerwidget.rows import MOST_PARTS, Pieces, Rows, first_rows
 from layerwidget.tokens import Tokens
 from layerwidget.trace import Trace
 
@@ -51,11 +51,8 @@ def _logits(trace: Trace) -> Rows:
     return held if isinstance(held, Rows) else Rows([({0: trace.logits}, len(trace.tokens))])
 
 
-class _Ledgers(Mapping[int, tuple[LedgerEntry, ...]]):
+class _Ledgers(Pieces[tuple[LedgerEntry, ...]]):
     """Layer -> its ledger: the rows of the first pass, then those of the next."""
-
-    def __init__(self, parts: list[tuple[Mapping[int, tuple[LedgerEntry, ...]], int]]) -> None:
-        self._parts = parts
 
     @classmethod
     def of(cls, trace: Trace, n_rows: int) -> _Ledgers:
@@ -71,12 +68,6 @@ class _Ledgers(Mapping[int, tuple[LedgerEntry, ...]]):
     def __getitem__(self, layer: int) -> tuple[LedgerEntry, ...]:
         pieces = [[_cut(entry, n_rows) for entry in held[layer]] for held, n_rows in self._parts]
         return tuple(_joined(entries) for entries in zip(*pieces, strict=True))
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._parts[-1][0])
-
-    def __len__(self) -> int:
-        return len(self._parts[-1][0])
 
 
 def _cut(entry: LedgerEntry, n_rows: int) -> LedgerEntry:

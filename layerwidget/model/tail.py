@@ -17,8 +17,10 @@ from accelerate.hooks import remove_hook_from_module
 from torch import nn
 
 from layerwidget.model.anatomy import Anatomy
+from layerwidget.model.decoding import BlockedLogits
 from layerwidget.model.paths import Path, tensor_at, with_tensor_at
 from layerwidget.model.running import ModelInput, run_model, shallow_twin, submodule, weight_dtype, weights_in_memory
+from layerwidget.model.stream import StreamLayout
 
 _CHUNK = 512
 
@@ -65,8 +67,11 @@ class Tail:
         native = dtype == weight_dtype(model)
         # Some half-precision models carry their stream in fp32.
         self._dtype = tensor_at(left.output, left.stream).dtype if native else dtype
-        stand_ins = {name: _stand_in(model.get_submodule(name), self._forward(seen)) for name, seen in returned.items()}
-        self._twin = _twin(model, stand_ins, "", _as_it_is if native else _Converted(dtype))
+        stand_ins = {
+            name: stand_in(model.get_submodule(name), seen, anatomy.layout, lambda: self._rows.clone())
+            for name, seen in returned.items()
+        }
+        self._twin = twin_with(model, stand_ins, _as_it_is if native else _Converted(dtype))
 
     def __call__(self, rows: torch.Tensor, read: ModelInput) -> torch.Tensor:
         """Logits of residual vectors. Callers hold the model's lock.
@@ -80,12 +85,27 @@ class Tail:
         """
         if rows.shape[0] == 0:
             return rows.new_empty(0, self._anatomy.d_vocab)
-        if self._direct is None:
-            self._direct = self._agrees(read, rows.device)
-        if self._direct:
+        if self._is_direct(read, rows.device):
             return self._steps(rows.to(self._dtype))
         chunks = [self._replay(chunk, read) for chunk in rows.to(self._dtype).split(self._chunk)]
         return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
+
+    def in_blocks(self, read: ModelInput) -> bool:
+        """Whether the head is a plain product, so that logits can be made a block of the vocabulary at a time."""
+        direct = self._is_direct(read, read.ids.device)
+        return direct and _is_plain_product(submodule(self._twin, self._anatomy.head or ""))
+
+    def blocked(self, rows: torch.Tensor) -> BlockedLogits:
+        """Logits of residual vectors, shape [n, d_model], to be computed in blocks. Only if `in_blocks` says so."""
+        head = submodule(self._twin, self._anatomy.head or "")
+        assert isinstance(head, nn.Linear)
+        bias = None if head.bias is None else head.bias.detach()
+        return BlockedLogits(self._normed(rows.to(self._dtype)).flatten(0, -2), head.weight.detach(), bias)
+
+    def _is_direct(self, read: ModelInput, device: torch.device) -> bool:
+        if self._direct is None:
+            self._direct = self._agrees(read, device)
+        return self._direct
 
     def _agrees(self, read: ModelInput, device: torch.device) -> bool:
         """Whether norm and head, called by themselves, give exactly what the replayed model gives."""
@@ -101,12 +121,15 @@ class Tail:
             return False
 
     def _steps(self, rows: torch.Tensor) -> torch.Tensor:
-        anatomy = self._anatomy
-        assert anatomy.final_norm is not None
-        assert anatomy.head is not None
-        stream = anatomy.layout.stream(rows)
-        logits: torch.Tensor = submodule(self._twin, anatomy.head)(submodule(self._twin, anatomy.final_norm)(stream))
+        assert self._anatomy.head is not None
+        logits: torch.Tensor = submodule(self._twin, self._anatomy.head)(self._normed(rows))
         return logits.reshape(rows.shape[0], -1)
+
+    def _normed(self, rows: torch.Tensor) -> torch.Tensor:
+        """What enters the head, in the stream's own form."""
+        assert self._anatomy.final_norm is not None
+        normed: torch.Tensor = submodule(self._twin, self._anatomy.final_norm)(self._anatomy.layout.stream(rows))
+        return normed
 
     def _replay(self, rows: torch.Tensor, read: ModelInput) -> torch.Tensor:
         self._rows = rows
@@ -116,19 +139,27 @@ class Tail:
             self._rows = torch.empty(0)
         return tensor_at(output, self._anatomy.logits).reshape(rows.shape[0], -1)
 
-    def _forward(self, seen: Returned) -> Callable[..., Any]:
-        layout = self._anatomy.layout
 
-        def forward(*args: Any, **kwargs: Any) -> Any:
-            like = None if layout.place == "all" else tensor_at({"args": args, "kwargs": kwargs}, seen.input)
-            # A copy, because what follows may write into it.
-            return with_tensor_at(seen.output, seen.stream, layout.stream(self._rows.clone(), like))
-
-        return forward
+def _is_plain_product(head: nn.Module) -> bool:
+    """Whether calling the head is multiplying by its weight in memory, and nothing else."""
+    changed = "forward" in head.__dict__ or head._forward_hooks or head._forward_pre_hooks
+    return type(head) is nn.Linear and not changed and head.weight.device.type != "meta"
 
 
-def _stand_in(layer: nn.Module, forward: Callable[..., Any]) -> nn.Module:
-    """A twin of a layer with its attributes (some models read them) and another `forward`, without hooks."""
+def stand_in(layer: nn.Module, seen: Returned, layout: StreamLayout, rows: Callable[[], torch.Tensor]) -> nn.Module:
+    """A twin of a layer with its attributes (some models read them), without hooks, that returns given vectors.
+
+    Args:
+        layer: the module that is stood in for.
+        seen: what it returned once; the vectors take the stream's place in it.
+        layout: how the stream's axes are arranged.
+        rows: the vectors, shape [pos, d_model], asked for at every call; what follows may write into them.
+    """
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        like = None if layout.place == "all" else tensor_at({"args": args, "kwargs": kwargs}, seen.input)
+        return with_tensor_at(seen.output, seen.stream, layout.stream(rows(), like))
+
     twin = shallow_twin(layer)
     for name, value in layer.__dict__.items():
         if "_hooks" in name and isinstance(value, dict):
@@ -137,10 +168,24 @@ def _stand_in(layer: nn.Module, forward: Callable[..., Any]) -> nn.Module:
     return twin
 
 
-def _twin(
-    module: nn.Module, stand_ins: Mapping[str, nn.Module], name: str, convert: Callable[[nn.Module], nn.Module]
+def _as_it_is(module: nn.Module) -> nn.Module:
+    return module
+
+
+def twin_with(
+    module: nn.Module,
+    stand_ins: Mapping[str, nn.Module],
+    convert: Callable[[nn.Module], nn.Module] = _as_it_is,
+    name: str = "",
 ) -> nn.Module:
-    """A copy of the modules above the layers; everything beside the way to them is shared, or converted."""
+    """A shallow twin in which modules have others in their place.
+
+    Args:
+        module: the model; of its modules only those above the replaced ones are copied.
+        stand_ins: path -> module.
+        convert: what becomes of all others; they are shared by default.
+        name: path of the module in the model.
+    """
     if name in stand_ins:
         return stand_ins[name]
     prefix = f"{name}." if name else ""
@@ -149,17 +194,13 @@ def _twin(
     twin = shallow_twin(module)
     twin.__dict__["training"] = False
     twin.__dict__["_modules"] = {
-        child: None if part is None else _twin(part, stand_ins, prefix + child, convert)
+        child: None if part is None else twin_with(part, stand_ins, convert, prefix + child)
         for child, part in module._modules.items()
     }
     if isinstance(convert, _Converted):
         twin.__dict__["_parameters"] = {key: convert.tensor(value) for key, value in module._parameters.items()}
         twin.__dict__["_buffers"] = {key: convert.tensor(value) for key, value in module._buffers.items()}
     return twin
-
-
-def _as_it_is(module: nn.Module) -> nn.Module:
-    return module
 
 
 class _Converted:

@@ -12,31 +12,69 @@ import traitlets as t
 from layerwidget.layers import parse_layers
 from layerwidget.results import AttentionGrid, FloatArray
 from layerwidget.widgets.base import View
-from layerwidget.widgets.logit_lens_view import sixteen_bit
 
-#: The gallery sends every matrix whole up to this size; beyond it they are pooled, and the chosen one comes whole.
-GALLERY_BYTES = 6 * 2**20
+#: The gallery sends every matrix whole up to this size; beyond it they are pooled.
+GALLERY_BYTES = 3 * 2**19
 
 
 @dataclass(frozen=True, eq=False)
 class _Shown:
-    """What the browser holds: a result, the text it answers, and the side of the gallery's matrices."""
+    """What the browser holds.
+
+    Attributes:
+        grid: the result.
+        prompt: the text it answers.
+        block: how many queries and keys share a cell of the gallery.
+        without_first: whether the gallery's weights leave out the first key.
+        rows: the gallery, one row of all its matrices after the other.
+    """
 
     grid: AttentionGrid
     prompt: str | None
-    side: int
+    block: int
+    without_first: bool
+    rows: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What the matrix shows, read once: the reader may go on to the next while this one is sent."""
+
+    show_heads: str
+    layers: str
+    layer: int
+    head: int
 
     @property
-    def n_pos(self) -> int:
-        return len(self.grid.token_ids)
+    def key(self) -> str:
+        """Its name in the browser."""
+        return f"{self.layer}.{self.head}" if self.show_heads == "head" else f"{self.show_heads}.{self.layers}"
 
-    @property
-    def pooled(self) -> bool:
-        return self.side < self.n_pos
+    def rows(self, grid: AttentionGrid) -> FloatArray | None:
+        """The numbers of the matrix, causal ones row by row; None where the result does not hold it."""
+        matrix = self._one(grid) if self.show_heads == "head" else self._combined(grid)
+        return matrix[np.tri(len(matrix), dtype=bool)] if grid.causal and matrix is not None else matrix
+
+    def _one(self, grid: AttentionGrid) -> FloatArray | None:
+        held = self.layer in grid.layers and self.head in grid.heads
+        return grid.pattern[grid.layers.index(self.layer), grid.heads.index(self.head)] if held else None
+
+    def _combined(self, grid: AttentionGrid) -> FloatArray | None:
+        wanted = parse_layers(self.layers, grid.n_layers)
+        rows = [row for row, layer in enumerate(grid.layers) if layer in wanted]
+        if not rows:
+            return None
+        gapless = rows[-1] - rows[0] + 1 == len(rows)
+        # Only layers with gaps have to be copied.
+        pattern = grid.pattern[rows[0] : rows[-1] + 1] if gapless else grid.pattern[rows]
+        combined: FloatArray = pattern.mean(axis=(0, 1)) if self.show_heads == "mean" else pattern.max(axis=(0, 1))
+        return combined
 
 
 class AttentionView(View, module="attention_view"):
     """Thumbnails of every head of the layers in view beside the chosen head: query tokens down, key tokens across.
+
+    The thumbnails are sent as colours; the chosen matrix as numbers, again whenever something else is chosen.
 
     Attributes:
         show_heads: what the matrix shows: one `head`, or the `mean` or `max` over all heads of the layers in view.
@@ -48,6 +86,7 @@ class AttentionView(View, module="attention_view"):
 
     def __init__(self, attention: AttentionGrid | None = None, **traits: Any) -> None:
         self._shown: _Shown | None = None
+        self._focused = ""
         # Results come from the model's thread, choices from the reader's: each message must be of one result.
         self._sending = threading.RLock()
         if attention is not None:
@@ -62,65 +101,98 @@ class AttentionView(View, module="attention_view"):
     def show(self, attention: AttentionGrid | None, prompt: str | None = None, note: str = "") -> None:
         """Draw a result, or `note` in its place; `prompt` is the text it answers."""
         with self._sending:
+            before, self._shown = self._shown, None
             if attention is None:
-                self._shown = None
                 self._publish({"layers": [], "n_pos": 0, "prompt": prompt, "note": note}, {})
                 return
-            self._shown = _Shown(attention, prompt, _side(attention))
             self._bound_to(attention.n_layers, max(attention.heads) + 1)
             self.position = min(self.position, len(attention.token_ids) - 1)
-            self._send_whole(self._shown)
+            self._send_whole(attention, prompt, before)
 
-    def _send_whole(self, shown: _Shown) -> None:
-        grid = shown.grid
-        pattern = without_first(grid.pattern) if shown.pooled and self.hide_first else grid.pattern
-        pooled = max_pooled(pattern, shown.side)
+    def _send_whole(self, grid: AttentionGrid, prompt: str | None, before: _Shown | None) -> None:
+        n_pos, block = len(grid.token_ids), gallery_block(grid)
+        # Where cells are single weights, the browser leaves out the first key by itself.
+        hidden = self.hide_first and block > 1
+        same = before is not None and (before.block, before.without_first) == (block, hidden)
+        kept = before.rows[: _n_same(before.grid, grid) // block] if before is not None and same else ()
+        new = [gallery_row(grid, row, block, hidden) for row in range(len(kept), -(-n_pos // block))]
+        self._shown = _Shown(grid, prompt, block, hidden, (*kept, *new))
+        choice = self._choice()
+        focus = choice.rows(grid)
+        self._focused = "" if focus is None else choice.key
         meta = {
-            "prompt": shown.prompt,
+            "prompt": prompt,
             "layers": list(grid.layers),
             "attention_layers": list(grid.attention_layers),
             "heads": list(grid.heads),
             "kv_heads": list(grid.kv_heads),
             "grouped": grid.kv_heads != grid.heads,
-            "n_pos": shown.n_pos,
-            "size": pooled.shape[-1],
-            "block": -(-shown.n_pos // pooled.shape[-1]),
+            "causal": grid.causal,
+            "n_pos": n_pos,
+            "size": len(self._shown.rows),
+            "block": block,
             "prompt_visible": [piece.visible for piece in grid.prompt_pieces()],
+            "focus_key": self._focused,
         }
-        self._publish(meta, {"pattern": sixteen_bit(pooled)})
-        self._refocus(None)
+        roots = np.frombuffer(b"".join(self._shown.rows), np.uint8)
+        self._publish(meta, {"roots": roots, **({} if focus is None else {"focus": focus})})
 
     def _rehide(self, _change: object) -> None:
-        """Whole matrices are masked in the browser; pooled ones have to be masked before they are pooled."""
+        """Single weights are left out in the browser; pooled ones have to be before they are pooled."""
         with self._sending:
-            if self._shown is not None and self._shown.pooled:
-                self._send_whole(self._shown)
+            if self._shown is not None and self._shown.block > 1:
+                self._send_whole(self._shown.grid, self._shown.prompt, self._shown)
 
     def _refocus(self, _change: object) -> None:
-        """Pooled galleries hold one whole matrix at a time: send the one that is now chosen."""
+        """Send the numbers of the matrix that is now chosen."""
         with self._sending:
-            focus = self._focus(self._shown.grid) if self._shown is not None and self._shown.pooled else None
+            choice = self._choice()
+            if self._shown is None or choice.key == self._focused:
+                return
+            focus = choice.rows(self._shown.grid)
             if focus is not None:
-                self._publish_part({"focus_key": self._focus_key()}, {"focus": sixteen_bit(focus)})
+                self._focused = choice.key
+                self._publish_part({"focus_key": choice.key}, {"focus": focus})
 
-    def _focus_key(self) -> str:
-        return f"{self.layer}.{self.head}" if self.show_heads == "head" else f"{self.show_heads}.{self.layers}"
-
-    def _focus(self, grid: AttentionGrid) -> FloatArray | None:
-        """The chosen matrix, shape [query, key], or None where this result does not hold it."""
-        if self.show_heads == "head":
-            held = self.layer in grid.layers and self.head in grid.heads
-            return grid.pattern[grid.layers.index(self.layer), grid.heads.index(self.head)] if held else None
-        shown = parse_layers(self.layers, grid.n_layers)
-        rows = [row for row, layer in enumerate(grid.layers) if layer in shown]
-        combine = np.mean if self.show_heads == "mean" else np.max
-        return combine(grid.pattern[rows], axis=(0, 1)) if rows else None
+    def _choice(self) -> _Choice:
+        return _Choice(self.show_heads, self.layers, self.layer, self.head)
 
 
-def _side(grid: AttentionGrid) -> int:
-    """Side of a gallery matrix: whole where it fits into `GALLERY_BYTES`."""
-    n_matrices = len(grid.layers) * len(grid.heads)
-    return min(len(grid.token_ids), max(16, int((GALLERY_BYTES / (2 * n_matrices)) ** 0.5)))
+def gallery_block(grid: AttentionGrid) -> int:
+    """How many queries, and keys, share a cell of the gallery: 1 while all matrices fit into `GALLERY_BYTES`."""
+    cells = GALLERY_BYTES / (len(grid.layers) * len(grid.heads))
+    side = max(16, int((2 * cells if grid.causal else cells) ** 0.5))
+    return -(-len(grid.token_ids) // side)
+
+
+def gallery_row(grid: AttentionGrid, row: int, block: int, hidden: bool) -> bytes:
+    """One row of all matrices of the gallery: `eight_bit_roots` of shape [layer, head, key].
+
+    Args:
+        grid: the result.
+        row: which queries: those from `row * block` to before `(row + 1) * block`.
+        block: how many queries, and keys, share a cell; it shows the largest of their weights.
+        hidden: whether the weights are those `without_first`.
+
+    A causal row ends with the cell of its own queries: they see nothing behind it.
+    """
+    stop = min((row + 1) * block, len(grid.token_ids))
+    weights = grid.pattern[:, :, row * block : stop, : stop if grid.causal else None]
+    if hidden:
+        weights = without_first(weights)
+    largest = weights.max(axis=2)
+    if block > 1:
+        largest = np.maximum.reduceat(largest, np.arange(0, largest.shape[-1], block), axis=-1)
+    return eight_bit_roots(largest).tobytes()
+
+
+def eight_bit_roots(weights: FloatArray) -> np.ndarray:
+    """Square roots of weights as the nearest of 255 steps: the places of their colours on a square-root scale.
+
+    As a weight, `(root / 255)²`, it is wrong by up to 0.004, and one below 4e-6 is 0.
+    """
+    roots: np.ndarray = np.rint(np.sqrt(np.clip(weights, 0, 1)) * 255).astype(np.uint8)
+    return roots
 
 
 def without_first(pattern: FloatArray) -> FloatArray:
@@ -132,13 +204,8 @@ def without_first(pattern: FloatArray) -> FloatArray:
     return scaled
 
 
-def max_pooled(pattern: FloatArray, side: int) -> FloatArray:
-    """Patterns [..., query, key] reduced to at most [..., side, side] by the largest weight of equal blocks."""
-    n_pos = pattern.shape[-1]
-    block = -(-n_pos // side)
-    if block <= 1:
-        return pattern
-    starts = np.arange(0, n_pos, block)
-    rows = np.maximum.reduceat(pattern, starts, axis=-2)
-    pooled: FloatArray = np.maximum.reduceat(rows, starts, axis=-1)
-    return pooled
+def _n_same(before: AttentionGrid, after: AttentionGrid) -> int:
+    """How many positions of causal patterns are the very same numbers: they lie in the same memory."""
+    one, other = before.pattern, after.pattern
+    alike = one.ctypes.data == other.ctypes.data and one.strides == other.strides and one.shape[:2] == other.shape[:2]
+    return min(one.shape[-1], other.shape[-1]) if alike and after.causal else 0

@@ -15,10 +15,10 @@ import torch
 
 import layerwidget as lw
 from layerwidget.model.demo import demo_folder
-from tests.bench import browser, scaling
+from tests.bench import browser, memory, scaling
 from tests.bench.contestants import HERE
 from tests.bench.environments import CACHE, PEERS, PeerProcess
-from tests.bench.report import Results, as_markdown, write
+from tests.bench.report import Results, as_markdown, into_readme, write
 from tests.bench.rows import ROWS
 from tests.bench.timing import Contestant, PeerError, take_turns
 from tests.bench.workload import Workload
@@ -30,6 +30,7 @@ GROUPS = {
     "peers": tuple(peer.key for peer in PEERS),
     "browser": ("browser",),
     "scaling": ("scaling",),
+    "memory": ("memory",),
 }
 
 
@@ -42,6 +43,8 @@ def main(arguments: list[str] | None = None, model: lw.HookedModel | None = None
     lengths, turns = (QUICK_LENGTHS, 1) if given.quick else (lengths, given.turns)
     results = run(model or lw.load("demo"), chosen, lengths, turns, given.threads)
     everything = not (given.quick or given.only or given.lengths)
+    if everything:
+        into_readme(results, FOLDER.parents[1] / "README.md")
     path = write(results, given.out or (FOLDER if everything else CACHE / "trial"))
     sys.stdout.write(f"{as_markdown(results)}\n{path}\n")
     return int("browser" in chosen and not results.browser)
@@ -61,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 def _chosen(only: str) -> set[str]:
     names = [name for name in only.split(",") if name] or list(GROUPS)
     chosen = {row for name in names for row in GROUPS.get(name, (name,))}
-    unknown = chosen - {*ROWS, "browser", "scaling"}
+    unknown = chosen - {*ROWS, "browser", "scaling", "memory"}
     if unknown:
         raise SystemExit(f"No such row or group: {', '.join(sorted(unknown))}.")
     # Two moments of the same runs.
@@ -73,10 +76,12 @@ def run(model: lw.HookedModel, chosen: set[str], lengths: tuple[int, ...], turns
     work = Workload(model)
     with ExitStack() as stack:
         times = take_turns(_contestants(work, chosen, threads, stack), lengths, turns, _say)
-    times.failures |= {row: "left out" for row in (*ROWS, "browser") if row not in chosen}
+    times.failures |= {row: "left out" for row in (*ROWS, "browser", "memory") if row not in chosen}
     results = Results(model.name, lengths, turns, threads, times)
     if "browser" in chosen:
         _browser(results, turns)
+    if "memory" in chosen:
+        _memory(results)
     if "scaling" in chosen:
         over_tokens = scaling.curves_over_tokens(times, lengths)
         results.curves = [*over_tokens, *scaling.curves_over_sizes(turns, _say)]
@@ -97,6 +102,13 @@ def _browser(results: Results, turns: int) -> None:
         results.browser = browser.measure(results.browser_length, turns)
     except PeerError as error:
         results.times.failures["browser"] = str(error)
+
+
+def _memory(results: Results) -> None:
+    try:
+        results.memory = memory.measure()
+    except PeerError as error:
+        results.times.failures["memory"] = str(error)
 
 
 def _say(text: str) -> None:

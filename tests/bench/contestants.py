@@ -6,13 +6,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from typing import Any
 
 import torch
 import transformers
 
 import layerwidget as lw
-from layerwidget.analysis.logit_lens import CHUNK_BYTES
+from layerwidget.analysis.decoding import BLOCK_BYTES, BLOCK_WIDTH
 from tests.bench.answers import check_live, check_logits, check_probs
 from tests.bench.peers.serving import K
 from tests.bench.timing import Contestant, Times, clock_ms
@@ -96,22 +97,27 @@ class Cached(_Here):
 
 
 class Product(_Here):
-    """The bare matrix product of the lens, in layerwidget's chunks: rows x d_model @ d_model x d_vocab."""
+    """The bare matrix product of the lens: rows x d_model @ d_model x d_vocab, in the fastest blocks that we know."""
 
     def __init__(self, work: Workload, appended: bool) -> None:
         super().__init__(work)
         self.key = "gemm_append" if appended else "gemm_cold"
         self.appended = appended
         self.W_U = self.hf_model.get_output_embeddings().weight.detach()
-        d_vocab = self.W_U.shape[0]
         # Written to beforehand: the first touch of memory is no part of a product.
-        self.logits = torch.ones(max(1, CHUNK_BYTES // (4 * d_vocab)), d_vocab, dtype=self.W_U.dtype)
+        self.logits = torch.ones(BLOCK_BYTES // (4 * BLOCK_WIDTH), BLOCK_WIDTH, dtype=self.W_U.dtype)
 
     def prepared(self, n: int, turn: int) -> Callable[[], Any]:
         """Products of random rows: all of the grid, or those of one position."""
         rows = torch.randn(self.work.n_layers * (1 if self.appended else n), self.W_U.shape[1], dtype=self.W_U.dtype)
         chunks = rows.split(len(self.logits))
-        return lambda: [torch.mm(chunk, self.W_U.T, out=self.logits[: len(chunk)]) for chunk in chunks]
+        blocks = self.W_U.split(BLOCK_WIDTH)
+
+        def products() -> None:
+            for chunk, block in product(chunks, blocks):
+                torch.mm(chunk, block.T, out=self.logits[: len(chunk), : len(block)])
+
+        return products
 
     def check(self, n: int) -> None:
         """Nothing to compare; this warms up."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import sys
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from tests.bench.answers import check_probs
 from tests.bench.browser import BROWSER_ROWS
 from tests.bench.contestants import HERE
 from tests.bench.environments import PEERS, Peer, PeerProcess, installed
+from tests.bench.memory import edited
 from tests.bench.plot import chart
+from tests.bench.report import BEGIN, END, Results, as_markdown, into_readme
 from tests.bench.rows import RATIOS, ROWS
 from tests.bench.scaling import Curve
 from tests.bench.timing import PeerError, Recorded, Summary, take_turns
@@ -29,7 +32,7 @@ def test_the_command_writes_every_row(tmp_path: Path) -> None:
     page = (tmp_path / "table.md").read_text()
     for line in (*ROWS.values(), *BROWSER_ROWS.values(), *(ratio.name for ratio in RATIOS)):
         assert f"| {line} |" in page
-    assert page.count("left out") == len(PEERS) + len(BROWSER_ROWS)
+    assert page.count("left out") == len(PEERS) + len(BROWSER_ROWS) + 1
     found = json.loads((tmp_path / "table.json").read_text())
     assert {one["row"] for one in found["ms"]} == {*HERE, "first"}
     assert all(one["median"] > 0 for one in found["ms"])
@@ -38,6 +41,45 @@ def test_the_command_writes_every_row(tmp_path: Path) -> None:
 
 def test_rows_are_made_here_or_by_peers() -> None:
     assert {*HERE, "first", *(peer.key for peer in PEERS)} == set(ROWS)
+
+
+def test_random_edits_neither_grow_without_end_nor_empty_the_prompt() -> None:
+    chance = random.Random(0)
+    text, lengths = "The", set()
+    for _ in range(500):
+        before, text = text, edited(text, chance)
+        assert 0 < len(text) <= 240
+        lengths.add(len(text) - len(before))
+    assert min(lengths) < 0 < max(lengths)
+    assert len(lengths) > 10
+
+
+def test_the_growth_of_memory_is_judged() -> None:
+    results = Results("toy", (8,), 1, 1, Recorded({}, {}))
+    for last, verdict in ((104.0, "+4.0% ✓ < 5%"), (106.0, "+6.0% ✗ < 5%")):
+        results.memory = {200: 100.0, 1000: last}
+        assert verdict in as_markdown(results)
+
+
+def test_the_readme_gets_the_table_and_keeps_the_rest(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"above\n{BEGIN}\nold\n{END}\nbelow\n")
+    results = Results("toy", (8,), 3, 1, Recorded({("append", 8): [100.0, 200.0, 300.0]}, {}))
+    for _ in range(2):
+        into_readme(results, readme)
+    text = readme.read_text()
+    assert text.startswith(f"above\n{BEGIN}\n")
+    assert text.endswith(f"{END}\nbelow\n")
+    assert f"| {ROWS['append']} | 200 |" in text
+    assert "old" not in text
+    readme.write_text("nothing")
+    with pytest.raises(ValueError, match="bench: begin"):
+        into_readme(results, readme)
+
+
+def test_the_projects_readme_has_the_place() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    assert text.count(BEGIN) == text.count(END) == 1
 
 
 def test_unknown_rows_are_refused() -> None:

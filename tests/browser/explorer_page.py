@@ -12,8 +12,10 @@ PROMPT = "The Eiffel Tower is in the city of Paris, and the Colosseum is in the 
 #: Counts what the page sends to the kernel from now on, in `window.sentToKernel`.
 KERNEL_MESSAGES = """() => {
     const { kernel } = jupyterapp.shell.currentWidget.context.sessionContext.session;
+    if (window.sentToKernel === undefined) {
+        kernel.anyMessage.connect((_, { direction }) => { if (direction === "send") window.sentToKernel += 1; });
+    }
     window.sentToKernel = 0;
-    kernel.anyMessage.connect((_, { direction }) => { if (direction === "send") window.sentToKernel += 1; });
 }"""
 
 

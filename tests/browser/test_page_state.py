@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 from playwright.sync_api import expect
 
 from tests.browser.explorer_page import PROMPT, ExplorerPage
+from tests.browser.notebook import Notebook
 
 DISPLAY_AGAIN = """async () => {
     const { model } = jupyterapp.shell.currentWidget.context;
@@ -103,3 +107,37 @@ def test_rows_of_a_list_with_gaps(explorer: ExplorerPage) -> None:
     expect(explorer.lens.locator(".lw-detail")).to_contain_text("10 of the layers 0–27")
     expect(explorer.root.locator(".lw-rail-layer.lw-in")).to_have_count(10)
     expect(explorer.attention.locator(".lw-bar .lw-detail")).to_contain_text("10 of the layers 0–27")
+
+
+TALL_GALLERY = """
+import numpy as np
+import layerwidget as lw
+from layerwidget.tokens import Piece
+n_layers, n_heads, n_pos = 60, 12, 9
+pattern = np.tril(np.random.default_rng(0).random((n_layers, n_heads, n_pos, n_pos), dtype=np.float32))
+grid = lw.AttentionGrid(
+    layers=tuple(range(n_layers)), n_layers=n_layers, token_ids=np.arange(n_pos), model_name="tall",
+    pieces={number: Piece(number, f"{number}", f"{number}") for number in range(n_pos)},
+    heads=tuple(range(n_heads)), kv_heads=tuple(range(n_heads)), causal=True,
+    pattern=pattern / pattern.sum(-1, keepdims=True), attention_layers=tuple(range(n_layers)),
+)
+lw.AttentionView(grid)
+"""
+#: Which rows of the gallery have a tile.
+PAINTED_ROWS = """canvas => {
+    const { data } = canvas.getContext("2d").getImageData(40, 0, 1, canvas.height);
+    return Array.from({ length: 60 }, (_, row) => data[4 * Math.round((row + 0.4) * canvas.height / 60) + 3] > 0);
+}"""
+
+
+def test_of_a_tall_gallery_only_what_is_in_sight_is_drawn(
+    open_notebook: Callable[[str], Notebook], write_notebook: Callable[..., str]
+) -> None:
+    page = open_notebook(write_notebook("tall", TALL_GALLERY)).page
+    expect(page.locator(".lw-attention")).to_have_class(re.compile("lw-ready"))
+    gallery = page.locator(".lw-gallery")
+    canvas = gallery.locator("canvas")
+    assert canvas.evaluate(PAINTED_ROWS) == [True] * 34 + [False] * 26
+    gallery.evaluate("box => { box.scrollTop = box.scrollHeight; }")
+    page.wait_for_function(f"canvas => ({PAINTED_ROWS})(canvas)[59]", arg=canvas.element_handle())
+    assert canvas.evaluate(PAINTED_ROWS) == [False] * 26 + [True] * 34

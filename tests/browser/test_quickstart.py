@@ -113,6 +113,58 @@ def test_a_click_on_a_head_shows_its_matrix(explorer: ExplorerPage) -> None:
     explorer.notebook.expect_value("ex.attention_view.show_heads", "mean")
 
 
+def matrix_cell(query: int, key: int) -> dict[str, float]:
+    """Where a cell of the matrix of 21 tokens is: 66 px of labels on its left, 52 px below."""
+    cell = (336 - 52) / 21
+    return {"x": 66 + (key + 0.5) * cell, "y": (query + 0.5) * cell}
+
+
+def test_the_readout_says_pythons_numbers_and_hovering_asks_for_none(explorer: ExplorerPage) -> None:
+    page, readout = explorer.notebook.page, explorer.attention.locator(".lw-facts")
+    cells = [(20, 9), (13, 4), (7, 7), (18, 0), (5, 12)]
+    pattern = "ex.results['attention'].pattern"
+    numbers = explorer.notebook.value(f"['%.3f' % {pattern}[6, 3, q, k] for q, k in {cells}]")
+    means = explorer.notebook.value(f"['%.3f' % {pattern}.mean((0, 1))[q, k] for q, k in {cells}]")
+    assert len(set(numbers)) == 4
+    assert numbers[-1] == "0.000"
+    gallery, place = head_tile(explorer, row=5, head=3)
+    matrix = explorer.root.locator(".lw-matrix canvas")
+    gallery.scroll_into_view_if_needed()
+    page.evaluate(KERNEL_MESSAGES)
+    gallery.click(position=place)
+    expect(explorer.attention.locator(".lw-matrix-side .lw-panel-title")).to_contain_text("layer 24 · head 3")
+    expect(readout).not_to_contain_text("≈")
+    assert page.evaluate("window.sentToKernel") == 1
+    for (query, key), number in zip(cells, numbers, strict=True):
+        matrix.hover(position=matrix_cell(query, key))
+        expect(readout).to_contain_text(f"” {number}")
+        gallery.hover(position=head_tile(explorer, row=key % 12, head=query % 9)[1])
+    assert page.evaluate("window.sentToKernel") == 1
+    explorer.attention.locator("select").select_option("mean")
+    for (query, key), number in zip(cells, means, strict=True):
+        matrix.hover(position=matrix_cell(query, key))
+        expect(readout).to_contain_text(f"” {number}")
+    assert page.evaluate("window.sentToKernel") == 2
+
+
+def test_until_the_numbers_are_there_the_colours_stand_in_and_say_so(explorer: ExplorerPage) -> None:
+    readout = explorer.attention.locator(".lw-facts")
+    explorer.notebook.run("ex.attention_view._publish_part = lambda *_: None")
+    try:
+        gallery, place = head_tile(explorer, row=11, head=6)
+        gallery.click(position=place)
+        expect(readout).to_contain_text(re.compile(r"“␣of” → “␣Paris” ≈ 0\.5[23] · hidden on the first token: ≈ 0\.42"))
+        explorer.attention.locator("select").select_option("max")
+        largest = explorer.notebook.value("float(ex.results['attention'].pattern.max((0, 1))[13, 4])")
+        explorer.root.locator(".lw-matrix canvas").hover(position=matrix_cell(13, 4))
+        expect(readout).to_contain_text("≈ ")
+        said = re.search(r"≈ (0\.\d\d) ", readout.inner_text())
+        assert said is not None
+        assert float(said[1]) == pytest.approx(largest, abs=0.01)
+    finally:
+        explorer.notebook.run("del ex.attention_view._publish_part")
+
+
 def test_a_click_on_a_word_appends_it_and_undo_takes_it_back(explorer: ExplorerPage) -> None:
     expect(explorer.words.first).to_have_text("␣Rome")
     explorer.words.first.click()

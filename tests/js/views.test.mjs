@@ -13,8 +13,9 @@ import { cellWord, columnWidth } from "../../layerwidget/widgets/js/lens_grid.js
 import {
   bandEnds, columnShares, extendedRange, layerKinds, longAmount, parameterShares, rangeText, shortAmount, stepGroups, weightLines,
 } from "../../layerwidget/widgets/js/map_words.js";
+import { inSight } from "../../layerwidget/widgets/js/head_gallery.js";
 import { labelled } from "../../layerwidget/widgets/js/pattern_matrix.js";
-import { combine, rowShares, weight } from "../../layerwidget/widgets/js/patterns.js";
+import { blend, galleryPixels, matrixPixels, rowShares, rowWeights, sameRows } from "../../layerwidget/widgets/js/patterns.js";
 import { layerNumbers, layersTitle, rowHeight } from "../../layerwidget/widgets/js/rows.js";
 import { unpackArrays } from "../../layerwidget/widgets/js/store.js";
 
@@ -96,18 +97,61 @@ test("layer selections", () => {
 });
 
 test("rows are drawn with or without the first key, and weights stay what they are", () => {
-  const stack = { size: 3, values: Uint16Array.from([65535, 0, 0, 39321, 26214, 0, 32768, 16384, 16383]) };
-  assert.deepEqual([...rowShares(stack, 0, 0, true)], [0, 0, 0]);
-  assert.deepEqual([...rowShares(stack, 0, 1, true)], [0, 1, 0]);
-  const shares = rowShares(stack, 0, 2, true);
-  assert.ok(Math.abs(shares[1] + shares[2] - 1) < 1e-12);
-  assert.ok(Math.abs(weight(stack, 0, 1, 0) - 0.6) < 1e-5);
+  const matrix = { size: 3, causal: true, weights: Float32Array.from([1, 0.75, 0.25, 0.5, 0.125, 0.375]) };
+  assert.deepEqual([...rowWeights(matrix, 1)], [0.75, 0.25]);
+  assert.deepEqual([...rowWeights({ ...matrix, size: 2, causal: false }, 1)], [0.25, 0.5]);
+  assert.deepEqual([...rowShares(matrix, 2, false)], [0.5, 0.125, 0.375]);
+  assert.deepEqual([...rowShares(matrix, 0, true)], [0]);
+  assert.deepEqual([...rowShares(matrix, 1, true)], [0, 1]);
+  assert.deepEqual([...rowShares(matrix, 2, true)], [0, 0.25, 0.75]);
 });
 
-test("mean and maximum over matrices", () => {
-  const stack = { size: 2, values: Uint16Array.from([1, 2, 3, 4, 5, 0, 7, 0]) };
-  assert.deepEqual([...combine(stack, [0, 1], "mean").values], [3, 1, 5, 2]);
-  assert.deepEqual([...combine(stack, [0, 1], "max").values], [5, 2, 7, 4]);
+/** Two causal matrices of three positions as the kernel packs them: of each query the row of one, then of the other. */
+const causalStack = { size: 3, causal: true, count: 2, roots: Uint8Array.from([255, 254, 51, 102, 0, 204, 1, 2, 3, 5, 3, 4]) };
+const squareStack = { size: 2, causal: false, count: 2, roots: Uint8Array.from([51, 102, 255, 0, 0, 204, 1, 2]) };
+/** A ramp that shows which place of it was taken. */
+const places = Array.from({ length: 256 }, (_, place) => [place, 255 - place, 7]);
+const reds = (pixels) => [...pixels].filter((_, index) => index % 4 === 0);
+
+test("the rows of a gallery land in their own matrix, and nothing behind the query is drawn", () => {
+  const pixels = galleryPixels(causalStack, [0, 1], 0, false, places, 4);
+  assert.deepEqual([...pixels.slice(0, 4)], [255, 0, 7, 255]);
+  assert.deepEqual(reds(pixels), [255, 0, 0, 0, 254, 0, 0, 0, 51, 102, 0, 0, 0, 204, 0, 0, 1, 2, 3, 0, 5, 3, 4, 0]);
+  assert.deepEqual(reds(galleryPixels(causalStack, [1], 1, false, places, 3)), [0, 204, 0, 5, 3, 4]);
+  assert.deepEqual(reds(galleryPixels(squareStack, [1, 0], 0, false, places, 2)), [255, 0, 51, 102, 1, 2, 0, 204]);
+});
+
+test("without the first key the rest of each row takes the whole scale", () => {
+  assert.deepEqual(reds(galleryPixels(causalStack, [1], 0, true, places, 3)), [0, 0, 0, 0, 255, 0, 0, 153, 204]);
+  const matrix = { size: 2, causal: true, weights: Float32Array.from([1, 0.75, 0.25]) };
+  assert.deepEqual(reds(matrixPixels(matrix, true, places)), [0, 0, 0, 255]);
+  assert.deepEqual(reds(matrixPixels(matrix, false, places)), [255, 0, 221, 128]);
+});
+
+test("only the rows that an edit has changed are painted again", () => {
+  const edited = (place) => ({ ...causalStack, roots: causalStack.roots.map((root, at) => (at === place ? root + 1 : root)) });
+  assert.deepEqual([0, 1, 2, 5, 6, 11].map((place) => sameRows(causalStack, edited(place))), [0, 0, 1, 1, 2, 2]);
+  assert.equal(sameRows(causalStack, { ...causalStack }), 3);
+  const shorter = { ...causalStack, size: 2, roots: causalStack.roots.slice(0, 6) };
+  assert.deepEqual([sameRows(shorter, causalStack), sameRows(causalStack, shorter)], [2, 2]);
+  assert.equal(sameRows(causalStack, { ...causalStack, count: 1 }), 0);
+  assert.equal(sameRows(squareStack, { ...squareStack }), 2);
+  assert.equal(sameRows(squareStack, { ...squareStack, size: 1, count: 2 }), 0);
+});
+
+test("mean and maximum over the matrices of a gallery", () => {
+  const near = (matrix, roots) => matrix.weights.forEach((weight, cell) => assert.ok(Math.abs(weight - roots[cell]) < 1e-6, `${cell}: ${weight}`));
+  near(blend(causalStack, [0], "head"), [255, 51, 102, 1, 2, 3].map((root) => (root / 255) ** 2));
+  near(blend(causalStack, [0, 1], "max"), [255, 51, 204, 5, 3, 4].map((root) => (root / 255) ** 2));
+  near(blend(squareStack, [0, 1], "mean"), [(0.04 + 1) / 2, 0.08, (1 / 255) ** 2 / 2, (0.64 + (2 / 255) ** 2) / 2]);
+  assert.deepEqual([blend(squareStack, [0], "head").weights.length, blend(causalStack, [0], "head").exact], [4, false]);
+});
+
+test("only the tiles in sight are drawn", () => {
+  assert.deepEqual(inSight(0, 336, 11.2, 30), [0, 30]);
+  assert.deepEqual(inSight(105, 336, 10, 48), [10, 45]);
+  assert.deepEqual(inSight(150, 336, 10, 48), [15, 48]);
+  assert.deepEqual(inSight(-26, 300, 30, 9), [0, 9]);
 });
 
 test("labels leave room for the chosen token", () => {

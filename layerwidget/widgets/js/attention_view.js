@@ -3,7 +3,7 @@ import { readPalette } from "./colour.js";
 import { KEYS, choice, element, onFrame, watchLook } from "./dom.js";
 import { makeGallery } from "./head_gallery.js";
 import { makeMatrix } from "./pattern_matrix.js";
-import { combine, rowShares, weight } from "./patterns.js";
+import { blend, rowShares, rowWeights } from "./patterns.js";
 import { layerNumbers, layersTitle } from "./rows.js";
 import { isStale, withStore } from "./store.js";
 
@@ -34,22 +34,26 @@ function buildPage(el, shared) {
   return page;
 }
 
-/** The matrix on the right: one head, or the mean or maximum of the layers in view. */
+/** The matrix on the right: one head, or the mean or maximum of the layers in view; null where none of it is held. */
 function makeChooser(shared) {
   let kept = { key: "" };
-  return ({ data, stack, wanted, held }) => {
+  const chosen = ({ data, wanted, held }, how) => {
+    const [layers, heads] = how === "head" ? [[shared.get("layer")], [shared.get("head")]] : [wanted, data.heads];
+    const columns = heads.map((head) => data.heads.indexOf(head)).filter((column) => column >= 0);
+    return layers.filter((layer) => held.has(layer)).flatMap((layer) => columns.map((column) => held.get(layer) * data.heads.length + column));
+  };
+  return (made) => {
+    const { data, stack } = made;
     const how = shared.get("show_heads");
     const focus = how === "head" ? `${shared.get("layer")}.${shared.get("head")}` : `${how}.${shared.get("layers")}`;
-    if (data.focus && data.focus_key === focus) return { stack: { size: data.focus.shape[0], values: data.focus.data }, matrix: 0 };
-    if (how === "head") {
-      const row = held.get(shared.get("layer"));
-      const head = data.heads.indexOf(shared.get("head"));
-      return row === undefined || head < 0 ? null : { stack, matrix: row * data.heads.length + head };
-    }
-    const rows = wanted.map((layer) => held.get(layer)).filter((row) => row !== undefined);
-    const key = `${data.revision}|${how}|${rows}`;
-    if (kept.key !== key) kept = { key, stack: combine(stack, rows.flatMap((row) => data.heads.map((_, head) => row * data.heads.length + head)), how) };
-    return { stack: kept.stack, matrix: 0 };
+    const exact = data.focus_key === focus;
+    const key = `${data.revision}|${focus}|${exact}`;
+    if (kept.key === key) return kept.matrix;
+    const matrices = exact ? [] : chosen(made, how);
+    // The kernel hears of every choice and sends its numbers; until they are here, the gallery's colours stand in.
+    const standIn = matrices.length ? blend(stack, matrices, how) : null;
+    kept = { key, matrix: exact ? { size: data.n_pos, causal: data.causal, weights: data.focus.data, exact } : standIn };
+    return kept.matrix;
   };
 }
 
@@ -77,7 +81,7 @@ export default withStore(({ model, el, store }) => {
       page.detail.textContent = page.head.textContent = page.readout.textContent = "";
       return;
     }
-    gallery.draw(scene, page.gallery.clientWidth);
+    gallery.draw(scene);
     matrix.draw(scene.matrix, page.matrix.clientWidth);
     describe(scene);
     el.dataset.revision = data.revision;
@@ -89,7 +93,7 @@ export default withStore(({ model, el, store }) => {
     const made = {
       data,
       palette,
-      stack: { size: data.size, values: data.pattern.data },
+      stack: { size: data.size, causal: data.causal, count: data.layers.length * data.heads.length, roots: data.roots.data },
       // In an explorer, layers that are dragged into view are computed on release; a view alone has what it has.
       wanted: layerNumbers(shared.get("layers")).filter((layer) => (data.prompt === null ? data.layers : data.attention_layers).includes(layer)).reverse(),
       held: new Map(data.layers.map((layer, row) => [layer, row])),
@@ -100,7 +104,7 @@ export default withStore(({ model, el, store }) => {
       hover: hoverHead,
     };
     const chosen = choose(made);
-    const scale = chosen && chosen.stack.size === data.n_pos ? 1 : data.block;
+    const scale = chosen?.size === data.n_pos ? 1 : data.block;
     made.matrix = {
       chosen, scale, palette, hideFirst: made.hideFirst && scale === 1, words: data.prompt_visible,
       position: Math.min(shared.get("position"), data.n_pos - 1), hover: hoverCell,
@@ -125,14 +129,17 @@ export default withStore(({ model, el, store }) => {
   const say = ({ chosen, scale, position, words, hideFirst }) => {
     const query = hoverCell ? hoverCell.query : Math.floor(position / scale);
     if (hideFirst && query === 0) return "The first query sees only the first token, which is hidden.";
-    const shares = rowShares(chosen.stack, chosen.matrix, query, hideFirst);
+    const shares = rowShares(chosen, query, hideFirst);
     const largest = shares.reduce((best, share, key) => (share > shares[best] ? key : best), 0);
     const key = hoverCell ? hoverCell.key : largest;
     if (!hoverCell && hideFirst && !shares[key]) return "All weight rests on the first token, which is hidden.";
     const word = (slot) => `“${words[Math.min(words.length - 1, slot * scale)]}”`;
-    const value = (slot) => weight(chosen.stack, chosen.matrix, query, slot).toFixed(3);
+    const weights = rowWeights(chosen, query);
+    // A causal query gives nothing to what comes after it.
+    const value = (slot) => (chosen.exact ? (weights[slot] ?? 0).toFixed(3) : `≈ ${(weights[slot] ?? 0).toFixed(2)}`);
+    const whose = scale > 1 ? ` ${scene.hideFirst ? "of what is not on the first token " : ""}(largest of the pooled cells)` : "";
     const sink = hideFirst ? ` · hidden on the first token: ${value(0)}` : "";
-    return `${hoverCell ? "" : "strongest: "}${word(query)} → ${word(key)} ${value(key)}${scale > 1 ? " (largest of the pooled cells)" : ""}${sink}`;
+    return `${hoverCell ? "" : "strongest: "}${word(query)} → ${word(key)} ${value(key)}${whose}${sink}`;
   };
 
   const follow = (node, at, same, moved) => {
@@ -151,6 +158,7 @@ export default withStore(({ model, el, store }) => {
     hoverCell = found;
     draw();
   });
+  page.gallery.addEventListener("scroll", draw);
   page.gallery.addEventListener("click", (event) => {
     const found = scene && gallery.at(event, scene);
     if (found) shared.set({ ...found, show_heads: "head" });

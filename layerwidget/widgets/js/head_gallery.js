@@ -1,31 +1,69 @@
 // Thumbnails of every head of the layers in view: rows are layers, last one on top, columns are heads.
 
 import { sizedContext } from "./dom.js";
-import { paintMatrices } from "./patterns.js";
+import { galleryPixels, sameRows } from "./patterns.js";
 
 const GUTTER_WIDTH = 26;
 
-/** Bitmaps of every matrix that the browser holds, painted once per data, theme and sink choice. */
-export function makeAtlas() {
-  let key = "";
-  let sheets = [];
-  return ({ data, stack, hideInGallery, palette }) => {
-    const now = `${data.revision}|${hideInGallery}|${palette.key}`;
-    if (now !== key) {
-      key = now;
-      sheets = data.layers.map((_, row) => {
-        const image = paintMatrices(stack, data.heads.map((__, head) => row * data.heads.length + head), hideInGallery, palette.ramp);
-        const sheet = document.createElement("canvas");
-        [sheet.width, sheet.height] = [image.width, image.height];
-        sheet.getContext("2d").putImageData(image, 0, 0);
-        return sheet;
-      });
+/** Room for some more rows in each tile of a sheet: the prompt is being typed. */
+const SPARE_ROWS = 32;
+
+/**
+ * Bitmaps of the matrices of a layer, in as many columns as rows; painted when they are first seen.
+ *
+ * After an edit only those rows are painted that have changed: of an appended prompt, the last.
+ */
+function makeAtlas() {
+  const sheets = new Map();
+  let look = "";
+  let side = 0;
+  let last = null;
+  const renew = ({ stack }, now) => {
+    const fits = stack.size <= side && side <= 2 * (stack.size + SPARE_ROWS);
+    const same = now === look && fits ? sameRows(last, stack) : 0;
+    if (!same) {
+      sheets.clear();
+      side = stack.size + SPARE_ROWS;
     }
-    return sheets;
+    for (const sheet of sheets.values()) sheet.rows = Math.min(sheet.rows, same);
+    [look, last] = [now, stack];
+  };
+  const paint = (sheet, row, { data: { heads }, stack, hideInGallery, palette }) => {
+    const context = sheet.canvas.getContext("2d");
+    for (let head = 0; head < heads.length; head += sheet.columns) {
+      const matrices = heads.slice(head, head + sheet.columns).map((_, place) => row * heads.length + head + place);
+      const pixels = galleryPixels(stack, matrices, sheet.rows, hideInGallery, palette.ramp, side);
+      context.putImageData(new ImageData(pixels, side * matrices.length), 0, (head / sheet.columns) * side + sheet.rows);
+    }
+    sheet.rows = stack.size;
+  };
+  const blank = (columns) => {
+    const canvas = document.createElement("canvas");
+    canvas.width = canvas.height = columns * side;
+    return { canvas, columns, rows: 0 };
+  };
+  return {
+    /** Draws one tile: a head of a row of the data. */
+    draw(context, scene, row, head, box) {
+      const { data, stack, hideInGallery, palette } = scene;
+      const now = `${data.heads.length}|${hideInGallery}|${palette.key}`;
+      if (now !== look || stack.roots !== last.roots) renew(scene, now);
+      if (!sheets.has(row)) sheets.set(row, blank(Math.ceil(Math.sqrt(data.heads.length))));
+      const sheet = sheets.get(row);
+      if (sheet.rows < stack.size) paint(sheet, row, scene);
+      const [left, top] = [head % sheet.columns, Math.floor(head / sheet.columns)];
+      context.drawImage(sheet.canvas, left * side, top * side, stack.size, stack.size, ...box);
+    },
   };
 }
 
+/** The rows, or columns, of a scrolled box that can be seen: the first, and the one after the last. */
+export function inSight(scrolled, room, step, count) {
+  return [Math.max(0, Math.floor(scrolled / step)), Math.min(count, Math.ceil((scrolled + room) / step))];
+}
+
 export function makeGallery(canvas, height) {
+  const box = canvas.parentElement;
   const atlas = makeAtlas();
   let tile = null;
 
@@ -45,28 +83,31 @@ export function makeGallery(canvas, height) {
 
   return {
     /** Draws the scene: `{data, stack, wanted, held, palette, hideInGallery, here: {layer, head}, hover}`. */
-    draw(scene, room) {
+    draw(scene) {
       const { data, stack, wanted, held, palette, here, hover } = scene;
+      const room = box.clientWidth;
       const rowHeight = Math.min(44, Math.max(10, height / wanted.length));
       const width = Math.min(Math.max(40, rowHeight * 2.1), Math.max(10, (room - GUTTER_WIDTH) / data.heads.length));
       tile = { width, height: rowHeight, gap: rowHeight > 16 ? 3 : 1 };
       const context = sizedContext(canvas, Math.max(room, GUTTER_WIDTH + width * data.heads.length), Math.max(height, Math.round(rowHeight * wanted.length)));
-      const sheets = atlas(scene);
       context.font = `${Math.min(11, rowHeight + 1)}px ${palette.font}`;
       context.textAlign = "right";
       context.textBaseline = "middle";
       context.imageSmoothingEnabled = stack.size > width;
       const every = Math.ceil(11 / rowHeight);
-      wanted.forEach((layer, row) => {
+      const [top, bottom] = inSight(box.scrollTop, box.clientHeight, rowHeight, wanted.length);
+      const [left, right] = inSight(box.scrollLeft - GUTTER_WIDTH, room, width, data.heads.length);
+      for (let row = top; row < bottom; row += 1) {
+        const layer = wanted[row];
         if (row % every === 0 || layer === here.layer) number(context, layer, row, here.layer, palette);
-        data.heads.forEach((_, head) => {
-          const box = [GUTTER_WIDTH + head * width, row * rowHeight, width - tile.gap, rowHeight - tile.gap];
+        for (let head = left; head < right; head += 1) {
+          const place = [GUTTER_WIDTH + head * width, row * rowHeight, width - tile.gap, rowHeight - tile.gap];
           context.fillStyle = palette.line;
-          context.fillRect(...box);
+          context.fillRect(...place);
           // A layer that was dragged into view is asked for on release; until then its tiles are empty.
-          if (held.has(layer)) context.drawImage(sheets[held.get(layer)], 0, head * stack.size, stack.size, stack.size, ...box);
-        });
-      });
+          if (held.has(layer)) atlas.draw(context, scene, held.get(layer), head, place);
+        }
+      }
       if (hover) mark(context, scene, hover.layer, hover.head, palette.muted, 1);
       if (here.head !== null) mark(context, scene, here.layer, here.head, palette.accent, 2);
     },

@@ -1,7 +1,7 @@
 // One attention matrix: query tokens down, key tokens across, the selected query outlined.
 
 import { fitText, sizedContext } from "./dom.js";
-import { paintMatrices } from "./patterns.js";
+import { matrixPixels } from "./patterns.js";
 
 const LABEL_WIDTH = 66;
 const LABEL_HEIGHT = 52;
@@ -18,7 +18,22 @@ export function labelled(count, cell, scale, chosen) {
   return shown;
 }
 
+/** The bitmap of the chosen matrix, painted once per matrix, theme and sink choice. */
+function makeSheet() {
+  let kept = {};
+  return ({ chosen, hideFirst, palette }) => {
+    if (kept.chosen !== chosen || kept.hideFirst !== hideFirst || kept.palette !== palette) {
+      const sheet = document.createElement("canvas");
+      sheet.width = sheet.height = chosen.size;
+      sheet.getContext("2d").putImageData(new ImageData(matrixPixels(chosen, hideFirst, palette.ramp), chosen.size), 0, 0);
+      kept = { chosen, hideFirst, palette, sheet };
+    }
+    return kept.sheet;
+  };
+}
+
 export function makeMatrix(canvas, height) {
+  const sheet = makeSheet();
   let drawn = null;
 
   const labels = (context, { words, palette, position, hover }) => {
@@ -46,9 +61,9 @@ export function makeMatrix(canvas, height) {
   };
 
   return {
-    /** Draws `{chosen: {stack, matrix}, words, scale, palette, hideFirst, position, hover}`; `chosen` may be null. */
+    /** Draws `{chosen, words, scale, palette, hideFirst, position, hover}`; `chosen` may be null. */
     draw(scene, room) {
-      const { chosen, scale, palette, hideFirst, position, hover } = scene;
+      const { chosen, scale, palette, position, hover } = scene;
       const context = sizedContext(canvas, room, height);
       drawn = null;
       if (!chosen) {
@@ -59,15 +74,12 @@ export function makeMatrix(canvas, height) {
         context.fillText("The attention of this head is not computed.", 8, 40);
         return;
       }
-      const { size } = chosen.stack;
+      const { size } = chosen;
       const cell = Math.min(30, Math.min(room - LABEL_WIDTH, height - LABEL_HEIGHT) / size);
       const side = cell * size;
       drawn = { cell, side, scale, size };
-      const sheet = document.createElement("canvas");
-      [sheet.width, sheet.height] = [size, size];
-      sheet.getContext("2d").putImageData(paintMatrices(chosen.stack, [chosen.matrix], hideFirst, palette.ramp), 0, 0);
       context.imageSmoothingEnabled = size > side;
-      context.drawImage(sheet, LABEL_WIDTH, 0, side, side);
+      context.drawImage(sheet(scene), LABEL_WIDTH, 0, side, side);
       context.strokeStyle = palette.line;
       context.strokeRect(LABEL_WIDTH - 0.5, 0.5, side, side);
       labels(context, scene);

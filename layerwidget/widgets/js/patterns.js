@@ -1,55 +1,100 @@
-// Attention patterns as the kernel packs them: 16-bit weights of [layer, head, query, key].
+// Attention patterns as the kernel packs them, query by query: first the first row of every matrix, then the second of
+// every matrix. A causal row ends at its own query. The gallery holds 8-bit roots of weights, the chosen matrix weights.
 
-export const FULL = 65535;
+/** Weights of the 8-bit roots, 0 to 1. */
+const WEIGHTS = Float32Array.from({ length: 256 }, (_, root) => (root / 255) ** 2);
 
-/** Weight of one cell, 0 to 1. */
-export function weight(stack, matrix, query, key) {
-  return stack.values[(matrix * stack.size + query) * stack.size + key] / FULL;
+/** How many keys a row has. */
+function rowLength({ size, causal }, query) {
+  return causal ? query + 1 : size;
 }
 
-/** Mean or maximum over some matrices of a stack, as one more stack of a single matrix. */
-export function combine(stack, matrices, how) {
-  const cells = stack.size * stack.size;
-  const out = new Float64Array(cells);
-  for (const matrix of matrices) {
-    const base = matrix * cells;
-    for (let cell = 0; cell < cells; cell += 1) {
-      const value = stack.values[base + cell];
-      if (how === "mean") out[cell] += value / matrices.length;
-      else if (value > out[cell]) out[cell] = value;
-    }
-  }
-  return { size: stack.size, values: out };
+/** Where a row of one of `count` matrices begins. */
+function rowStart({ size, causal, count = 1 }, query, matrix = 0) {
+  return (causal ? (count * query * (query + 1)) / 2 : count * query * size) + matrix * rowLength({ size, causal }, query);
+}
+
+/** The weights of one row of a matrix, 0 to 1. */
+export function rowWeights(matrix, query) {
+  const start = rowStart(matrix, query);
+  return matrix.weights.subarray(start, start + rowLength(matrix, query));
 }
 
 /** A row as it is drawn: with the first key hidden, the rest is scaled to sum to 1 again. */
-export function rowShares(stack, matrix, query, hideFirst) {
-  const base = (matrix * stack.size + query) * stack.size;
-  const shares = new Float64Array(stack.size);
-  let rest = 0;
-  for (let key = hideFirst ? 1 : 0; key < stack.size; key += 1) rest += stack.values[base + key];
-  const scale = hideFirst ? (rest > 0 ? 1 / rest : 0) : 1 / FULL;
-  for (let key = hideFirst ? 1 : 0; key < stack.size; key += 1) shares[key] = stack.values[base + key] * scale;
-  return shares;
+export function rowShares(matrix, query, hideFirst) {
+  const shares = Float64Array.from(rowWeights(matrix, query));
+  if (!hideFirst) return shares;
+  shares[0] = 0;
+  const rest = shares.reduce((sum, weight) => sum + weight, 0);
+  return rest > 0 ? shares.map((weight) => weight / rest) : shares;
 }
 
-/** Paints matrices of a stack one below the other into pixels, square-root scale. */
-export function paintMatrices(stack, matrices, hideFirst, ramp) {
-  const { size } = stack;
-  const pixels = new Uint8ClampedArray(size * size * matrices.length * 4);
-  let place = 0;
-  for (const matrix of matrices) {
-    for (let query = 0; query < size; query += 1) {
-      const shares = rowShares(stack, matrix, query, hideFirst);
-      for (let key = 0; key < size; key += 1) {
-        const colour = ramp[Math.min(255, Math.round(Math.sqrt(shares[key]) * 255))];
-        pixels[place] = colour[0];
-        pixels[place + 1] = colour[1];
-        pixels[place + 2] = colour[2];
-        pixels[place + 3] = 255;
-        place += 4;
+/** One matrix from those of a gallery: their mean or their maximum, near enough to be drawn until the numbers are there. */
+export function blend(stack, matrices, how) {
+  const { size, causal, roots } = stack;
+  const weights = new Float32Array(rowStart({ size, causal }, size));
+  for (let query = 0; query < size; query += 1) {
+    const into = rowStart({ size, causal }, query);
+    for (const matrix of matrices) {
+      const from = rowStart(stack, query, matrix);
+      for (let key = 0; key < rowLength(stack, query); key += 1) {
+        const weight = WEIGHTS[roots[from + key]];
+        if (how === "mean") weights[into + key] += weight / matrices.length;
+        else if (weight > weights[into + key]) weights[into + key] = weight;
       }
     }
   }
-  return new ImageData(pixels, size, size * matrices.length);
+  return { size, causal, weights, exact: false };
+}
+
+const rampPixels = new WeakMap();
+
+/** The colours of a ramp as pixels. */
+function pixelsOf(ramp) {
+  if (!rampPixels.has(ramp)) rampPixels.set(ramp, new Uint32Array(Uint8ClampedArray.from(ramp.flatMap((colour) => [...colour, 255])).buffer));
+  return rampPixels.get(ramp);
+}
+
+/** How many rows of two galleries are the same, from the first on. */
+export function sameRows(before, after) {
+  if (before.causal !== after.causal || before.count !== after.count || !(after.causal || before.size === after.size)) return 0;
+  const length = Math.min(before.roots.length, after.roots.length);
+  let place = 0;
+  while (place < length && before.roots[place] === after.roots[place]) place += 1;
+  let rows = 0;
+  while (rows < Math.min(before.size, after.size) && rowStart(after, rows + 1) <= place) rows += 1;
+  return rows;
+}
+
+/** Pixels of some matrices of a gallery from a row on, side by side, each so wide; square-root scale. */
+export function galleryPixels(stack, matrices, firstRow, hideFirst, ramp, width) {
+  const { size, roots } = stack;
+  const colours = pixelsOf(ramp);
+  const pixels = new Uint32Array(width * matrices.length * (size - firstRow)).fill(colours[0]);
+  const firstKey = hideFirst ? 1 : 0;
+  for (let query = firstRow; query < size; query += 1) {
+    const length = rowLength(stack, query);
+    for (let tile = 0; tile < matrices.length; tile += 1) {
+      const from = rowStart(stack, query, matrices[tile]);
+      const into = ((query - firstRow) * matrices.length + tile) * width;
+      let rest = hideFirst ? 0 : 255 ** 2;
+      for (let key = 1; hideFirst && key < length; key += 1) rest += roots[from + key] ** 2;
+      const scale = rest ? 255 / Math.sqrt(rest) : 0;
+      for (let key = firstKey; key < length; key += 1) pixels[into + key] = colours[Math.round(roots[from + key] * scale)];
+    }
+  }
+  return new Uint8ClampedArray(pixels.buffer);
+}
+
+/** Pixels of one matrix, square-root scale. */
+export function matrixPixels(matrix, hideFirst, ramp) {
+  const { size } = matrix;
+  const colours = pixelsOf(ramp);
+  const pixels = new Uint32Array(size * size).fill(colours[0]);
+  for (let query = 0; query < size; query += 1) {
+    rowShares(matrix, query, hideFirst).forEach((share, key) => {
+      pixels[query * size + key] = colours[Math.min(255, Math.round(Math.sqrt(share) * 255))];
+    });
+  }
+  return new Uint8ClampedArray(pixels.buffer);
 }

@@ -1,0 +1,178 @@
+"""What the lens says of logits, from one look at each block of the vocabulary: they are never held all together.
+
+Sums of exponentials are kept relative to the largest logit so far, and rescaled when a larger one comes ("online"
+log-sum-exp). Blocks are looked at in pieces that stay in the processor's cache, which is where the time goes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from layerwidget.model.decoding import Logits
+
+#: Logits computed at once, of all rows.
+BLOCK_BYTES = 16 * 2**20
+#: Tokens of a block.
+BLOCK_WIDTH = 8192
+#: Numbers that one operation looks at; more on a GPU, where the way to memory is short and each operation has a price.
+_PIECE = 2**20
+_PIECE_GPU = 2**24
+#: The largest of so many neighbours is known before the largest of all are looked for.
+_NEIGHBOURS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Final:
+    """The model's own prediction at some positions.
+
+    Attributes:
+        probs: shape [pos, d_vocab].
+        neg_entropy: shape [pos], nats.
+        top_id: the most probable token, shape [pos].
+    """
+
+    probs: torch.Tensor
+    neg_entropy: torch.Tensor
+    top_id: torch.Tensor
+
+    @classmethod
+    def of(cls, logits: torch.Tensor) -> Final:
+        """From the logits, shape [pos, d_vocab]."""
+        log_probs = logits.float().log_softmax(-1)
+        probs = log_probs.exp()
+        return cls(probs, -torch.special.entr(probs).sum(-1), log_probs.argmax(-1))
+
+
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """What is known of every row after some tokens; all shapes begin with [pos, layer].
+
+    Attributes:
+        peak: the largest logit.
+        norm: sum of exp(logit - peak).
+        energy: sum of exp(logit - peak) * logit.
+        cross: sum of the final prediction's probability * logit.
+        larger: how many logits are larger than those asked for, shape [pos, layer, asked].
+        top: the largest logits, shape [pos, layer, k].
+        top_ids: whose they are.
+    """
+
+    peak: torch.Tensor
+    norm: torch.Tensor
+    energy: torch.Tensor
+    cross: torch.Tensor
+    larger: torch.Tensor
+    top: torch.Tensor
+    top_ids: torch.Tensor
+
+    def then(self, other: _Sums, k: int) -> _Sums:
+        """After the tokens of both."""
+        peak = torch.maximum(self.peak, other.peak)
+        mine, others = (self.peak - peak).exp(), (other.peak - peak).exp()
+        top, chosen = torch.cat([self.top, other.top], -1).topk(k)
+        return _Sums(
+            peak,
+            self.norm * mine + other.norm * others,
+            self.energy * mine + other.energy * others,
+            self.cross + other.cross,
+            self.larger + other.larger,
+            top,
+            torch.cat([self.top_ids, other.top_ids], -1).gather(-1, chosen),
+        )
+
+
+def decode(logits: Logits, final: Final, tokens: torch.Tensor, n_layers: int, k: int) -> dict[str, torch.Tensor]:
+    """All cells of some layers at some positions.
+
+    Args:
+        logits: of the residual vectors of all layers at the first position, then at the second, ...
+        final: the model's own prediction at these positions.
+        tokens: ids whose rank and probability are asked for everywhere, shape [token].
+        n_layers: how many layers they are.
+        k: how many of the most probable tokens.
+
+    Returns:
+        Tensors of shape [layer, pos, ...], named like the arrays of `LensGrid`.
+    """
+    n_pos, d_vocab = final.probs.shape
+    asked_ids = torch.cat([final.top_id[:, None], tokens.expand(n_pos, -1)], -1)
+    distinct, which = asked_ids.unique(return_inverse=True)
+    near = logits.at(distinct).unflatten(0, (n_pos, n_layers))
+    near = near.gather(-1, which[:, None].expand(-1, n_layers, -1)).clamp_(min=-1e30)
+    asked = torch.empty_like(near)
+    sums: _Sums | None = None
+    room = near.new_empty(n_pos * n_layers * min(BLOCK_WIDTH, d_vocab))
+    for first in range(0, d_vocab, BLOCK_WIDTH):
+        stop = min(first + BLOCK_WIDTH, d_vocab)
+        # A masked token has minus infinity, and 0 * -inf would be NaN: it is very unlikely instead.
+        block = logits.between(first, stop, room).clamp_(min=-1e30).unflatten(0, (n_pos, n_layers))
+        found = _look(block, final.probs[:, first:stop], near, min(k, stop - first))
+        here = (asked_ids >= first) & (asked_ids < stop)
+        if here.any():
+            local = (asked_ids - first).clamp(0, stop - first - 1)
+            own = block.gather(-1, local[:, None].expand(-1, n_layers, -1))
+            asked = torch.where(here[:, None], own, asked)
+            # A token is not larger than itself, whatever rounding says.
+            found.larger.sub_((here[:, None] & (own > near)).long())
+        found.top_ids.add_(first)
+        sums = found if sums is None else sums.then(found, min(k, sums.top.shape[-1] + found.top.shape[-1]))
+    assert sums is not None, "no vocabulary"
+    return _cells(sums, final, asked)
+
+
+def _look(block: torch.Tensor, final_probs: torch.Tensor, near: torch.Tensor, k: int) -> _Sums:
+    """Everything about some tokens; shapes [pos, layer, token], [pos, token], [pos, layer, asked]."""
+    n_pos, n_layers, width = block.shape
+    piece = _PIECE if block.device.type == "cpu" else _PIECE_GPU
+    per_piece = max(1, piece // (n_layers * width))
+    scratch = block.new_empty(min(per_piece, n_pos), n_layers, width)
+    parts = []
+    for start in range(0, n_pos, per_piece):
+        here = slice(start, start + per_piece)
+        logits = block[here]
+        room = scratch[: logits.shape[0]]
+        top, top_ids = largest(logits, k)
+        peak = top[..., 0]
+        # Counting as floats is exact below 2**24 and an order of magnitude faster than summing booleans.
+        larger = [torch.gt(logits, one[..., None], out=room).sum(-1) for one in near[here].unbind(-1)]
+        torch.sub(logits, peak[..., None], out=room).exp_()
+        norm, energy = room.sum(-1), room.mul_(logits).sum(-1)
+        cross = torch.mul(logits, final_probs[here, None], out=room).sum(-1)
+        parts.append((peak, norm, energy, cross, torch.stack(larger, -1).long(), top, top_ids))
+    return _Sums(*(torch.cat(each) for each in zip(*parts, strict=True)))
+
+
+def largest(logits: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Like `topk` along the last axis, for long ones: the k largest lie among the neighbours of the k largest peaks."""
+    n = logits.shape[-1]
+    if n % _NEIGHBOURS or n <= 2 * k * _NEIGHBOURS:
+        top, ids = logits.topk(k)
+        return top, ids
+    groups = logits.unflatten(-1, (-1, _NEIGHBOURS))
+    chosen = groups.amax(-1).topk(k).indices
+    few = groups.gather(-2, chosen[..., None].expand(*chosen.shape, _NEIGHBOURS)).flatten(-2)
+    top, place = few.topk(k)
+    return top, chosen.gather(-1, place // _NEIGHBOURS) * _NEIGHBOURS + place % _NEIGHBOURS
+
+
+def _cells(sums: _Sums, final: Final, asked: torch.Tensor) -> dict[str, torch.Tensor]:
+    log_norm = sums.peak + sums.norm.log()
+    log_probs = asked - log_norm[..., None]
+    kl = log_norm - sums.cross + final.neg_entropy[:, None]
+    # Among the tokens that are listed the order is certain; others come after these.
+    listed = (sums.top[..., None, :] > asked[..., None]).sum(-1)
+    ranks = torch.where(listed < sums.top.shape[-1], listed, sums.larger.clamp(min=sums.top.shape[-1]))
+    cells = {
+        "top_ids": sums.top_ids,
+        "top_probs": (sums.top - log_norm[..., None]).exp(),
+        # Rounding can leave entropy and KL a hair below their bound of zero.
+        "entropy_nats": (log_norm - sums.energy / sums.norm).clamp(min=0),
+        "kl_to_final_nats": kl.clamp(min=0),
+        "final_probs": log_probs[..., 0].exp(),
+        "final_ranks": ranks[..., 0],
+        "token_ranks": ranks[..., 1:],
+        "token_log_probs": log_probs[..., 1:],
+    }
+    return {name: cell.transpose(0, 1) for name, cell in cells.items()}

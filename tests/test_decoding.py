@@ -1,0 +1,115 @@
+"""Statistics of logits in blocks of the vocabulary against those of all logits at once."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from layerwidget.analysis.decoding import BLOCK_WIDTH, Final, decode, largest
+from layerwidget.model.decoding import BlockedLogits, Logits, WholeLogits
+from layerwidget.model.hooked_model import HookedModel
+from tests import tiny
+
+N_POS, N_LAYERS, D_MODEL = 5, 3, 12
+#: Of blocks, of groups of neighbours, and of neither, there is a remainder.
+D_VOCAB = 2 * BLOCK_WIDTH + 777
+K = 10
+
+
+def blocked(seed: int = 0) -> BlockedLogits:
+    generator = torch.Generator().manual_seed(seed)
+    normed = torch.randn(N_POS * N_LAYERS, D_MODEL, generator=generator) * 3
+    return BlockedLogits(normed, torch.randn(D_VOCAB, D_MODEL, generator=generator), torch.randn(D_VOCAB))
+
+
+def between(logits: Logits, first: int, stop: int) -> torch.Tensor:
+    return logits.between(first, stop, torch.empty(1_000_000)).clone()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("whole", [False, True])
+def test_blocks_together_say_what_all_logits_say(seed: int, whole: bool) -> None:
+    logits = blocked(seed)
+    every = between(logits, 0, D_VOCAB).unflatten(0, (N_POS, N_LAYERS))
+    tokens = torch.tensor([0, BLOCK_WIDTH - 1, BLOCK_WIDTH, D_VOCAB - 1])
+    final = Final.of(every[:, -1])
+    source = WholeLogits(every.flatten(0, 1).clone()) if whole else logits
+    cells = decode(source, final, tokens, N_LAYERS, K)
+    log_probs = every.double().log_softmax(-1).transpose(0, 1)
+    close = {"rtol": 1e-4, "atol": 1e-4, "check_dtype": False}
+    expected = log_probs.topk(K)
+    assert torch.equal(cells["top_ids"], expected.indices)
+    torch.testing.assert_close(cells["top_probs"].log(), expected.values, **close)
+    torch.testing.assert_close(cells["entropy_nats"], torch.special.entr(log_probs.exp()).sum(-1), **close)
+    kl = (log_probs[-1].exp() * (log_probs[-1] - log_probs)).sum(-1)
+    torch.testing.assert_close(cells["kl_to_final_nats"], kl, **close)
+    torch.testing.assert_close(cells["token_log_probs"], log_probs[..., tokens], **close)
+    top = log_probs[-1].argmax(-1)
+    of_final = log_probs.gather(-1, top.expand(N_LAYERS, -1)[..., None])
+    torch.testing.assert_close(cells["final_probs"].log(), of_final[..., 0], **close)
+    exact = every.transpose(0, 1)
+    ranks = (exact[..., None, :] > exact[..., tokens, None]).sum(-1)
+    # Where two logits tie within rounding, either may come first.
+    ties = ((exact[..., None, :] - exact[..., tokens, None]).abs() < 1e-4).sum(-1)
+    assert ((cells["token_ranks"] - ranks).abs() < ties).all()
+    assert (cells["final_ranks"][-1] == 0).all()
+
+
+def test_a_rank_within_the_listed_tokens_is_their_place() -> None:
+    logits = blocked()
+    final = Final.of(between(logits, 0, D_VOCAB).unflatten(0, (N_POS, N_LAYERS))[:, -1])
+    tokens = between(logits, 0, D_VOCAB)[0].topk(K).indices
+    cells = decode(logits, final, tokens, N_LAYERS, K)
+    assert cells["token_ranks"][0, 0].tolist() == list(range(K))
+    listed = cells["top_ids"][..., None, :] == tokens[:, None]
+    place = torch.where(listed.any(-1), listed.float().argmax(-1), K)
+    assert torch.equal(cells["token_ranks"].clamp(max=K), place)
+
+
+def test_masked_tokens_have_no_weight() -> None:
+    logits = blocked()
+    bias = logits.b_U
+    assert bias is not None
+    bias[BLOCK_WIDTH : 2 * BLOCK_WIDTH] = -torch.inf
+    final = Final.of(between(logits, 0, D_VOCAB).unflatten(0, (N_POS, N_LAYERS))[:, -1])
+    cells = decode(logits, final, torch.tensor([0]), N_LAYERS, K)
+    kept = torch.cat([between(logits, 0, BLOCK_WIDTH), between(logits, 2 * BLOCK_WIDTH, D_VOCAB)], -1)
+    log_probs = kept.log_softmax(-1).unflatten(0, (N_POS, N_LAYERS)).transpose(0, 1)
+    torch.testing.assert_close(cells["entropy_nats"], torch.special.entr(log_probs.exp()).sum(-1), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(cells["kl_to_final_nats"][-1], torch.zeros(N_POS), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("n", [5, 64, 1280, 1281, 8192])
+def test_largest_is_topk(n: int) -> None:
+    values = torch.randn(4, 3, n)
+    # Those that matter lie side by side, or in groups of their own.
+    values[0, 0, :4] += 10
+    top, ids = largest(values, min(5, n))
+    expected = values.topk(min(5, n))
+    assert torch.equal(top, expected.values)
+    assert torch.equal(ids, expected.indices)
+
+
+@pytest.mark.parametrize("kind", tiny.ALL)
+def test_a_model_decodes_as_its_tail_does(kind: str) -> None:
+    model = tiny.hooked(kind)
+    rows = model.trace(tiny.ids(7)).resid_post[1]
+    logits, expected = model.decoded(rows), model.tail(rows)
+    assert logits.d_vocab == expected.shape[1]
+    assert isinstance(logits, BlockedLogits) == model.decodes_in_blocks
+    halves = [between(logits, 0, 13), between(logits, 13, logits.d_vocab)]
+    torch.testing.assert_close(torch.cat(halves, 1), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(logits.at(torch.tensor([5, 2])), expected[:, [5, 2]], rtol=1e-5, atol=1e-5)
+
+
+def test_what_hangs_on_a_head_is_heard() -> None:
+    hf_model = tiny.tiny("llama")
+    model = HookedModel(hf_model)
+    rows = model.trace(tiny.ids(7)).resid_post[1]
+    assert model.decodes_in_blocks
+    before = between(model.decoded(rows), 0, 5)
+    handle = hf_model.lm_head.register_forward_hook(lambda module, args, output: output * 2)
+    assert not model.decodes_in_blocks
+    torch.testing.assert_close(between(model.decoded(rows), 0, 5), before * 2)
+    handle.remove()
+    assert model.decodes_in_blocks
