@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from layerwidget.model.interventions import SkipLayers as SkipLayers
     from layerwidget.model.load import load as load
     from layerwidget.model_map import ModelMap as ModelMap
-    from layerwidget.questions import Attention as Attention, LogitLens as LogitLens
-    from layerwidget.results import AttentionGrid as AttentionGrid, LensGrid as LensGrid
+    from layerwidget.questions.attention import Attention as Attention, AttentionGrid as AttentionGrid
+    from layerwidget.questions.lens import LensGrid as LensGrid, LogitLens as LogitLens
     from layerwidget.tokens import Tokens as Tokens
     from layerwidget.trace import Trace as Trace
     from layerwidget.widgets.attention_view import AttentionView as AttentionView
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 # Public name -> module. Loaded on first use, so that data and views can be read without torch.
 _HOMES = {
-    "Attention": "questions",
-    "AttentionGrid": "results",
+    "Attention": "questions.attention",
+    "AttentionGrid": "questions.attention",
     "AttentionView": "widgets.attention_view",
     "DepthCurves": "widgets.depth_curves",
     "EmptyPromptError": "errors",
@@ -49,9 +49,9 @@ _HOMES = {
     "LayerMap": "widgets.layer_map",
     "LayerSlider": "widgets.layer_slider",
     "LayerWidgetError": "errors",
-    "LensGrid": "results",
+    "LensGrid": "questions.lens",
     "Live": "engine.local",
-    "LogitLens": "questions",
+    "LogitLens": "questions.lens",
     "LogitLensView": "widgets.logit_lens_view",
     "MissingComponentError": "errors",
     "ModelLoadError": "errors",

@@ -20,7 +20,9 @@ from layerwidget.engine.worker import Worker
 from layerwidget.errors import Cancelled, LayerWidgetError
 from layerwidget.layers import format_layers, parse_layers
 from layerwidget.model.interventions import skipped_layers
-from layerwidget.questions import Attention, LogitLens, TraceQuestion
+from layerwidget.questions import TraceQuestion
+from layerwidget.questions.attention import Attention
+from layerwidget.questions.lens import LogitLens
 from layerwidget.tokens import well_formed
 from layerwidget.widgets.attention_view import AttentionView
 from layerwidget.widgets.base import parts_of
@@ -155,6 +157,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         self.observe(self._placed, "position")
         self.observe(self._ask, ["prompt", "layers", "tokens", "interventions"])
         self.observe(self._ask_for_layer, "layer")
+        self.lens_view.observe(self._ask_for_sight, "in_sight")
         self.status.on_stop(self.stop)
 
     def _spread(self, change: dict[str, Any]) -> None:
@@ -226,6 +229,13 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         """Of a long prompt only some layers' attention is held: those nearest to the chosen one."""
         attention = self.results.get("attention")
         if attention is not None and self.layer not in attention.layers and self.layer in attention.attention_layers:
+            self._ask(None)
+
+    def _ask_for_sight(self, _change: object) -> None:
+        """The reader has scrolled; what is not computed yet is now computed in another order."""
+        with self._change:
+            busy = self._shown < self._asked
+        if busy:
             self._ask(None)
 
     def _answer(self) -> None:
@@ -302,6 +312,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
             answered=answered,
             previewed=previewed,
             on_screen=layers,
+            in_sight=tuple(self.lens_view.in_sight),
         )
         if attention is None:
             self.attention_view.show(None, prompt, note)

@@ -12,12 +12,14 @@ import torch
 import transformers
 
 import layerwidget as lw
+from layerwidget.analysis.logit_lens import logit_lens_steps
 from layerwidget.cancellation import cancelled_by
 from layerwidget.errors import Cancelled
 from layerwidget.ledger import Added
 from layerwidget.model import continuation
 from layerwidget.model.continuation import Continuation
 from layerwidget.model.hooked_model import HookedModel
+from layerwidget.questions import OnScreen
 from tests import tiny
 
 SEQUENTIAL = [kind for kind in tiny.ALL if kind not in ("bert", "mamba", "jamba")]
@@ -264,6 +266,18 @@ def test_the_last_position_of_the_layers_on_screen_comes_first() -> None:
     for name in ("top_ids", "top_probs", "entropy_nats", "kl_to_final_nats"):
         np.testing.assert_allclose(getattr(part, name)[1:, -1], getattr(final, name)[1:, -1], rtol=1e-4, atol=1e-5)
     assert part.final_ids[-1] == final.final_ids[-1]
+
+
+def test_what_is_in_sight_comes_before_the_rest() -> None:
+    trace = HookedModel(tiny.tiny("llama")).trace(tiny.ids(14))
+    begin_with = OnScreen(layers=(0, 1, 2), first=3, stop=6)
+    parts = list(logit_lens_steps(lw.LogitLens(k=2), trace, None, 0, begin_with))
+    done = [np.flatnonzero(part.done.all(axis=0)).tolist() for part in parts[:-1]]
+    assert done == [[13], [3, 4, 5, 13], [*range(3, 14)]]
+    assert parts[-1].complete
+    whole = lw.LogitLens(k=2).run(trace)
+    np.testing.assert_array_equal(parts[-1].top_ids, whole.top_ids)
+    np.testing.assert_allclose(parts[1].entropy_nats[:, 3:6], whole.entropy_nats[:, 3:6], atol=1e-5)
 
 
 def test_a_part_holds_what_was_known_before() -> None:

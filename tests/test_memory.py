@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import layerwidget as lw
 from layerwidget.analysis.logit_lens import logit_lens_steps
+from layerwidget.questions import OnScreen
 from layerwidget.tokens import Piece, Tokens
 
 D_VOCAB, N_POS, N_LAYERS = 262_144, 512, 32
@@ -76,7 +77,7 @@ def test_the_lens_holds_less_than_64_mib(model: lw.HookedModel, tokens: tuple[in
     trace = big_trace(model)
     question = lw.LogitLens(k=10, tokens=tokens)
     with Peak() as peak:
-        parts = list(islice(logit_lens_steps(question, trace, None, 0, tuple(range(N_LAYERS))), 2))
+        parts = list(islice(logit_lens_steps(question, trace, None, 0, OnScreen(tuple(range(N_LAYERS)))), 2))
     assert parts[-1].done is not None
     assert parts[-1].done.any(axis=0).sum() == 16
     assert 8 * 2**20 < peak.most < ALLOWED_BYTES

@@ -10,8 +10,9 @@ import torch
 from layerwidget.cancellation import checkpoint
 from layerwidget.errors import MissingComponentError, SelectionError
 from layerwidget.layers import parse_layers
-from layerwidget.questions import Attention, answers, steps
-from layerwidget.results import AttentionGrid, FloatArray
+from layerwidget.questions import OnScreen, answers, steps
+from layerwidget.questions.attention import Attention, AttentionGrid
+from layerwidget.results import FloatArray
 from layerwidget.trace import Trace
 
 
@@ -23,13 +24,13 @@ def attention(question: Attention, trace: Trace) -> AttentionGrid:
         SelectionError: when layers or heads are out of range.
         MissingComponentError: when none of the chosen layers has attention.
     """
-    return next(attention_steps(question, trace, None, 0, ()))
+    return next(attention_steps(question, trace, None, 0, OnScreen()))
 
 
 @steps(Attention)
 @torch.no_grad()
 def attention_steps(
-    question: Attention, trace: Trace, before: AttentionGrid | None, n_same: int, on_screen: tuple[int, ...]
+    question: Attention, trace: Trace, before: AttentionGrid | None, n_same: int, on_screen: OnScreen
 ) -> Iterator[AttentionGrid]:
     """The same, with the rows of the first positions from an earlier answer: they see nothing of the rest."""
     layers, heads = _chosen(question, trace)

@@ -17,8 +17,8 @@ from layerwidget.analysis.decoding import BLOCK_BYTES, BLOCK_WIDTH, Final, decod
 from layerwidget.cancellation import checkpoint
 from layerwidget.errors import QuestionError, SelectionError
 from layerwidget.layers import parse_layers
-from layerwidget.questions import LogitLens, answers, steps
-from layerwidget.results import LensGrid
+from layerwidget.questions import OnScreen, answers, steps
+from layerwidget.questions.lens import LensGrid, LogitLens
 from layerwidget.trace import COMPONENTS, Trace
 
 #: Probabilities of the model's own prediction that are held; as much again is needed to compute them.
@@ -43,34 +43,37 @@ def logit_lens(question: LogitLens, trace: Trace) -> LensGrid:
         SelectionError: when layers or tokens are out of range, or the chosen layers lack the component.
         MissingComponentError: when no layer has the component.
     """
-    *_, whole = logit_lens_steps(question, trace, None, 0, ())
+    *_, whole = logit_lens_steps(question, trace, None, 0, OnScreen())
     return whole
 
 
 @steps(LogitLens)
 def logit_lens_steps(
-    question: LogitLens, trace: Trace, before: LensGrid | None, n_same: int, on_screen: tuple[int, ...]
+    question: LogitLens, trace: Trace, before: LensGrid | None, n_same: int, on_screen: OnScreen
 ) -> Iterator[LensGrid]:
-    """The same in parts: the last position in the layers on screen first, then from the end to the beginning.
+    """The same in parts: the last position in the layers on screen, then the positions in sight, then the others.
 
     Cells of the first positions are taken from an earlier answer: they see nothing of the rest.
     """
     layers, n_pos = _layers(question, trace), len(trace.tokens)
     board = _Board.of(question, trace, layers, before, n_same)
     missing = np.flatnonzero(~board.done.all(axis=0))
-    if on_screen and len(missing) >= _WORTH_A_PART:
-        board.fill(tuple(layer for layer in layers if layer in on_screen), n_pos - 1, n_pos)
+    if on_screen.layers and len(missing) >= _WORTH_A_PART:
+        board.fill(tuple(layer for layer in layers if layer in on_screen.layers), n_pos - 1, n_pos)
         yield board.grid()
-    per_step = max(1, _ROWS_PER_STEP // len(layers)) if on_screen else n_pos
-    for start, stop in _runs(missing, per_step):
+    per_step = max(1, _ROWS_PER_STEP // len(layers)) if on_screen.layers else n_pos
+    in_sight = (on_screen.first <= missing) & (missing < on_screen.stop)
+    for start, stop in (*_runs(missing[in_sight], n_pos), *_runs(missing[~in_sight], per_step)):
         board.fill(layers, start, stop)
-        if start != missing[0]:
+        if not board.done.all():
             yield board.grid()
     yield board.grid()
 
 
 def _runs(columns: np.ndarray, longest: int) -> Iterator[tuple[int, int]]:
     """Columns as ranges of limited length, the last first."""
+    if not len(columns):
+        return
     breaks = np.flatnonzero(np.diff(columns) > 1) + 1
     for run in reversed(np.split(columns, breaks)):
         for stop in range(len(run), 0, -longest):

@@ -19,7 +19,7 @@ from cachetools import LRUCache
 from layerwidget.layers import LayerSelection, parse_layers
 from layerwidget.model.continuation import Continuation, common_length
 from layerwidget.model.interventions import canonical
-from layerwidget.questions import TraceQuestion
+from layerwidget.questions import OnScreen, TraceQuestion
 from layerwidget.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ class Live:
         answered: Callable[[TraceQuestion[Any], Any], None] | None = None,
         previewed: Callable[[TraceQuestion[Any], Any], None] | None = None,
         on_screen: LayerSelection = "all",
+        in_sight: tuple[int, int] = (0, 0),
     ) -> tuple[Any, ...]:
         """The answers to `questions` for this prompt, in order; only what changed is computed.
 
@@ -105,6 +106,7 @@ class Live:
             answered: told of every answer as soon as it is there.
             previewed: told first of a part of an answer that takes long; it says which of its cells are done.
             on_screen: the layers that such a part begins with.
+            in_sight: the positions that come next: the first one, and one more than the last.
 
         Raises:
             PromptError: when the prompt is empty, too long or cannot be read.
@@ -120,8 +122,9 @@ class Live:
         trace = self._continuation.trace(tokens, changes)
         self.reused, self.reused_layers = self._continuation.reused, self._continuation.reused_layers
         layers = parse_layers(on_screen, trace.anatomy.n_layers) if previewed is not None else ()
+        begin_with = OnScreen(layers, *in_sight)
         parts = _Parts(previewed)
-        running = [(question, self._steps(question, trace, tokens, layers)) for question in questions]
+        running = [(question, self._steps(question, trace, tokens, begin_with)) for question in questions]
         # Every question gets its first part before any gets the rest.
         for most in (1, None):
             waiting, running = running, []
@@ -154,9 +157,7 @@ class Live:
         with suppress(ValueError):
             self._recent[key] = answer
 
-    def _steps(
-        self, question: TraceQuestion[Any], trace: Trace, tokens: Tokens, on_screen: tuple[int, ...]
-    ) -> Iterator[Any]:
+    def _steps(self, question: TraceQuestion[Any], trace: Trace, tokens: Tokens, on_screen: OnScreen) -> Iterator[Any]:
         """Bring the answer up to date; each part is held, so that nothing is lost when the rest is given up."""
         held = self._answers.get(question)
         if held is not None and held.interventions != trace.interventions:

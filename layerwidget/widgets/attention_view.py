@@ -10,7 +10,8 @@ import numpy as np
 import traitlets as t
 
 from layerwidget.layers import parse_layers
-from layerwidget.results import AttentionGrid, FloatArray
+from layerwidget.questions.attention import AttentionGrid
+from layerwidget.results import FloatArray
 from layerwidget.widgets.base import View
 
 #: The gallery sends every matrix whole up to this size; beyond it they are pooled.

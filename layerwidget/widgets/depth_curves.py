@@ -11,7 +11,8 @@ import numpy as np
 import traitlets as t
 
 from layerwidget.layers import parse_layers
-from layerwidget.results import FloatArray, LensGrid
+from layerwidget.questions.lens import LensGrid
+from layerwidget.results import FloatArray
 from layerwidget.widgets.base import View, parts_of
 from layerwidget.widgets.traits import MAX_PINNED, PIN_COLOURS
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import traitlets as t
 
-from layerwidget.results import LensGrid
+from layerwidget.questions.lens import LensGrid
 from layerwidget.widgets.base import View
 from layerwidget.widgets.traits import MAX_PINNED, PIN_COLOURS
 
@@ -20,11 +20,13 @@ class LogitLensView(View, module="logit_lens_view"):
     Attributes:
         colour: what the colour of a cell means: one of `COLOURS`.
         title: the name in the title line.
+        in_sight: which positions the page shows while some are not computed: the first, and one more than the last.
         pin_colours: the colours of the pinned tokens, in their order.
     """
 
     colour = t.Enum(COLOURS, "faded").tag(sync=True)
     title = t.Unicode("Logit lens").tag(sync=True)
+    in_sight = t.Tuple(t.Int(), t.Int(), default_value=(0, 0)).tag(sync=True)
     pin_colours = t.List(t.Unicode(), list(PIN_COLOURS)).tag(sync=True)
 
     def __init__(self, lens: LensGrid | None = None, **traits: Any) -> None:

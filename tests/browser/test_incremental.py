@@ -76,6 +76,26 @@ def test_parts_are_marked_until_the_picture_is_complete(explorer: ExplorerPage) 
     assert explorer.root.locator(".lw-lens.lw-partial").count() == 0
 
 
+def test_what_a_reader_scrolls_to_is_computed_first(explorer: ExplorerPage) -> None:
+    page = explorer.notebook.page
+    explorer.notebook.run(SLOW_LENS)
+    try:
+        explorer.prompt.fill("one two three four five six seven eight nine ten " * 14)
+        page.wait_for_selector(".lw-explorer .lw-lens.lw-partial", timeout=60_000)
+        scroll = explorer.lens.locator(".lw-scroll")
+        assert scroll.evaluate("node => node.scrollLeft") > 1000
+        scroll.evaluate("node => { node.scrollLeft = 0; }")
+        explorer.notebook.expect_value("ex.lens_view.in_sight[0]", 0, timeout_s=20)
+        held = "[one.value.done for one in ex._live._answers.values() if getattr(one.value, 'done', None) is not None]"
+        explorer.notebook.expect_value(f"[bool(done[:, 0].all()) for done in {held}]", [True], timeout_s=40)
+        assert not explorer.notebook.value(f"any(done.all() for done in {held})")
+        assert scroll.evaluate("node => node.scrollLeft") == 0
+    finally:
+        explorer.notebook.run("logit_lens._Board.fill = fill")
+        explorer.prompt.fill(PROMPT)
+    explorer.settle()
+
+
 def test_the_map_is_folded_in_and_follows(explorer: ExplorerPage) -> None:
     explorer.root.get_by_text("Map of the model").click()
     chart = explorer.root.locator(".lw-map")

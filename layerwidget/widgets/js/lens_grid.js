@@ -114,6 +114,10 @@ export function makeGrid({ canvas, spacer, scroll }) {
       numbers(context, scene);
       clipped(context, [NUMBERS_WIDTH - 2, drawn.foot, drawn.width, TOKENS_HEIGHT], () => tokens(context, scene));
     },
+    /** The first column that can be seen, and one more than the last. */
+    visibleColumns() {
+      return drawn.visibleColumns;
+    },
     /** Which cell is under the pointer, or null. */
     at(event) {
       if (!drawn) return null;

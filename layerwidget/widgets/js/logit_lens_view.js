@@ -7,6 +7,9 @@ import { makeTopPanel } from "./lens_panel.js";
 import { GRID_HEIGHT, layerNumbers, layersTitle } from "./rows.js";
 import { isStale, withStore } from "./store.js";
 
+/** Scrolling has settled when nothing has moved for so long. */
+const SETTLED_MS = 150;
+
 /** The page of the view: title line, grid and panel. */
 function buildPage(el, model, shared) {
   const page = {
@@ -38,6 +41,17 @@ export default withStore(({ model, el, store }) => {
   let scene = null;
   let hover = null;
 
+  /** Said when scrolling has settled, so that what is in sight is computed first. */
+  let settling = null;
+  const tellSight = () => {
+    clearTimeout(settling);
+    settling = setTimeout(() => {
+      const seen = scene && store.data?.done ? grid.visibleColumns() : null;
+      if (!seen || String(seen) === String(model.get("in_sight"))) return;
+      model.set("in_sight", seen);
+      model.save_changes();
+    }, SETTLED_MS);
+  };
   const draw = onFrame(() => {
     const { data } = store;
     const ready = Boolean(data?.layers.length);
@@ -53,6 +67,7 @@ export default withStore(({ model, el, store }) => {
       return;
     }
     grid.draw(scene);
+    if (data.done) tellSight();
     const component = data.component === "resid_post" ? "" : ` · ${data.component}`;
     page.detail.textContent = `${component} · ${layersTitle([...scene.rows].reverse())} · last layer on top`;
     page.legend.replaceChildren(...lensLegend(LENS_COLOURS[scene.colour], data, palette, scene.token));
@@ -118,10 +133,18 @@ export default withStore(({ model, el, store }) => {
     if (name === "position") reveal();
     draw();
   });
-  const off = [store.listen(() => { hover = null; draw(); reveal(); }), watchLook(el, draw)];
+  let revealed = null;
+  const off = [store.listen(() => {
+    hover = null;
+    draw();
+    // The rest of an answer must not take a reader back who has scrolled meanwhile.
+    if (store.data?.prompt === null || store.data?.prompt !== revealed) reveal();
+    revealed = store.data?.prompt;
+  }), watchLook(el, draw)];
   draw();
   return () => {
     off.forEach((stop) => stop());
+    clearTimeout(settling);
     draw.cancel();
     shared.close();
   };

@@ -1,0 +1,82 @@
+"""Where does every head look?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from layerwidget.errors import SelectionError
+from layerwidget.layers import LayerSelection, frozen_selection
+from layerwidget.questions.base import TraceQuestion
+from layerwidget.results import FloatArray, Grid
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionGrid(Grid):
+    """The answer to `Attention`.
+
+    Attributes:
+        heads: query-head numbers, ascending.
+        kv_heads: the key/value head that each of `heads` reads, same length; equal to `heads` without grouping.
+        pattern: attention weights, shape [layer, head, query_pos, key_pos], 0 to 1, rows sum to 1.
+        causal: whether no position attends to a later one.
+        attention_layers: all layers of the model that have attention weights, ascending.
+
+    Source: science.md, "Attention".
+    """
+
+    heads: tuple[int, ...]
+    kv_heads: tuple[int, ...]
+    pattern: FloatArray
+    causal: bool
+    attention_layers: tuple[int, ...]
+
+    def mean(self, over: tuple[str, ...] = ("layer", "head")) -> FloatArray:
+        """Mean pattern over the named axes (`layer`, `head`), e.g. shape [query_pos, key_pos]."""
+        mean: FloatArray = self.pattern.mean(axis=_axes(over))
+        return mean
+
+    def max(self, over: tuple[str, ...] = ("layer", "head")) -> FloatArray:
+        """Largest weight over the named axes (`layer`, `head`), e.g. shape [query_pos, key_pos]."""
+        largest: FloatArray = self.pattern.max(axis=_axes(over))
+        return largest
+
+    def to_xarray(self) -> xr.DataArray:
+        """The pattern with named axes `layer, head, query_pos, key_pos`."""
+        import xarray as xr
+
+        return xr.DataArray(
+            self.pattern,
+            dims=("layer", "head", "query_pos", "key_pos"),
+            coords={"layer": list(self.layers), "head": list(self.heads)},
+            attrs={"model": self.model_name},
+        )
+
+
+def _axes(over: tuple[str, ...]) -> tuple[int, ...]:
+    names = ("layer", "head")
+    unknown = [name for name in over if name not in names]
+    if unknown or isinstance(over, str):
+        raise SelectionError(f"Attention is averaged over a tuple of {names}; got {over!r}.")
+    return tuple(names.index(name) for name in over)
+
+
+@dataclass(frozen=True)
+class Attention(TraceQuestion[AttentionGrid]):
+    """Where every head looks: attention weights after the softmax.
+
+    Attributes:
+        layers: layer selection, e.g. `"10-12"`.
+        heads: head selection in the same grammar.
+    """
+
+    layers: LayerSelection = "all"
+    heads: LayerSelection = "all"
+
+    def __post_init__(self) -> None:
+        """Make the question hashable."""
+        object.__setattr__(self, "layers", frozen_selection(self.layers))
+        object.__setattr__(self, "heads", frozen_selection(self.heads))

@@ -1,0 +1,140 @@
+"""Questions: frozen values that say what is to be known. Views name them, `analysis/` answers them.
+
+A question is plain data, so it can be compared, cached and sent anywhere. `analysis/` registers how each
+type of question is answered with `@answers`; `question.run(trace)` looks that up.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+
+from layerwidget.errors import QuestionError
+
+if TYPE_CHECKING:
+    from layerwidget.model.hooked_model import HookedModel
+    from layerwidget.trace import Trace
+
+AnswerT = TypeVar("AnswerT", covariant=True)
+_Q = TypeVar("_Q", bound="TraceQuestion[Any]")
+_A = TypeVar("_A")
+_Function = TypeVar("_Function", bound="Callable[..., Any]")
+_Steps: TypeAlias = "Callable[[_Q, Trace, _A | None, int, OnScreen], Iterator[_A]]"
+
+_ANSWERERS: dict[type, Callable[..., Any]] = {}
+_STEPPERS: dict[type, Callable[[Any, Any, Any, int, OnScreen], Iterator[Any]]] = {}
+
+
+@dataclass(frozen=True)
+class OnScreen:
+    """What to begin with.
+
+    Attributes:
+        layers: layer numbers; without any, the answer is wanted in one piece.
+        first: the first position in sight.
+        stop: one more than the last; no position is in sight where it is not above `first`.
+    """
+
+    layers: tuple[int, ...] = ()
+    first: int = 0
+    stop: int = 0
+
+
+def answers(question_type: type) -> Callable[[_Function], _Function]:
+    """Register the decorated function as the way to answer one type of question.
+
+    For a `TraceQuestion` it is `(question, trace) -> result`, for a `ModelQuestion` `(question, model, progress) ->
+    result`.
+    """
+
+    def register(function: _Function) -> _Function:
+        _ANSWERERS[question_type] = function
+        return function
+
+    return register
+
+
+def steps(question_type: type[_Q]) -> Callable[[_Steps[_Q, _A]], _Steps[_Q, _A]]:
+    """Register `(question, trace, before, n_same, on_screen) -> answers`: parts of one answer, the last one whole."""
+
+    def register(function: _Steps[_Q, _A]) -> _Steps[_Q, _A]:
+        _STEPPERS[question_type] = function
+        return function
+
+    return register
+
+
+class TraceQuestion(Generic[AnswerT]):
+    """A question that one trace answers, without another pass of the model."""
+
+    def run(self, trace: Trace) -> AnswerT:
+        """The answer, from one trace.
+
+        Raises:
+            QuestionError: when no analysis answers this type of question.
+            SelectionError: when the question names layers or heads that the model does not have.
+            MissingComponentError: when the model has no such activation.
+        """
+        answer = _answerer(self)
+        result: AnswerT = answer(self, trace)
+        return result
+
+    def answers(self, trace: Trace, before: Any | None, n_same: int, on_screen: OnScreen) -> Iterator[AnswerT]:
+        """The answer, perhaps after parts of it that say which of their cells are done.
+
+        Args:
+            trace: the new trace.
+            before: an answer, perhaps in part, to this question about a prompt that begins alike; or None.
+            n_same: how many of its positions hold.
+            on_screen: what to begin with.
+
+        Raises:
+            What `run` raises.
+        """
+        kind = type(self)
+        if kind in _STEPPERS:
+            yield from _STEPPERS[kind](self, trace, before, n_same, on_screen)
+        else:
+            yield self.run(trace)
+
+
+class ModelQuestion(ABC, Generic[AnswerT]):
+    """A question that needs passes of its own. It is asked on request, says what it costs, and can be stopped."""
+
+    @abstractmethod
+    def n_passes(self, model: HookedModel) -> int:
+        """How many forward passes the answer takes.
+
+        Raises:
+            SelectionError: when the question names layers or heads that the model does not have.
+        """
+
+    def run(self, model: HookedModel, progress: Callable[[int, int], None] | None = None) -> AnswerT:
+        """The answer, from passes of a model.
+
+        Args:
+            model: the model.
+            progress: told how many passes are done, and how many there will be.
+
+        Raises:
+            QuestionError: when no analysis answers this type of question.
+            SelectionError: when the question names layers or heads that the model does not have.
+            MissingComponentError: when the model has no such activation.
+            Cancelled: when the answer is no longer wanted (`layerwidget.cancellation`).
+        """
+        answer = _answerer(self)
+        result: AnswerT = answer(self, model, progress or (lambda done, of: None))
+        return result
+
+
+def _answerer(question: object) -> Callable[..., Any]:
+    answer = _ANSWERERS.get(type(question))
+    if answer is None:
+        known = ", ".join(sorted(kind.__name__ for kind in _ANSWERERS))
+        raise QuestionError(
+            f"Nothing answers {type(question).__name__}: expected one of {known}. "
+            "Register an analysis with @layerwidget.questions.answers."
+        )
+    return answer

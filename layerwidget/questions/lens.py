@@ -1,0 +1,137 @@
+"""What would the model predict if it stopped at each layer?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from layerwidget.errors import QuestionError
+from layerwidget.layers import LayerSelection, frozen_selection
+from layerwidget.questions.base import TraceQuestion
+from layerwidget.results import BoolArray, FloatArray, Grid
+from layerwidget.tokens import IntArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+
+@dataclass(frozen=True, eq=False)
+class LensGrid(Grid):
+    """The answer to `LogitLens`. `L` rows (`.layers`), `T` positions.
+
+    Attributes:
+        d_vocab: size of the vocabulary.
+        component: the activation that was decoded.
+        top_ids: most probable token ids, best first, shape [layer, pos, k].
+        top_probs: their probabilities, shape [layer, pos, k], 0 to 1.
+        entropy_nats: entropy of the whole distribution, shape [layer, pos], 0 to ln d_vocab.
+        kl_to_final_nats: KL(final || layer), shape [layer, pos], >= 0.
+        final_ids: the model's own most probable next token, shape [pos].
+        final_probs: the probability that each row gives to `final_ids`, shape [layer, pos].
+        final_ranks: the rank that each row gives to `final_ids`, shape [layer, pos], 0 = most probable.
+        tokens: the token ids that were asked for.
+        token_ranks: how many logits are strictly larger than the token's, shape [layer, pos, token].
+        token_log_probs: natural log of the token's probability, shape [layer, pos, token].
+        done: which cells are computed, shape [layer, pos]; None when all are. The others hold nothing.
+
+    Source: science.md, "Logit lens".
+    """
+
+    d_vocab: int
+    component: str
+    top_ids: IntArray
+    top_probs: FloatArray
+    entropy_nats: FloatArray
+    kl_to_final_nats: FloatArray
+    final_ids: IntArray
+    final_probs: FloatArray
+    final_ranks: IntArray
+    tokens: tuple[int, ...]
+    token_ranks: IntArray
+    token_log_probs: FloatArray
+    done: BoolArray | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all cells are computed."""
+        return self.done is None
+
+    @property
+    def max_prob(self) -> FloatArray:
+        """Probability of the most probable token, shape [layer, pos]."""
+        return self.top_probs[..., 0]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per layer and position: the top token, its probability, entropy and KL to the final prediction."""
+        import pandas as pd
+
+        n_layers, n_pos = self.entropy_nats.shape
+        prompt = [piece.visible for piece in self.prompt_pieces()]
+        columns: dict[str, Any] = {
+            "layer": np.repeat(self.layers, n_pos),
+            "pos": np.tile(np.arange(n_pos), n_layers),
+            "token": prompt * n_layers,
+            "top_id": self.top_ids[..., 0].ravel(),
+            "top_token": [self.pieces[int(token)].visible for token in self.top_ids[..., 0].ravel()],
+            "top_prob": self.max_prob.ravel(),
+            "entropy_nats": self.entropy_nats.ravel(),
+            "kl_to_final_nats": self.kl_to_final_nats.ravel(),
+            "final_prob": self.final_probs.ravel(),
+            "final_rank": self.final_ranks.ravel(),
+        }
+        for index, token in enumerate(self.tokens):
+            columns[f"rank_{token}"] = self.token_ranks[..., index].ravel()
+            columns[f"log_prob_{token}"] = self.token_log_probs[..., index].ravel()
+        return pd.DataFrame(columns)
+
+    def to_xarray(self) -> xr.Dataset:
+        """The same arrays with named axes `layer, pos, k, token`."""
+        import xarray as xr
+
+        grid = ("layer", "pos")
+        return xr.Dataset(
+            {
+                "top_ids": ((*grid, "k"), self.top_ids),
+                "top_probs": ((*grid, "k"), self.top_probs),
+                "entropy_nats": (grid, self.entropy_nats, {"units": "nats"}),
+                "kl_to_final_nats": (grid, self.kl_to_final_nats, {"units": "nats"}),
+                "final_probs": (grid, self.final_probs),
+                "final_ranks": (grid, self.final_ranks),
+                "token_ranks": ((*grid, "token"), self.token_ranks),
+                "token_log_probs": ((*grid, "token"), self.token_log_probs),
+            },
+            coords={
+                "layer": list(self.layers),
+                "pos": np.arange(len(self.token_ids)),
+                "token_id": ("pos", self.token_ids),
+                "token": list(self.tokens),
+            },
+            attrs={"model": self.model_name, "component": self.component},
+        )
+
+
+@dataclass(frozen=True)
+class LogitLens(TraceQuestion[LensGrid]):
+    """What the model would predict if it stopped at each layer (nostalgebraist 2020).
+
+    Attributes:
+        layers: layer selection, e.g. `"10-20"`; see `layerwidget.layers`.
+        component: the activation that is decoded: `resid_pre`, `resid_mid`, `resid_post`, `attn_out` or `mlp_out`.
+        k: how many of the most probable tokens to keep per cell.
+        tokens: token ids whose rank and log-probability are wanted in every cell.
+    """
+
+    layers: LayerSelection = "all"
+    component: str = "resid_post"
+    k: int = 5
+    tokens: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without a model."""
+        object.__setattr__(self, "layers", frozen_selection(self.layers))
+        object.__setattr__(self, "tokens", tuple(int(token) for token in self.tokens))
+        if self.k < 1:
+            raise QuestionError(f"LogitLens keeps the k most probable tokens: expected k >= 1, got {self.k}.")
