@@ -21,7 +21,6 @@ from layerwidget.errors import Cancelled, LayerWidgetError
 from layerwidget.layers import format_layers, parse_layers
 from layerwidget.model.interventions import skipped_layers
 from layerwidget.questions import TraceQuestion
-from layerwidget.questions.attention import Attention
 from layerwidget.questions.lens import LogitLens
 from layerwidget.tokens import well_formed
 from layerwidget.widgets.attention_view import AttentionView
@@ -156,7 +155,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         self.observe(self._ranged, "layers")
         self.observe(self._placed, "position")
         self.observe(self._ask, ["prompt", "layers", "tokens", "interventions"])
-        self.observe(self._ask_for_layer, "layer")
+        self.observe(self._ask_for_head, ["layer", "head"])
         self.lens_view.observe(self._ask_for_sight, "in_sight")
         self.status.on_stop(self.stop)
 
@@ -225,10 +224,12 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
             self._asked += 1
         self._worker.submit(self, self._answer)
 
-    def _ask_for_layer(self, _change: object) -> None:
-        """Of a long prompt only some layers' attention is held: those nearest to the chosen one."""
+    def _ask_for_head(self, _change: object) -> None:
+        """Of a long prompt only some layers' attention is held, or some heads': those nearest to the chosen one."""
         attention = self.results.get("attention")
-        if attention is not None and self.layer not in attention.layers and self.layer in attention.attention_layers:
+        if attention is None or self.layer not in attention.attention_layers:
+            return
+        if self.layer not in attention.layers or self.head not in attention.heads:
             self._ask(None)
 
     def _ask_for_sight(self, _change: object) -> None:
@@ -286,8 +287,10 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         self._show_tokens(tokens)
         lens = LogitLens(k=_WORDS_PER_CELL, tokens=pinned)
         anatomy = self.model.anatomy
-        fitting, note = attention_that_fits(anatomy, layers, len(tokens), self.layer, ATTENTION_BYTES)
-        attention = Attention(fitting) if fitting else None
+        room = ATTENTION_BYTES
+        attention, note = attention_that_fits(anatomy, layers, len(tokens), self.layer, self.head, room)
+        if attention is None:
+            self.attention_view.show(None, prompt, note)
         found: dict[str, Any] = {}
 
         def answered(question: TraceQuestion[Any], answer: Any) -> None:
@@ -301,6 +304,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
 
         def previewed(question: TraceQuestion[Any], part: Any) -> None:
             self.lens_view.show(part, prompt)
+            self.curves.show(part, prompt)
             self._worker.painted(self)
 
         questions = [question for question in (lens, attention) if question is not None]
@@ -314,8 +318,6 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
             on_screen=layers,
             in_sight=tuple(self.lens_view.in_sight),
         )
-        if attention is None:
-            self.attention_view.show(None, prompt, note)
         self.results = MappingProxyType(found)
         took_ms = (time.perf_counter() - started) * 1000
         changed = [one.describe(self.n_layers) for one in interventions]

@@ -167,6 +167,13 @@ def test_attention_that_does_not_fit_is_left_out_and_said(
     assert explorer.results["attention"].layers == (0,)
     explorer.prompt = "edcbaa"
     explorer.wait()
+    assert (explorer.results["attention"].layers, explorer.results["attention"].heads) == ((0,), (0, 1))
+    assert "attention of layer 0, heads 0-1 only" in explorer.status.work
+    explorer.head = 3
+    explorer.wait()
+    assert explorer.results["attention"].heads == (2, 3)
+    explorer.prompt = "edcbaaabcde"
+    explorer.wait()
     assert "attention" not in explorer.results
 
 

@@ -177,7 +177,14 @@ class Live:
 
 
 def _n_bytes(answer: Any) -> int:
-    return sum(value.nbytes for value in vars(answer).values() if isinstance(value, np.ndarray))
+    """Memory that an answer keeps alive: of an array that is a part of a larger one, all of that."""
+    return sum(_owner(value).nbytes for value in vars(answer).values() if isinstance(value, np.ndarray))
+
+
+def _owner(array: np.ndarray) -> np.ndarray:
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
 
 
 def _is_whole(answer: Any) -> bool:

@@ -106,7 +106,8 @@ class AttentionView(View, module="attention_view"):
             if attention is None:
                 self._publish({"layers": [], "n_pos": 0, "prompt": prompt, "note": note}, {})
                 return
-            self._bound_to(attention.n_layers, max(attention.heads) + 1)
+            # Of a long prompt it may be a few heads only.
+            self._bound_to(attention.n_layers, max(self.n_heads or 0, max(attention.heads) + 1))
             self.position = min(self.position, len(attention.token_ids) - 1)
             self._send_whole(attention, prompt, before)
 

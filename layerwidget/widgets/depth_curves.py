@@ -104,7 +104,7 @@ class DepthCurves(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
             self.show(lens)
 
     def show(self, lens: LensGrid | None, prompt: str | None = None) -> None:
-        """Draw a result that holds all layers, None clears the figure; `prompt` is the text it answers."""
+        """Draw a result of all layers, perhaps in part; None clears the figure; `prompt` is the text it is about."""
         with self._drawing:
             self._lens = lens
             self.driver.prompt = prompt
@@ -122,7 +122,7 @@ class DepthCurves(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
 
     def _redraw(self, _change: object) -> None:
         with self._drawing:
-            lens = self._lens
+            lens = self._at_hand()
             self.lines.visible = self._band.visible = self._cursor.visible = lens is not None
             if lens is None:
                 self.driver.detail = ""
@@ -139,6 +139,13 @@ class DepthCurves(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
             word = lens.prompt_pieces()[position].visible
             self.driver.detail = f"{QUANTITIES[self.quantity]} after “{word}”"
             self._name(names, colours)
+
+    def _at_hand(self) -> LensGrid | None:
+        """The result, where all layers are computed at the chosen position."""
+        lens = self._lens
+        if lens is None or lens.done is None:
+            return lens
+        return lens if lens.done[:, min(self.driver.position, len(lens.token_ids) - 1)].all() else None
 
     def _mark(self, _change: object) -> None:
         """Shade the layers in view and mark the chosen one; `js/curve_driver.js` does the same during a drag."""

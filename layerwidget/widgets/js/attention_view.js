@@ -68,13 +68,14 @@ export default withStore(({ model, el, store }) => {
   let hoverHead = null;
   let hoverCell = null;
 
+  const dim = () => el.classList.toggle("lw-stale", Boolean(store.data?.layers.length) && isStale(shared, store.data));
   const draw = onFrame(() => {
     const { data } = store;
     const ready = Boolean(data?.layers.length);
     page.empty.hidden = ready;
     page.empty.textContent = data?.note || "Where every head looks appears here.";
     el.classList.toggle("lw-blank", !ready);
-    el.classList.toggle("lw-stale", ready && isStale(shared, data));
+    dim();
     el.classList.toggle("lw-ready", ready);
     scene = ready ? makeScene(data) : null;
     if (!scene) {
@@ -184,7 +185,12 @@ export default withStore(({ model, el, store }) => {
     shared.set({ position: within(shared.get("position") + step, scene.data.n_pos) });
   });
 
-  const onTraits = () => {
+  const onTraits = (name) => {
+    // Typing changes nothing in the picture until its answer is there.
+    if (name === "prompt") {
+      dim();
+      return;
+    }
     page.showHeads.value = shared.get("show_heads");
     page.hideFirst.checked = shared.get("hide_first");
     draw();

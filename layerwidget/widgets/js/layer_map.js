@@ -217,7 +217,7 @@ export default withStore(({ model, el, store }) => {
       if (el.clientWidth) stacks.own.reveal(chosen());
       else placed = false;
     }
-    draw();
+    if (name !== "prompt") draw();
   });
   const off = [store.listen(draw), watchLook(el, draw)];
   draw();

@@ -150,7 +150,7 @@ export default {
     });
 
     for (const name of ["min", "max", "bands"]) model.on(`change:${name}`, build);
-    shared.listen(draw);
+    shared.listen((name) => { if (name !== "prompt") draw(); });
     build();
     return () => {
       shared.close();

@@ -52,13 +52,14 @@ export default withStore(({ model, el, store }) => {
       model.save_changes();
     }, SETTLED_MS);
   };
+  const dim = () => el.classList.toggle("lw-stale", Boolean(store.data?.layers.length) && isStale(shared, store.data));
   const draw = onFrame(() => {
     const { data } = store;
     const ready = Boolean(data?.layers.length);
     page.empty.hidden = ready;
     el.classList.toggle("lw-blank", !ready);
     el.classList.toggle("lw-ready", ready);
-    el.classList.toggle("lw-stale", ready && isStale(shared, data));
+    dim();
     palette = readPalette(el, palette);
     scene = ready ? makeScene(data) : null;
     if (!scene) {
@@ -129,6 +130,11 @@ export default withStore(({ model, el, store }) => {
   /** After the next frame, when the grid has the size of the new data. */
   const reveal = () => requestAnimationFrame(() => requestAnimationFrame(() => { if (scene) grid.reveal(scene.here); }));
   shared.listen((name) => {
+    // Typing changes nothing in the picture until its answer is there.
+    if (name === "prompt") {
+      dim();
+      return;
+    }
     if (name === "colour") page.colours.value = shared.get("colour");
     if (name === "position") reveal();
     draw();
