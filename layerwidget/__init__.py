@@ -26,7 +26,31 @@ if TYPE_CHECKING:
     from layerwidget.model.load import load as load
     from layerwidget.model_map import ModelMap as ModelMap
     from layerwidget.questions.attention import Attention as Attention, AttentionGrid as AttentionGrid
+    from layerwidget.questions.attention_flow import (
+        AttentionRollout as AttentionRollout,
+        HeadScoreGrid as HeadScoreGrid,
+        HeadScores as HeadScores,
+        RolloutGrid as RolloutGrid,
+        ValueWeightedAttention as ValueWeightedAttention,
+        ValueWeightedGrid as ValueWeightedGrid,
+    )
+    from layerwidget.questions.attribution import (
+        AttributionGrid as AttributionGrid,
+        DirectLogitAttribution as DirectLogitAttribution,
+    )
+    from layerwidget.questions.depth import (
+        AngleGrid as AngleGrid,
+        AngularDistance as AngularDistance,
+        BlockInfluence as BlockInfluence,
+        DepthGrid as DepthGrid,
+        Emergence as Emergence,
+        InfluenceGrid as InfluenceGrid,
+        SettleDepth as SettleDepth,
+    )
     from layerwidget.questions.lens import LensGrid as LensGrid, LogitLens as LogitLens
+    from layerwidget.questions.position import LossGrid as LossGrid, PositionLoss as PositionLoss
+    from layerwidget.questions.residual import ResidualGrid as ResidualGrid, ResidualStream as ResidualStream
+    from layerwidget.questions.skip_effect import SkipEffect as SkipEffect, SkipGrid as SkipGrid
     from layerwidget.tokens import Tokens as Tokens
     from layerwidget.trace import Trace as Trace
     from layerwidget.widgets.attention_view import AttentionView as AttentionView
@@ -39,13 +63,24 @@ if TYPE_CHECKING:
 
 # Public name -> module. Loaded on first use, so that data and views can be read without torch.
 _HOMES = {
+    "AngleGrid": "questions.depth",
+    "AngularDistance": "questions.depth",
     "Attention": "questions.attention",
     "AttentionGrid": "questions.attention",
+    "AttentionRollout": "questions.attention_flow",
     "AttentionView": "widgets.attention_view",
+    "AttributionGrid": "questions.attribution",
+    "BlockInfluence": "questions.depth",
     "DepthCurves": "widgets.depth_curves",
+    "DepthGrid": "questions.depth",
+    "DirectLogitAttribution": "questions.attribution",
+    "Emergence": "questions.depth",
     "EmptyPromptError": "errors",
     "Explorer": "explorer",
+    "HeadScoreGrid": "questions.attention_flow",
+    "HeadScores": "questions.attention_flow",
     "HookedModel": "model.hooked_model",
+    "InfluenceGrid": "questions.depth",
     "LayerMap": "widgets.layer_map",
     "LayerSlider": "widgets.layer_slider",
     "LayerWidgetError": "errors",
@@ -53,18 +88,28 @@ _HOMES = {
     "Live": "engine.local",
     "LogitLens": "questions.lens",
     "LogitLensView": "widgets.logit_lens_view",
+    "LossGrid": "questions.position",
     "MissingComponentError": "errors",
     "ModelLoadError": "errors",
     "ModelMap": "model_map",
+    "PositionLoss": "questions.position",
     "PromptEditor": "widgets.prompt_editor",
     "PromptError": "errors",
     "QuestionError": "errors",
+    "ResidualGrid": "questions.residual",
+    "ResidualStream": "questions.residual",
+    "RolloutGrid": "questions.attention_flow",
     "Selection": "widgets.traits",
     "SelectionError": "errors",
+    "SettleDepth": "questions.depth",
+    "SkipEffect": "questions.skip_effect",
+    "SkipGrid": "questions.skip_effect",
     "SkipLayers": "model.interventions",
     "StructureError": "errors",
     "Tokens": "tokens",
     "Trace": "trace",
+    "ValueWeightedAttention": "questions.attention_flow",
+    "ValueWeightedGrid": "questions.attention_flow",
     "check": "analysis.check",
     "explore": "explorer",
     "load": "model.load",

@@ -120,7 +120,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         anatomy = self.model.anatomy
         self.editor = PromptEditor(self.prompt, **shared)
         self.slider = LayerSlider(max=anatomy.n_layers - 1, **shared)
-        self.lens_view = LogitLensView(**shared)
+        self.lens_view = LogitLensView(components=list(anatomy.components), **shared)
         self.attention_view = AttentionView(**shared)
         self.curves = DepthCurves(**shared)
         self.layer_map = LayerMap(self.model, **shared)
@@ -156,6 +156,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         self.observe(self._placed, "position")
         self.observe(self._ask, ["prompt", "layers", "tokens", "interventions"])
         self.observe(self._ask_for_head, ["layer", "head"])
+        self.lens_view.observe(self._ask, "component")
         self.lens_view.observe(self._ask_for_sight, "in_sight")
         self.status.on_stop(self.stop)
 
@@ -285,7 +286,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
             self._show_empty(prompt)
             return
         self._show_tokens(tokens)
-        lens = LogitLens(k=_WORDS_PER_CELL, tokens=pinned)
+        lens = LogitLens(k=_WORDS_PER_CELL, tokens=pinned, component=self.lens_view.component)
         anatomy = self.model.anatomy
         room = ATTENTION_BYTES
         attention, note = attention_that_fits(anatomy, layers, len(tokens), self.layer, self.head, room)

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import torch
 
-from layerwidget.rounding import relative_error
+from layerwidget.rounding import relative_error, row_errors
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +81,20 @@ def ledger_error(entered: torch.Tensor, entries: Iterable[LedgerEntry], left: to
 
     Source: science.md, "Residual stream".
     """
+    return max(relative_error(got, expected) for got, expected in _promises(entered, entries, left))
+
+
+def ledger_errors(entered: torch.Tensor, entries: Iterable[LedgerEntry], left: torch.Tensor) -> torch.Tensor:
+    """The same for every position, as a share of the largest value at that position; shape [pos], fp32."""
+    errors = [row_errors(got, expected) for got, expected in _promises(entered, entries, left)]
+    return torch.stack([one.to(left.device) for one in errors]).amax(0)
+
+
+def _promises(
+    entered: torch.Tensor, entries: Iterable[LedgerEntry], left: torch.Tensor
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The stream as it is summed up and as it is found, at every norm on it and where the layer ends."""
     stream = entered.float()
-    errors = []
     for entry in entries:
         if isinstance(entry, Added):
             stream = stream + entry.value.float()
@@ -90,6 +102,6 @@ def ledger_error(entered: torch.Tensor, entries: Iterable[LedgerEntry], left: to
             factor = entry.factor
             stream = stream * (factor.float() if isinstance(factor, torch.Tensor) else factor)
         else:
-            errors.append(relative_error(stream, entry.before))
+            yield stream, entry.before
             stream = entry.after.float()
-    return max([*errors, relative_error(stream, left)])
+    yield stream, left

@@ -31,6 +31,18 @@ class Pattern(Protocol):
         """Those of the positions from `first` on."""
         ...
 
+    def values(self) -> torch.Tensor:
+        """What each head reads at each position, shape [head, key_pos, d_head]."""
+        ...
+
+    def outputs(self) -> torch.Tensor:
+        """What each head has read, shape [head, pos, d_head]."""
+        ...
+
+    def row(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weights of one position, shape [head, key_pos], and what they weigh, shape [head, key_pos, d_head]."""
+        ...
+
 
 class Trace:
     """The activations of one prompt, one forward pass, in one stack of layers.
@@ -197,18 +209,43 @@ class Trace:
         Raises:
             MissingComponentError: when the layer has no softmax attention.
         """
+        return self._pattern(layer)()
+
+    def pattern_from(self, layer: int, first: int) -> torch.Tensor:
+        """The rows of `pattern` from position `first` on, shape [head, query_pos, key_pos], fp32."""
+        return self._pattern(layer).rows(first)
+
+    def head_outputs(self, layer: int) -> torch.Tensor:
+        """What each head of a layer has read (pattern times value), computed now, shape [head, pos, d_head], fp32.
+
+        Raises:
+            MissingComponentError: when the layer has no attention, or not one fused operation.
+        """
+        return self._pattern(layer).outputs()
+
+    def head_values(self, layer: int) -> torch.Tensor:
+        """What each head of a layer can read at each position, shape [head, key_pos, d_head], fp32.
+
+        Raises:
+            MissingComponentError: when the layer has no attention, or not one fused operation.
+        """
+        return self._pattern(layer).values()
+
+    def head_row(self, layer: int, position: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """One position's weights, shape [head, key_pos], and what they weigh, shape [head, key_pos, d_head], fp32.
+
+        Raises:
+            MissingComponentError: when the layer has no attention, or not one fused operation.
+        """
+        return self._pattern(layer).row(position)
+
+    def _pattern(self, layer: int) -> Pattern:
         if layer not in self.patterns:
             raise MissingComponentError(
                 f"Layer {layer} of {self.anatomy.name} has no attention weights. "
                 f"Layers with attention: {self.attention_layers}."
             )
-        return self.patterns[layer]()
-
-    def pattern_from(self, layer: int, first: int) -> torch.Tensor:
-        """The rows of `pattern` from position `first` on, shape [head, query_pos, key_pos], fp32."""
-        if layer not in self.patterns:
-            return self.pattern(layer)
-        return self.patterns[layer].rows(first)
+        return self.patterns[layer]
 
     def cross_pattern(self, layer: int) -> torch.Tensor:
         """Weights of one layer's attention to the encoder, shape [head, query_pos, source_pos], fp32.

@@ -154,6 +154,25 @@ def test_pinned_tokens_are_answered(explorer: lw.Explorer) -> None:
     np.testing.assert_array_equal(explorer.curves.lines.y[1], explorer.results["lens"].token_ranks[:, 4, 1] + 1)
 
 
+def test_the_lens_decodes_what_is_chosen(explorer: lw.Explorer, model: lw.HookedModel) -> None:
+    assert explorer.lens_view.components == ["resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post"]
+    passes = explorer._live.passes
+    for component in ("mlp_out", "resid_mid"):
+        explorer.lens_view.component = component
+        explorer.wait()
+        found = explorer.results["lens"]
+        assert found.component == component
+        expected = lw.LogitLens(component=component).run(model.trace("abcde"))
+        np.testing.assert_allclose(found.entropy_nats, expected.entropy_nats, atol=1e-4)
+        assert component in explorer.curves.driver.detail
+    assert explorer._live.passes == passes
+
+
+def test_a_view_alone_says_what_was_decoded(model: lw.HookedModel) -> None:
+    view = lw.LogitLensView(lw.LogitLens(component="attn_out").run(model.trace("abcde")))
+    assert (view.component, view.components) == ("attn_out", [])
+
+
 def test_attention_that_does_not_fit_is_left_out_and_said(
     explorer: lw.Explorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

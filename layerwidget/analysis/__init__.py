@@ -1,5 +1,14 @@
 """One file per question. Importing this package registers every answer."""
 
-from layerwidget.analysis import attention, logit_lens
+from layerwidget.analysis import (
+    attention,
+    attention_flow,
+    attribution,
+    depth,
+    logit_lens,
+    position,
+    residual,
+    skip_effect,
+)
 
-__all__ = ["attention", "logit_lens"]
+__all__ = ["attention", "attention_flow", "attribution", "depth", "logit_lens", "position", "residual", "skip_effect"]

@@ -9,7 +9,7 @@ import torch
 
 from layerwidget.cancellation import checkpoint
 from layerwidget.errors import MissingComponentError, SelectionError
-from layerwidget.layers import parse_layers
+from layerwidget.layers import LayerSelection, parse_layers
 from layerwidget.questions import OnScreen, answers, steps
 from layerwidget.questions.attention import Attention, AttentionGrid
 from layerwidget.results import FloatArray
@@ -33,7 +33,7 @@ def attention_steps(
     question: Attention, trace: Trace, before: AttentionGrid | None, n_same: int, on_screen: OnScreen
 ) -> Iterator[AttentionGrid]:
     """The same, with the rows of the first positions from an earlier answer: they see nothing of the rest."""
-    layers, heads = _chosen(question, trace)
+    layers, heads = chosen_heads(question.layers, question.heads, trace)
     n_pos = len(trace.tokens)
     shape = (len(layers), len(heads), n_pos, n_pos)
     pattern = np.zeros(shape, dtype=np.float32) if before is None else continued(before.pattern, n_same, n_pos)
@@ -57,9 +57,16 @@ def continued(before: FloatArray, n_same: int, n_pos: int) -> FloatArray:
     return room[:, :, :n_pos, :n_pos]
 
 
-def _chosen(question: Attention, trace: Trace) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The layers that have attention, and the heads, of a question."""
-    wanted = parse_layers(question.layers, trace.anatomy.n_layers)
+def chosen_heads(
+    layers_asked: LayerSelection, heads_asked: LayerSelection, trace: Trace
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The layers that have attention, and the heads, of a selection.
+
+    Raises:
+        SelectionError: when layers or heads are out of range, or the layers differ in their number of heads.
+        MissingComponentError: when none of the layers has attention.
+    """
+    wanted = parse_layers(layers_asked, trace.anatomy.n_layers)
     layers = tuple(layer for layer in wanted if layer in trace.attention_layers)
     if not layers:
         raise MissingComponentError(
@@ -71,7 +78,7 @@ def _chosen(question: Attention, trace: Trace) -> tuple[tuple[int, ...], tuple[i
         raise SelectionError(
             f"The layers {layers} have different numbers of heads ({sorted(n_heads)}). Ask for them apart."
         )
-    return layers, parse_layers(question.heads, n_heads.pop(), "head")
+    return layers, parse_layers(heads_asked, n_heads.pop(), "head")
 
 
 def _grid(trace: Trace, layers: tuple[int, ...], heads: tuple[int, ...], pattern: np.ndarray) -> AttentionGrid:

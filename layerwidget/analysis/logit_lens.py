@@ -125,7 +125,7 @@ class _Board:
         if not layers:
             return
         rows = [self.layers.index(layer) for layer in layers]
-        new = _cells(self.question, self.trace, layers, start, stop)
+        new = lens_cells(self.question, self.trace, layers, start, stop)
         self.cells["final_ids"][start:stop] = new["final_ids"]
         for name in _CELLS:
             self.cells[name][rows, start:stop] = new[name]
@@ -138,8 +138,10 @@ class _Board:
         return found if self.done.all() else replace(found, done=self.done.copy())
 
 
-def _cells(question: LogitLens, trace: Trace, layers: tuple[int, ...], first: int, end: int) -> dict[str, np.ndarray]:
-    """All arrays of the grid at some positions."""
+def lens_cells(
+    question: LogitLens, trace: Trace, layers: tuple[int, ...], first: int, end: int
+) -> dict[str, np.ndarray]:
+    """All arrays of `LensGrid` of some layers, at the positions from `first` to before `end`."""
     logits = trace.logits_between(first, end)
     d_vocab = logits.shape[-1]
     tokens = torch.tensor(question.tokens, dtype=torch.long, device=logits.device)

@@ -12,6 +12,7 @@ from layerwidget.model.parts import LayerAnatomy
 from layerwidget.model.paths import Path
 from layerwidget.model.stream import StreamLayout
 from layerwidget.model_map import ModelMap
+from layerwidget.trace import COMPONENTS
 
 
 @dataclass(frozen=True, repr=False)
@@ -92,6 +93,11 @@ class Anatomy:
         """What was measured to hold on a prompt of its own when the model was hooked: lens, residual, attention."""
         residual = all(layer.parts for layer in self.layers)
         return ("lens", *(["residual"] if residual else []), *(["attention"] if self.attention_site else []))
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Activations in residual space that some layer has, in the order in which a layer makes them."""
+        return tuple(name for name in COMPONENTS if name not in self.absent)
 
     def why_absent(self, component: str) -> str:
         """The reason why no layer has a component, as `" (...)"`, or "" where none is known."""

@@ -18,7 +18,7 @@ from layerwidget.model.hooking import Act, AttentionCatcher, Hooks, listens
 from layerwidget.model.parts import Gate, LayerAnatomy, Part, Passage, Port
 from layerwidget.model.paths import Path, tensor_at, value_at, with_tensor_at
 from layerwidget.model.patterns import FusedAttention, PaddedAttention, SoftmaxAttention, Source
-from layerwidget.model.running import submodule, weights_in_memory
+from layerwidget.model.running import weight_at
 
 #: Where to keep an attention operation, under which key, and which one it is.
 _Wanted: TypeAlias = tuple[dict[tuple[int, int], Source], tuple[int, int], AttentionSite]
@@ -223,13 +223,7 @@ class Capture:
         return rows.clone() if port.overwritten else rows
 
     def _factor(self, factor: float | str) -> torch.Tensor | float:
-        if not isinstance(factor, str):
-            return factor
-        holder, _, attribute = factor.rpartition(".")
-        module = submodule(self._model, holder)
-        with weights_in_memory(module):
-            weight: torch.Tensor = getattr(module, attribute)
-            return weight.detach()
+        return weight_at(self._model, factor) if isinstance(factor, str) else factor
 
 
 def _narrow_rows(output: Any, port: Port) -> torch.Tensor:

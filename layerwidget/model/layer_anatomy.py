@@ -56,7 +56,7 @@ class LayerDescriber:
             call=call.nth,
             input=self._port(place, entry),
             output=self._port(stack.output, leaving),
-            parts=self._parts(call, total, kinds),
+            parts=self._parts(call, total, kinds, attention),
             parallel=self._is_parallel(contributions, kinds, call),
             attention_sites=self._sites(call, leaving, attention, self._watched.is_self_attention),
             n_params=sum(weight.numel() for weight in module.parameters()),
@@ -89,11 +89,14 @@ class LayerDescriber:
             self._mixing[key] = mixes_positions(watched, layer, self._stack, one, total.contributions)
         return "mixer" if self._mixing[key] else "mlp"
 
-    def _parts(self, layer: Call, total: LayerSum, kinds: list[str]) -> tuple[Part, ...]:
+    def _parts(self, layer: Call, total: LayerSum, kinds: list[str], attention: list[AttentionOp]) -> tuple[Part, ...]:
         reader = SublayerReader(self._watched, layer, total.trunk, self._weights)
-        return tuple(self._part(one, kind, layer, reader) for one, kind in zip(total.contributions, kinds, strict=True))
+        own = [op.output for op in attention if self._watched.is_self_attention(op)]
+        return tuple(
+            self._part(one, kind, layer, reader, own) for one, kind in zip(total.contributions, kinds, strict=True)
+        )
 
-    def _part(self, one: Contribution, kind: str, layer: Call, reader: SublayerReader) -> Part:
+    def _part(self, one: Contribution, kind: str, layer: Call, reader: SublayerReader, heads: list[int]) -> Part:
         if one.call is None:
             return Part(kind, "", 0, Port(()), one.factors)
         gate = None
@@ -115,6 +118,7 @@ class LayerDescriber:
             weights=weights,
             feed_forward=reader.feed_forward(one) if kind == "mlp" else None,
             window=window_of(_module_of(layer)) if kind == "attention" else None,
+            projection=reader.projection(one, heads[0]) if kind == "attention" and len(heads) == 1 else "",
         )
 
     def _passages(self, total: LayerSum) -> Iterator[Passage]:

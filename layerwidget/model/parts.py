@@ -82,6 +82,7 @@ class Part:
         weights: paths of the parameters that did the work, norms left out.
         feed_forward: what an FFN is made of; None for other kinds, and where it could not be told.
         window: how many positions attention looks back at most, as its module says; None without a limit.
+        projection: path of the matrix through which the heads of attention write (W_O); empty where it was not found.
     """
 
     kind: str
@@ -96,6 +97,7 @@ class Part:
     weights: tuple[str, ...] = ()
     feed_forward: FeedForward | None = None
     window: int | None = None
+    projection: str = ""
 
     def __str__(self) -> str:
         """Path, place in the output and factors, as code."""

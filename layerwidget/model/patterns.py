@@ -9,7 +9,10 @@ from typing import Any, TypeAlias
 
 import torch
 
+from layerwidget.errors import MissingComponentError
 from layerwidget.model.stream import StreamLayout
+
+_NO_VALUES = "Its attention is not one fused operation, so what each head reads is not kept."
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +25,7 @@ class FusedAttention:
         mask: boolean (True: may look) or added to the scores, or None.
         is_causal: whether a position may look at itself and before only.
         scale: what the scores are multiplied by; None for 1 / sqrt(d_head).
+        value: shape [1, head or kv_head, key_pos, d_value], or None.
     """
 
     query: torch.Tensor
@@ -29,6 +33,7 @@ class FusedAttention:
     mask: torch.Tensor | None
     is_causal: bool
     scale: float | None
+    value: torch.Tensor | None = None
 
     @classmethod
     def from_call(
@@ -42,7 +47,7 @@ class FusedAttention:
         **options: Any,
     ) -> FusedAttention:
         """From the arguments of `torch.nn.functional.scaled_dot_product_attention`."""
-        return cls(query, key, attn_mask, is_causal, options.get("scale"))
+        return cls(query, key, attn_mask, is_causal, options.get("scale"), value)
 
     def weights(self, n_pos: int) -> torch.Tensor:
         """Attention weights, shape [head, query_pos, key], fp32. A position that may look nowhere has zeros."""
@@ -62,20 +67,44 @@ class FusedAttention:
         # With one position, transformers may lay the heads of a group along the query axis: this undoes it.
         return weights.reshape(-1, n_pos, weights.shape[-1])
 
-    @property
-    def keys(self) -> torch.Tensor | None:
-        """The keys, for others that begin alike."""
-        return self.key
+    def values(self, n_heads: int) -> torch.Tensor:
+        """What each head reads at each key, shape [head, key, d_value], fp32."""
+        if self.value is None:
+            raise MissingComponentError(_NO_VALUES)
+        value = self.value.float().reshape(-1, *self.value.shape[-2:])
+        return value.repeat_interleave(n_heads // value.shape[0], dim=0)
 
-    def head(self, n_rows: int, of_rows: int, n_keys: int, keys: torch.Tensor | None) -> FusedAttention:
-        """The first rows of so many, with the keys that they see."""
+    def head(self, n_rows: int, of_rows: int, n_keys: int, newer: Source | None) -> FusedAttention:
+        """The first rows of so many, with the keys and values that they see; those of a newer pass, to hold them once.
+
+        Args:
+            n_rows: how many.
+            of_rows: how many there are.
+            n_keys: how many keys they see.
+            newer: the operation in a later pass, which begins with the same keys.
+        """
         mask = self.mask if self.mask is None else self.mask[..., :n_keys]
         query = self.query
         if n_rows < of_rows:
             query = query[..., :n_rows, :]
             mask = mask if mask is None or mask.shape[-2] == 1 else mask[..., :n_rows, :]
-        key = self.key if keys is None or keys.shape[:-2] != self.key.shape[:-2] else keys
-        return FusedAttention(query, key[..., :n_keys, :], mask, self.is_causal, self.scale)
+        key, value = self.key, self.value
+        if isinstance(newer, FusedAttention):
+            key = newer.key if newer.key.shape[:-2] == key.shape[:-2] else key
+            alike = value is not None and newer.value is not None and newer.value.shape[:-2] == value.shape[:-2]
+            value = newer.value if alike else value
+        value = None if value is None else value[..., :n_keys, :]
+        return FusedAttention(query, key[..., :n_keys, :], mask, self.is_causal, self.scale, value)
+
+    def row(self, index: int, of_rows: int) -> FusedAttention:
+        """One row of so many, with the keys that it sees."""
+        if of_rows == 1:
+            return self
+        n_keys = index + 1 if self.is_causal else self.key.shape[-2]
+        mask = self.mask if self.mask is None else self.mask[..., :n_keys]
+        mask = mask if mask is None or mask.shape[-2] == 1 else mask[..., index : index + 1, :]
+        query = self.query[..., index : index + 1, :]
+        return FusedAttention(query, self.key[..., :n_keys, :], mask, False, self.scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,12 +121,7 @@ class SoftmaxAttention:
         """Attention weights, shape [head, query_pos, key + sinks], fp32."""
         return self.output.float().reshape(-1, n_pos, self.output.shape[-1])
 
-    @property
-    def keys(self) -> torch.Tensor | None:
-        """None: the weights themselves are held."""
-        return None
-
-    def head(self, n_rows: int, of_rows: int, n_keys: int, keys: torch.Tensor | None) -> SoftmaxAttention:
+    def head(self, n_rows: int, of_rows: int, n_keys: int, newer: Source | None) -> SoftmaxAttention:
         """The first rows of so many, with the keys that they see."""
         return SoftmaxAttention(self.weights(of_rows)[:, :n_rows, :n_keys])
 
@@ -125,12 +149,7 @@ class PaddedAttention:
         here = self.layout.positions(weights.shape[-1], n_pos)
         return weights[:, here, here]
 
-    @property
-    def keys(self) -> torch.Tensor | None:
-        """None: not all of them are positions."""
-        return None
-
-    def head(self, n_rows: int, of_rows: int, n_keys: int, keys: torch.Tensor | None) -> SoftmaxAttention:
+    def head(self, n_rows: int, of_rows: int, n_keys: int, newer: Source | None) -> SoftmaxAttention:
         """The first rows of so many, with the keys that they see."""
         return SoftmaxAttention(self.weights(of_rows)[:, :n_rows, :n_keys])
 
@@ -157,16 +176,43 @@ class PatternRows:
         n_keys = self.first + self.n_rows
         return torch.cat([source.weights(self.n_rows)[..., :n_keys] for source in self.sources])
 
-    def head(self, n_rows: int, keys: tuple[torch.Tensor | None, ...]) -> PatternRows:
+    def values(self) -> torch.Tensor:
+        """What each head reads at each position, shape [head, key_pos, d_value], fp32.
+
+        Raises:
+            MissingComponentError: when the layer's attention is not one fused operation.
+        """
+        source = self._fused()
+        n_heads = source.query.numel() // (self.n_rows * source.query.shape[-1])
+        return source.values(n_heads)[:, : self.first + self.n_rows]
+
+    def outputs(self) -> torch.Tensor:
+        """What each head has read, shape [head, query_pos, d_value], fp32: weights times values."""
+        values = self.values()
+        return self()[..., : values.shape[-2]] @ values
+
+    def row(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weights of one of these positions, shape [head, key_pos], and what they weigh, [head, key_pos, d_value]."""
+        values = self.values()
+        weights = self._fused().row(position - self.first, self.n_rows).weights(1)[:, 0, : values.shape[-2]]
+        return weights, values[:, : weights.shape[-1]]
+
+    def _fused(self) -> FusedAttention:
+        source = self.sources[0]
+        if len(self.sources) > 1 or not isinstance(source, FusedAttention):
+            raise MissingComponentError(_NO_VALUES)
+        return source
+
+    def head(self, n_rows: int, newer: tuple[Source, ...] | None) -> PatternRows:
         """The first rows alone.
 
         Args:
             n_rows: how many.
-            keys: of each operation the keys of a later pass, which begin with the same ones, to hold them once.
+            newer: the operations of a later pass, whose keys begin with the same ones, to hold them once.
         """
         cut = tuple(
-            source.head(n_rows, self.n_rows, self.first + n_rows, key)
-            for source, key in zip(self.sources, keys, strict=True)
+            source.head(n_rows, self.n_rows, self.first + n_rows, None if newer is None else newer[number])
+            for number, source in enumerate(self.sources)
         )
         return PatternRows(cut, self.first, n_rows)
 
@@ -198,6 +244,18 @@ class SplicedPattern:
         padded = [torch.nn.functional.pad(rows, (0, self.n_rows - rows.shape[-1])) for _, rows in computed]
         return padded[0] if len(padded) == 1 else torch.cat(padded, dim=1)
 
+    def values(self) -> torch.Tensor:
+        """What each head reads at each position, shape [head, key_pos, d_value], fp32: the last pass has all of it."""
+        return self.parts[-1].values()
+
+    def outputs(self) -> torch.Tensor:
+        """What each head has read, shape [head, query_pos, d_value], fp32."""
+        return torch.cat([part.outputs() for part in self.parts], dim=1)
+
+    def row(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weights of one position, shape [head, key_pos], and what they weigh, shape [head, key_pos, d_value], fp32."""
+        return next(part for part in self.parts if position < part.first + part.n_rows).row(position)
+
     def then(self, n_same: int, after: SplicedPattern | None) -> SplicedPattern:
         """The first positions of these, and then those of another pass."""
         newest = None if after is None else after.parts[-1].sources
@@ -205,8 +263,7 @@ class SplicedPattern:
         for part in self.parts:
             n_rows = min(part.n_rows, n_same - part.first)
             if n_rows > 0:
-                keys = tuple(None if newest is None else source.keys for source in newest or part.sources)
-                kept.append(part.head(n_rows, keys))
+                kept.append(part.head(n_rows, newest))
         return SplicedPattern((*kept, *(after.parts if after else ())))
 
 

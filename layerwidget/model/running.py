@@ -124,3 +124,12 @@ def submodule(model: nn.Module, path: str) -> nn.Module:
     for name in path.split(".") if path else ():
         module = cast(nn.Module, module._modules[name])
     return module
+
+
+def weight_at(model: nn.Module, path: str) -> torch.Tensor:
+    """The parameter or buffer at a path, brought in where it is offloaded."""
+    holder, _, attribute = path.rpartition(".")
+    module = submodule(model, holder)
+    with weights_in_memory(module):
+        weight: torch.Tensor = getattr(module, attribute)
+        return weight.detach()

@@ -97,6 +97,24 @@ class SublayerReader:
         n_active = self._flow.nodes[choice].shape[-1] if self._flow.nodes[choice].op == "topk" else 1
         return replace(ffn, n_experts=self._n_choices(choice), n_active=n_active, router=router)
 
+    def projection(self, one: Contribution, heads: int) -> str:
+        """Path of the matrix through which an attention operation's output is added; empty without such a single one.
+
+        Args:
+            one: what is added.
+            heads: node of the operation's output.
+        """
+        products = list(self._products(one.node))
+        if len(products) != 1 or not self._is_moved(products[0].activation, heads):
+            return ""
+        return self._path(products[0].weight)
+
+    def _is_moved(self, node: int, origin: int) -> bool:
+        """Whether a node holds the values of another, arranged in another way."""
+        while node != origin and self._flow.nodes[node].moves:
+            node = self._flow.nodes[node].parents[0]
+        return node == origin
+
     def _down(self, products: list[_Product]) -> _Product:
         """Of routed and shared experts together, the routed: they lie in one block of three dimensions, or are many."""
         nodes = self._flow.nodes

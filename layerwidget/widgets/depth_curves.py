@@ -137,7 +137,8 @@ class DepthCurves(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
                 self.lines.x, self.lines.y = _plottable(lens.layers, curves)
                 self.lines.colors = colours
             word = lens.prompt_pieces()[position].visible
-            self.driver.detail = f"{QUANTITIES[self.quantity]} after “{word}”"
+            what = "" if lens.component == "resid_post" else f" · {lens.component}"
+            self.driver.detail = f"{QUANTITIES[self.quantity]} after “{word}”{what}"
             self._name(names, colours)
 
     def _at_hand(self) -> LensGrid | None:

@@ -20,12 +20,16 @@ class LogitLensView(View, module="logit_lens_view"):
     Attributes:
         colour: what the colour of a cell means: one of `COLOURS`.
         title: the name in the title line.
+        component: what is decoded, as `LogitLens.component`; whoever answers hears of a change.
+        components: what it can be changed to; empty where nobody answers.
         in_sight: which positions the page shows while some are not computed: the first, and one more than the last.
         pin_colours: the colours of the pinned tokens, in their order.
     """
 
     colour = t.Enum(COLOURS, "faded").tag(sync=True)
     title = t.Unicode("Logit lens").tag(sync=True)
+    component = t.Unicode("resid_post").tag(sync=True)
+    components = t.List(t.Unicode()).tag(sync=True)
     in_sight = t.Tuple(t.Int(), t.Int(), default_value=(0, 0)).tag(sync=True)
     pin_colours = t.List(t.Unicode(), list(PIN_COLOURS)).tag(sync=True)
 
@@ -42,6 +46,8 @@ class LogitLensView(View, module="logit_lens_view"):
             self._publish({"layers": [], "n_pos": 0, "prompt": prompt}, {})
             return
         self._bound_to(lens.n_layers, None)
+        if not self.components:
+            self.component = lens.component
         self.position = min(self.position, len(lens.token_ids) - 1)
         ids, places = np.unique(lens.top_ids, return_inverse=True)
         pieces = [lens.pieces[int(token_id)] for token_id in ids]

@@ -147,6 +147,21 @@ def test_the_readout_says_pythons_numbers_and_hovering_asks_for_none(explorer: E
     assert page.evaluate("window.sentToKernel") == 2
 
 
+def test_the_lens_can_decode_what_a_sublayer_adds(explorer: ExplorerPage) -> None:
+    chooser = explorer.lens.get_by_label("What is decoded")
+    assert chooser.locator("option").count() == 5
+    chooser.select_option("mlp_out")
+    explorer.notebook.expect_value("ex.results['lens'].component", "mlp_out")
+    expect(explorer.lens.locator(".lw-detail")).to_contain_text("mlp_out")
+    expected = explorer.notebook.value(
+        "[lw.LogitLens(layers=29, component='mlp_out', k=1).run(model.trace(ex.prompt)).top_ids[0, -1, 0].item(), "
+        "ex.results['lens'].top_ids[-1, -1, 0].item()]"
+    )
+    assert expected[0] == expected[1]
+    chooser.select_option("resid_post")
+    explorer.notebook.expect_value("ex.results['lens'].component", "resid_post")
+
+
 def test_until_the_numbers_are_there_the_colours_stand_in_and_say_so(explorer: ExplorerPage) -> None:
     readout = explorer.attention.locator(".lw-facts")
     explorer.notebook.run("ex.attention_view._publish_part = lambda *_: None")
@@ -185,7 +200,7 @@ def test_a_pinned_word_is_followed_over_the_grid(explorer: ExplorerPage) -> None
     explorer.root.locator(".lw-words .lw-pin").first.click()
     expect(explorer.root.locator(".lw-pinned")).to_contain_text("␣Rome")
     expect(explorer.root.locator(".lw-pinned .lw-number")).to_have_text("0.971 · rank 0", timeout=60_000)
-    explorer.lens.locator("select").select_option("token_rank")
+    explorer.lens.get_by_label("Colour of the cells").select_option("token_rank")
     explorer.notebook.expect_value("[ex.tokens == [ex.token], ex.lens_view.colour]", [True, "token_rank"])
     explorer.notebook.run("ex.wait()")
     rank = explorer.notebook.value("int(ex.results['lens'].token_ranks[20, 20, 0])")

@@ -118,6 +118,10 @@ export function makeGrid({ canvas, spacer, scroll }) {
     visibleColumns() {
       return drawn.visibleColumns;
     },
+    /** Whether the column of a cell can be seen, or a part of it. */
+    sees({ position }) {
+      return position >= drawn.visibleColumns[0] && position < drawn.visibleColumns[1];
+    },
     /** Which cell is under the pointer, or null. */
     at(event) {
       if (!drawn) return null;

@@ -10,6 +10,12 @@ import { isStale, withStore } from "./store.js";
 /** Scrolling has settled when nothing has moved for so long. */
 const SETTLED_MS = 150;
 
+/** What the chooser says of each component: in the order in which a layer makes them. */
+const COMPONENTS = {
+  resid_pre: "stream before the layer", attn_out: "what attention adds", cross_attn_out: "what cross-attention adds",
+  resid_mid: "stream before the FFN", mlp_out: "what the FFN adds", resid_post: "stream after the layer",
+};
+
 /** The page of the view: title line, grid and panel. */
 function buildPage(el, model, shared) {
   const page = {
@@ -19,22 +25,25 @@ function buildPage(el, model, shared) {
     empty: element("div", { class: "lw-placeholder" }, "Type a prompt, and every layer's prediction appears here."),
     colours: choice("Colour of the cells", Object.entries(LENS_COLOURS).map(([key, mode]) => [key, mode.name]),
       shared.get("colour"), (colour) => shared.set({ colour })),
+    components: choice("What is decoded", model.get("components").map((name) => [name, COMPONENTS[name] ?? name]),
+      shared.get("component"), (component) => shared.set({ component })),
     panel: makeTopPanel(shared, model.get("pin_colours")),
   };
   page.spacer = element("div", { class: "lw-spacer" }, page.canvas);
+  page.components.hidden = model.get("components").length < 2;
   page.scroll = element("div", {
     ...KEYS, class: "lw-scroll", tabindex: 0, role: "group", style: `height:${GRID_HEIGHT + TOKENS_HEIGHT + 2}px`,
     "aria-label": "Logit lens grid: arrow keys move the selected cell, Enter pins its first word",
   }, page.spacer);
   el.classList.add("lw", "lw-lens");
   el.append(
-    element("div", { class: "lw-bar" }, element("span", { class: "lw-title" }, model.get("title")), page.detail, page.legend, page.colours),
+    element("div", { class: "lw-bar" }, element("span", { class: "lw-title" }, model.get("title")), page.detail, page.legend, page.components, page.colours),
     element("div", { class: "lw-lens-body" }, element("div", { class: "lw-lens-grid" }, page.scroll, page.empty), page.panel.node));
   return page;
 }
 
 export default withStore(({ model, el, store }) => {
-  const shared = shareTraits(model, ["layers", "layer", "position", "token", "tokens", "colour"]);
+  const shared = shareTraits(model, ["layers", "layer", "position", "token", "tokens", "colour", "component"]);
   const page = buildPage(el, model, shared);
   const grid = makeGrid(page);
   let palette = null;
@@ -135,6 +144,7 @@ export default withStore(({ model, el, store }) => {
       dim();
       return;
     }
+    if (name === "component") page.components.value = shared.get("component");
     if (name === "colour") page.colours.value = shared.get("colour");
     if (name === "position") reveal();
     draw();
@@ -143,8 +153,8 @@ export default withStore(({ model, el, store }) => {
   const off = [store.listen(() => {
     hover = null;
     draw();
-    // The rest of an answer must not take a reader back who has scrolled meanwhile.
-    if (store.data?.prompt === null || store.data?.prompt !== revealed) reveal();
+    // The rest of an answer must not take a reader back who has scrolled away meanwhile.
+    if (!scene || grid.sees(scene.here) || store.data?.prompt !== revealed) reveal();
     revealed = store.data?.prompt;
   }), watchLook(el, draw)];
   draw();

@@ -1,0 +1,155 @@
+"""Value-weighted attention, attention rollout and head scores. Source: science.md, "Attention"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from layerwidget.analysis.attention import chosen_heads
+from layerwidget.cancellation import checkpoint
+from layerwidget.errors import MissingComponentError, QuestionError
+from layerwidget.layers import parse_layers
+from layerwidget.model.head_writing import head_writing
+from layerwidget.model.hooked_model import HookedModel
+from layerwidget.questions import answers
+from layerwidget.questions.attention_flow import (
+    AttentionRollout,
+    HeadScoreGrid,
+    HeadScores,
+    RolloutGrid,
+    ValueWeightedAttention,
+    ValueWeightedGrid,
+)
+from layerwidget.trace import Trace
+
+
+@answers(ValueWeightedAttention)
+@torch.no_grad()
+def value_weighted_attention(question: ValueWeightedAttention, trace: Trace) -> ValueWeightedGrid:
+    """The length of what every chosen head writes of every position.
+
+    Raises:
+        SelectionError: when layers or heads are out of range.
+        MissingComponentError: when a chosen layer's heads do not sum to what it adds, or none has attention.
+    """
+    layers, heads = chosen_heads(question.layers, question.heads, trace)
+    n_pos = len(trace.tokens)
+    norms = np.zeros((len(layers), len(heads), n_pos, n_pos), dtype=np.float32)
+    for index, layer in enumerate(layers):
+        checkpoint(f"the values of layer {layer}")
+        pattern, values = trace.pattern(layer), trace.head_values(layer)
+        writing = head_writing(trace, layer, pattern @ values)
+        lengths = _lengths(values.to(writing.W_O.device), writing.W_O, heads)
+        weighted = pattern[list(heads)] * lengths.to(pattern.device)[:, None, :]
+        norms[index] = weighted.cpu().numpy()
+    return ValueWeightedGrid(
+        layers=layers,
+        n_layers=trace.anatomy.n_layers,
+        token_ids=trace.tokens.ids,
+        pieces=trace.model.pieces(trace.tokens.ids.tolist()),
+        model_name=trace.model.name,
+        heads=heads,
+        norms=norms,
+    )
+
+
+def _lengths(values: torch.Tensor, W_O: torch.Tensor, heads: tuple[int, ...]) -> torch.Tensor:
+    """The length of what each head would write of each position at weight 1, shape [head, key_pos]."""
+    return torch.stack([(values[head] @ W_O[head]).norm(dim=-1) for head in heads])
+
+
+@answers(AttentionRollout)
+def attention_rollout(question: AttentionRollout, trace: Trace) -> RolloutGrid:
+    """The product over the chosen layers, the last one leftmost.
+
+    Raises:
+        SelectionError: when layers are out of range.
+        MissingComponentError: when none of the chosen layers has attention.
+    """
+    wanted = parse_layers(question.layers, trace.anatomy.n_layers)
+    layers = tuple(layer for layer in wanted if layer in trace.attention_layers)
+    if not layers:
+        raise MissingComponentError(
+            f"None of the layers {wanted} of {trace.model.name} has attention weights; "
+            f"layers with attention: {trace.attention_layers}."
+        )
+    hides = bool(trace.anatomy.causal) if question.hide_first is None else question.hide_first
+    n_pos = len(trace.tokens)
+    rollout, hidden = np.eye(n_pos), np.zeros((len(layers), n_pos), dtype=np.float32)
+    for index, layer in enumerate(layers):
+        checkpoint(f"the attention of layer {layer}")
+        weights = trace.pattern(layer).mean(0).cpu().numpy().astype(np.float64)
+        if hides:
+            hidden[index] = weights[:, 0]
+            weights[:, 0] = 0.0
+            weights = _rows_to_one(weights)
+        rollout = _rows_to_one(0.5 * weights + 0.5 * np.eye(n_pos)) @ rollout
+    if hides and trace.anatomy.causal:
+        rollout[0] = 0.0  # it looks at nothing else
+    return RolloutGrid(
+        layers=layers,
+        n_layers=trace.anatomy.n_layers,
+        token_ids=trace.tokens.ids,
+        pieces=trace.model.pieces(trace.tokens.ids.tolist()),
+        model_name=trace.model.name,
+        rollout=rollout.astype(np.float32),
+        hides_first=hides,
+        hidden_mass=hidden,
+    )
+
+
+def _rows_to_one(weights: np.ndarray) -> np.ndarray:
+    """Rows that sum to 1; a row without any weight stays empty."""
+    sums = weights.sum(-1, keepdims=True)
+    ones: np.ndarray = np.divide(weights, sums, out=np.zeros_like(weights), where=sums > 0)
+    return ones
+
+
+@answers(HeadScores)
+def head_scores(question: HeadScores, model: HookedModel, progress: Callable[[int, int], None]) -> HeadScoreGrid:
+    """Mean weights at one offset, of every head.
+
+    Raises:
+        QuestionError: for an encoder-decoder, whose decoder does not read the prompt.
+        PromptError: when the repeated sequence is longer than the model can read.
+        MissingComponentError: when the model has no attention.
+    """
+    anatomy = model.anatomy
+    if anatomy.encoder is not None:
+        raise QuestionError(f"{model.name} reads a prompt and a target: head scores are for models that read one text.")
+    sequence = _random_sequence(question.n_tokens, anatomy.n_embeddings, question.seed)
+    trace = model.trace(np.concatenate([sequence, sequence]))
+    if not trace.attention_layers:
+        raise MissingComponentError(f"{model.name} has no attention weights, so none of its heads can be scored.")
+    values = np.full((anatomy.n_layers, max(layer.n_heads for layer in anatomy.layers)), np.nan, dtype=np.float32)
+    for layer in trace.attention_layers:
+        checkpoint(f"the head scores of layer {layer}")
+        pattern = trace.pattern(layer)
+        values[layer, : len(pattern)] = _score(pattern, question).cpu().numpy()
+    progress(1, 1)
+    return HeadScoreGrid(
+        layers=tuple(range(anatomy.n_layers)),
+        n_layers=anatomy.n_layers,
+        token_ids=trace.tokens.ids,
+        pieces=trace.tokens.pieces,
+        model_name=model.name,
+        kind=question.kind,
+        values=values,
+    )
+
+
+def _random_sequence(n_tokens: int, n_embeddings: int, seed: int) -> np.ndarray:
+    """Token ids from the middle of the vocabulary, away from special ones; all different where there are enough."""
+    low, high = n_embeddings // 4, max(n_embeddings // 4 + 1, 3 * n_embeddings // 4)
+    generator = np.random.default_rng(seed)
+    return generator.choice(np.arange(low, high), n_tokens, replace=n_tokens > high - low)
+
+
+def _score(pattern: torch.Tensor, question: HeadScores) -> torch.Tensor:
+    """Mean weight at the kind's offset, shape [head]; pattern of the sequence twice, [head, query_pos, key_pos]."""
+    n_tokens = question.n_tokens
+    offset = {"induction": n_tokens - 1, "duplicate": n_tokens, "previous": 1}[question.kind]
+    first = 1 if question.kind == "previous" else n_tokens
+    return pattern.diagonal(-offset, dim1=-2, dim2=-1)[:, first - offset :].mean(-1)

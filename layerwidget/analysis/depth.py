@@ -1,0 +1,140 @@
+"""Where predictions are made, and how much layers turn the stream. Source: science.md, "Depth of a prediction"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import pi
+from typing import Any
+
+import numpy as np
+import torch
+
+from layerwidget.analysis.cosine import cosine
+from layerwidget.analysis.logit_lens import lens_cells
+from layerwidget.cancellation import checkpoint
+from layerwidget.errors import SelectionError
+from layerwidget.questions import OnScreen, answers, steps
+from layerwidget.questions.depth import (
+    AngleGrid,
+    AngularDistance,
+    BlockInfluence,
+    DepthGrid,
+    Emergence,
+    InfluenceGrid,
+    SettleDepth,
+)
+from layerwidget.questions.lens import LogitLens
+from layerwidget.tokens import IntArray
+from layerwidget.trace import Trace
+
+_FirstLayer = Callable[[IntArray], IntArray]
+
+
+@answers(SettleDepth)
+def settle_depth(question: SettleDepth, trace: Trace) -> DepthGrid:
+    """The first layer from which the final token is the most probable one for good."""
+    return next(settle_depth_steps(question, trace, None, 0, OnScreen()))
+
+
+@steps(SettleDepth)
+def settle_depth_steps(
+    question: SettleDepth, trace: Trace, before: DepthGrid | None, n_same: int, on_screen: OnScreen
+) -> Iterator[DepthGrid]:
+    """The same, with the first positions from an earlier answer: they see nothing of the rest."""
+    yield _depth(trace, before, n_same, settled)
+
+
+@answers(Emergence)
+def emergence(question: Emergence, trace: Trace) -> DepthGrid:
+    """The first layer where the final token is among the `k` most probable ones."""
+    return next(emergence_steps(question, trace, None, 0, OnScreen()))
+
+
+@steps(Emergence)
+def emergence_steps(
+    question: Emergence, trace: Trace, before: DepthGrid | None, n_same: int, on_screen: OnScreen
+) -> Iterator[DepthGrid]:
+    """The same, with the first positions from an earlier answer: they see nothing of the rest."""
+    yield _depth(trace, before, n_same, lambda ranks: emerged(ranks, question.k))
+
+
+def settled(ranks: IntArray) -> IntArray:
+    """First layer from which a token's rank is 0 in all layers; ranks [layer, pos] -> [pos].
+
+    The last layer makes the prediction, whatever rounding says of it.
+    """
+    other = (ranks > 0)[:-1]
+    layers = np.arange(1, len(ranks))[:, None]
+    layer: IntArray = np.where(other, layers, 0).max(axis=0, initial=0).astype(np.int64)
+    return layer
+
+
+def emerged(ranks: IntArray, k: int) -> IntArray:
+    """First layer where a token's rank is below `k`, the last one at the latest; ranks [layer, pos] -> [pos]."""
+    among = ranks < k
+    among[-1] = True
+    layer: IntArray = among.argmax(axis=0).astype(np.int64)
+    return layer
+
+
+@torch.no_grad()
+def _depth(trace: Trace, before: DepthGrid | None, n_same: int, first_layer: _FirstLayer) -> DepthGrid:
+    n_pos, layers = len(trace.tokens), tuple(range(trace.anatomy.n_layers))
+    ranks, final_ids = np.zeros((len(layers), n_pos), np.int64), np.zeros(n_pos, np.int64)
+    kept = 0
+    if before is not None:
+        kept = n_same
+        ranks[:, :kept], final_ids[:kept] = before.final_ranks[:, :kept], before.final_ids[:kept]
+    if kept < n_pos:
+        cells = lens_cells(LogitLens(k=1), trace, layers, kept, n_pos)
+        ranks[:, kept:], final_ids[kept:] = cells["final_ranks"], cells["final_ids"]
+    return DepthGrid(
+        **_about(trace, layers, final_ids), layer=first_layer(ranks), final_ids=final_ids, final_ranks=ranks
+    )
+
+
+@answers(BlockInfluence)
+@torch.no_grad()
+def block_influence(question: BlockInfluence, trace: Trace) -> InfluenceGrid:
+    """1 - mean cosine of what enters and leaves each layer."""
+    layers = tuple(range(trace.anatomy.n_layers))
+    values = np.array([influence(trace, layer) for layer in layers], np.float32)
+    return InfluenceGrid(**_about(trace, layers), values=values)
+
+
+def influence(trace: Trace, layer: int) -> float:
+    """1 - mean over the positions of the cosine of what enters and what leaves a layer."""
+    checkpoint(f"the influence of layer {layer}")
+    entered, left = (trace.rows(name, layer, 0, len(trace.tokens)) for name in ("resid_pre", "resid_post"))
+    return 1.0 - float(cosine(left, entered).mean())
+
+
+@answers(AngularDistance)
+@torch.no_grad()
+def angular_distance(question: AngularDistance, trace: Trace) -> AngleGrid:
+    """Angle between what enters and what leaves each block of layers, at the last position.
+
+    Raises:
+        SelectionError: when the model has fewer layers than a block.
+    """
+    n, n_layers, last = question.n, trace.anatomy.n_layers, len(trace.tokens) - 1
+    if n > n_layers:
+        raise SelectionError(f"A block of {n} layers is too long for {trace.anatomy.name}, which has {n_layers}.")
+    layers = tuple(range(n_layers - n + 1))
+    # In double precision: close to 1, the arc of a cosine is sensitive. They are a few rows.
+    entered = [trace.rows("resid_pre", layer, last, last + 1).cpu().double() for layer in range(n_layers)]
+    states = torch.cat([*entered, trace.rows("resid_post", n_layers - 1, last, last + 1).cpu().double()])
+    values = cosine(states[:-n], states[n:]).arccos() / pi
+    return AngleGrid(**_about(trace, layers), n=n, values=values.numpy().astype(np.float32))
+
+
+def _about(trace: Trace, layers: tuple[int, ...], others: IntArray | None = None) -> dict[str, Any]:
+    """What every result carries."""
+    ids = trace.tokens.ids.tolist()
+    return {
+        "layers": layers,
+        "n_layers": trace.anatomy.n_layers,
+        "token_ids": trace.tokens.ids,
+        "pieces": trace.model.pieces({*ids, *(others.tolist() if others is not None else ())}),
+        "model_name": trace.model.name,
+    }

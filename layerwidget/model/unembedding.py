@@ -1,0 +1,133 @@
+"""The direction of a token: how much each vector of the final stream gives to its logit, the final norm's scale frozen.
+
+Source: science.md, "Direct logit attribution".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+from layerwidget.errors import MissingComponentError
+from layerwidget.model.frozen_norm import FrozenNorm, frozen_norm, in_fp32
+from layerwidget.model.running import submodule, weights_in_memory
+from layerwidget.rounding import tolerance
+from layerwidget.trace import Trace
+
+
+@dataclass(frozen=True, eq=False)
+class LogitDirection:
+    """How the logit of a token, or the difference of two, is made of the final stream at one position.
+
+    Attributes:
+        logit: the logit, before the model's output transform.
+        direction: its inner product with a part of the stream is what this gives to the logit, shape [d_model], fp64.
+        norm_bias: what the final norm's bias gives.
+        head_bias: what the head's bias gives.
+        transform: what the model does to its logits afterwards.
+    """
+
+    logit: float
+    direction: torch.Tensor
+    norm_bias: float
+    head_bias: float
+    transform: tuple[str, ...]
+
+
+@torch.no_grad()
+def logit_direction(trace: Trace, token: int, minus: int | None, position: int) -> LogitDirection:
+    """The direction of one token, or of one minus another.
+
+    Args:
+        trace: a trace.
+        token: a token id.
+        minus: the id of the token whose logit is taken off, or None.
+        position: where the next token is predicted.
+
+    Raises:
+        MissingComponentError: when the final norm and head are not known, or are not linear for a fixed scale.
+    """
+    own = trace.logits_between(position, position + 1)[0]
+    tokens = [token] if minus is None else [token, minus]
+    norm, normed = _final_norm(trace, position)
+    rows, biases, transform = _head_rows(trace, tokens)
+    logits = rows @ normed.to(rows.device) + biases
+    _check(trace, transformed(logits, transform), own[tokens].to(logits.device), own)
+    signs = torch.tensor([1.0, -1.0][: len(tokens)], dtype=torch.float64)
+    target = (signs @ rows.cpu().double()) * norm.gain.cpu().double()
+    centred = target - target.mean() if norm.centred else target
+    exact = logits if transform or own.dtype != torch.float32 else own[tokens]
+    return LogitDirection(
+        logit=float(signs @ exact.cpu().double()),
+        direction=centred * norm.inverse_scale[0].cpu().double(),
+        norm_bias=float(signs @ (rows @ norm.bias.to(rows.device)).cpu().double()),
+        head_bias=float(signs @ biases.cpu().double()),
+        transform=transform,
+    )
+
+
+def _refusal(trace: Trace) -> str:
+    return f"The logits of {trace.anatomy.name} cannot be split over its parts"
+
+
+def _final_norm(trace: Trace, position: int) -> tuple[FrozenNorm, torch.Tensor]:
+    """The final norm, frozen at the final stream, and what it makes of it, shape [d_model]."""
+    anatomy = trace.anatomy
+    if anatomy.final_norm is None or anatomy.head is None:
+        missing = "final norm" if anatomy.final_norm is None else "head"
+        raise MissingComponentError(f"{_refusal(trace)}: no module was found that is its {missing}.")
+    if len(anatomy.layout.inner) > 1:
+        raise MissingComponentError(f"{_refusal(trace)}: it has several parallel streams.")
+    stream = trace.rows("resid_post", anatomy.n_layers - 1, position, position + 1).float()
+    with trace.model.lock:
+        module = in_fp32(submodule(trace.model.hf_model, anatomy.final_norm))
+
+        def norm(rows: torch.Tensor) -> torch.Tensor:
+            return anatomy.layout.rows(module(anatomy.layout.stream(rows)))
+
+        frozen, normed = frozen_norm(norm, stream), norm(stream)[0]
+    if frozen is None:
+        raise MissingComponentError(f"{_refusal(trace)}: {anatomy.final_norm} is not linear for a fixed scale.")
+    return frozen, normed
+
+
+def _head_rows(trace: Trace, tokens: list[int]) -> tuple[torch.Tensor, torch.Tensor, tuple[str, ...]]:
+    """The tokens' rows of W_U, shape [token, d_model], their biases [token], and what is done to the logits then."""
+    head = submodule(trace.model.hf_model, trace.anatomy.head or "")
+    with trace.model.lock, weights_in_memory(head):
+        weight, bias = getattr(head, "weight", None), getattr(head, "bias", None)
+        if not isinstance(weight, torch.Tensor) or weight.shape != (trace.anatomy.d_vocab, trace.anatomy.d_model):
+            raise MissingComponentError(f"{_refusal(trace)}: {trace.anatomy.head} is not a matrix [d_vocab, d_model].")
+        rows = weight[tokens].detach().float()
+        biases = bias[tokens].detach().float() if isinstance(bias, torch.Tensor) else rows.new_zeros(len(tokens))
+    steps = trace.anatomy.transform
+    return rows, biases, steps[1:] if steps[:1] == ("+ bias",) and bias is not None else steps
+
+
+def transformed(logits: torch.Tensor, steps: Iterable[str]) -> torch.Tensor:
+    """Logits after the model's output transform; NaN where a step of it is not known."""
+    for step in steps:
+        word, _, number = step.partition(" ")
+        if word == "×":
+            logits = logits * float(number)
+        elif word == "soft-cap":
+            logits = float(number) * (logits / float(number)).tanh()
+        elif step == "tanh":
+            logits = logits.tanh()
+        else:
+            return torch.full_like(logits, math.nan)
+    return logits
+
+
+def _check(trace: Trace, found: torch.Tensor, expected: torch.Tensor, own: torch.Tensor) -> None:
+    """Raise unless norm and head by themselves give what the model gives."""
+    largest = own[own.isfinite()].abs().max().float().clamp_min(1e-30)
+    error = float((found - expected.float()).abs().max() / largest.to(found.device))
+    if not error <= tolerance(own.dtype):
+        raise MissingComponentError(
+            f"{_refusal(trace)}: its final norm and head by themselves do not give its logits (relative error "
+            f"{error:.1e})."
+        )

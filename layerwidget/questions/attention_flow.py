@@ -1,0 +1,155 @@
+"""What attention carries: weights times the size of what is read, attention through all layers, and what heads do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from layerwidget.errors import QuestionError
+from layerwidget.layers import LayerSelection, frozen_selection
+from layerwidget.questions.base import ModelQuestion, TraceQuestion
+from layerwidget.results import FloatArray, Grid
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from layerwidget.model.hooked_model import HookedModel
+
+#: What `HeadScores` measures.
+KINDS = ("induction", "previous", "duplicate")
+
+
+@dataclass(frozen=True, eq=False)
+class ValueWeightedGrid(Grid):
+    """The answer to `ValueWeightedAttention`.
+
+    Attributes:
+        heads: query-head numbers, ascending.
+        norms: length of what each head writes of each position, shape [layer, head, query_pos, key_pos], >= 0, in units
+            of the raw attention output (before a post-norm or multiplier).
+
+    Source: Kobayashi et al. 2020, arXiv 2004.10102; science.md, "Attention".
+    """
+
+    heads: tuple[int, ...]
+    norms: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class RolloutGrid(Grid):
+    """The answer to `AttentionRollout`; `layers` are those that were multiplied.
+
+    Attributes:
+        rollout: how much of each position's stream comes from each position, by attention and the stream alone,
+            shape [query_pos, key_pos], 0 to 1. Rows sum to 1; with `hides_first`, row 0 of a causal
+            model is zeros.
+        hides_first: whether attention to token 0 was taken out, and the rest made to sum to 1 again.
+        hidden_mass: how much attention was taken out, mean over heads, shape [layer, query_pos], 0 to 1; zeros when
+            nothing was.
+
+    Source: Abnar & Zuidema 2020, arXiv 2005.00928; science.md, "Attention".
+    """
+
+    rollout: FloatArray
+    hides_first: bool
+    hidden_mass: FloatArray
+
+    @property
+    def note(self) -> str:
+        """What must be said beside the picture; empty when nothing was hidden."""
+        if not self.hides_first:
+            return ""
+        mass = float(self.hidden_mass[:, 1:].mean()) if self.hidden_mass.shape[1] > 1 else 1.0
+        return f"Attention to token 0 is left out ({mass:.0%} of it all)."
+
+
+@dataclass(frozen=True, eq=False)
+class HeadScoreGrid(Grid):
+    """The answer to `HeadScores`; `token_ids` are the random sequence, repeated twice.
+
+    Attributes:
+        kind: what was measured.
+        values: mean attention weight, shape [layer, head], 0 to 1; NaN where a layer has no such head.
+    """
+
+    kind: str
+    values: FloatArray
+
+    def largest(self, k: int) -> tuple[tuple[int, int, float], ...]:
+        """The k heads with the highest scores, as (layer, head, score), the highest first."""
+        cells = [
+            (layer, head, float(score))
+            for layer, row in zip(self.layers, self.values, strict=True)
+            for head, score in enumerate(row)
+            if score == score
+        ]
+        return tuple(sorted(cells, key=lambda cell: -cell[2])[:k])
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per head: columns `layer`, `head`, `score`."""
+        import pandas as pd
+
+        return pd.DataFrame(self.largest(self.values.size), columns=["layer", "head", "score"])
+
+
+@dataclass(frozen=True)
+class ValueWeightedAttention(TraceQuestion[ValueWeightedGrid]):
+    """How much each head really takes from where: `|| alpha_ij f(x_j) ||_2`, `f(x)` = value through the head's W_O.
+
+    Attributes:
+        layers: layer selection, e.g. `"10-12"`; those without attention are left out.
+        heads: head selection in the same grammar.
+    """
+
+    layers: LayerSelection = "all"
+    heads: LayerSelection = "all"
+
+    def __post_init__(self) -> None:
+        """Make the question hashable."""
+        object.__setattr__(self, "layers", frozen_selection(self.layers))
+        object.__setattr__(self, "heads", frozen_selection(self.heads))
+
+
+@dataclass(frozen=True)
+class AttentionRollout(TraceQuestion[RolloutGrid]):
+    """Attention through a range of layers: `A' = 0.5 mean_h A + 0.5 I`, rows renormalised, `R = A'_b ... A'_a`.
+
+    Attributes:
+        layers: layer selection; those without attention pass the stream on as it is.
+        hide_first: whether to take out attention to token 0; None to do so for causal models, whose rollout otherwise
+            collapses onto it.
+    """
+
+    layers: LayerSelection = "all"
+    hide_first: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Make the question hashable."""
+        object.__setattr__(self, "layers", frozen_selection(self.layers))
+
+
+@dataclass(frozen=True)
+class HeadScores(ModelQuestion[HeadScoreGrid]):
+    """What heads do on a random sequence that is repeated twice: mean attention weight at one offset.
+
+    Attributes:
+        kind: `induction` (in the second half, to what came after the same token: offset n_tokens - 1), `duplicate`
+            (in the second half, to the same token: offset n_tokens) or `previous` (everywhere, offset 1).
+        n_tokens: length of the sequence before it is repeated.
+        seed: of the sequence.
+    """
+
+    kind: str = "induction"
+    n_tokens: int = 50
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without a model."""
+        if self.kind not in KINDS:
+            raise QuestionError(f"HeadScores measures one of {KINDS}; got kind={self.kind!r}.")
+        if self.n_tokens < 2:
+            raise QuestionError(f"HeadScores repeats a sequence of 2 or more tokens; got n_tokens={self.n_tokens}.")
+
+    def n_passes(self, model: HookedModel) -> int:
+        """One."""
+        return 1

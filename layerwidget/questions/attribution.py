@@ -1,0 +1,91 @@
+"""Which parts of the model make a logit?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from layerwidget.questions.base import TraceQuestion
+from layerwidget.results import FloatArray, Grid
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class AttributionGrid(Grid):
+    """The answer to `DirectLogitAttribution`. All numbers are in units of logits, and add up.
+
+    Attributes:
+        position: at which position the next token is predicted.
+        token: whose logit it is.
+        minus: whose logit is taken off; None for one token alone.
+        logit: the model's own logit, or difference of two, before its output transform.
+        error: `logit` minus the sum of `values`: rounding alone.
+        names: what the parts are: `embed` (what enters the first layer), `attn0`, `mlp0`, ..., `norm_bias` (of the
+            final norm), `head_bias`.
+        part_layers: the layer of each part, or None.
+        values: what each part gives, shape [part].
+        heads: what each attention head gives, shape [layer, head]; NaN where a layer has no heads that can be told
+            apart. A layer's heads and the bias of its projection make up its `attn`.
+        head: layer and number of the head that is split over the positions it reads; or None.
+        sources: what it takes from each position, shape [key_pos]; None without `head`.
+        note: what else must be said, in whole sentences; mostly nothing.
+
+    Source: science.md, "Direct logit attribution".
+    """
+
+    position: int
+    token: int
+    minus: int | None
+    logit: float
+    error: float
+    names: tuple[str, ...]
+    part_layers: tuple[int | None, ...]
+    values: FloatArray
+    heads: FloatArray
+    head: tuple[int, int] | None
+    sources: FloatArray | None
+    note: str
+
+    def largest(self, k: int) -> tuple[tuple[str, float], ...]:
+        """The k parts that give most, up or down, as (name, logit), the largest first."""
+        order = np.argsort(-np.abs(self.values), kind="stable")[:k]
+        return tuple((self.names[index], float(self.values[index])) for index in order)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per part, the error last: columns `part`, `layer`, `logit`."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "part": [*self.names, "error"],
+                "layer": pd.array([*self.part_layers, None], dtype="Int64"),
+                "logit": [*self.values.tolist(), self.error],
+            }
+        )
+
+
+@dataclass(frozen=True)
+class DirectLogitAttribution(TraceQuestion[AttributionGrid]):
+    """What every part adds to the logit of a token, with the final norm's scale frozen at the final stream.
+
+    Attributes:
+        token: a token id.
+        minus: the id of another token, for the difference of the two logits; or None.
+        position: where the next token is predicted; negative numbers count from the end.
+        head: layer and number of a head to split over the positions that it reads; or None.
+    """
+
+    token: int
+    minus: int | None = None
+    position: int = -1
+    head: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        """Make the question hashable."""
+        if self.head is not None:
+            layer, head = self.head
+            object.__setattr__(self, "head", (int(layer), int(head)))

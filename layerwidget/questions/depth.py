@@ -1,0 +1,136 @@
+"""How deep in the model is a prediction made, and how much does each layer do?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from layerwidget.errors import QuestionError
+from layerwidget.questions.base import TraceQuestion
+from layerwidget.results import FloatArray, Grid
+from layerwidget.tokens import IntArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class DepthGrid(Grid):
+    """The answer to `SettleDepth` and `Emergence`.
+
+    Attributes:
+        layer: the layer that was asked for at each position, shape [pos], 0 to `n_layers` - 1.
+        final_ids: the model's own most probable next token, shape [pos].
+        final_ranks: the rank that each layer's logit lens gives to `final_ids`, shape [layer, pos], 0 = most probable.
+
+    Source: science.md, "Depth of a prediction".
+    """
+
+    layer: IntArray
+    final_ids: IntArray
+    final_ranks: IntArray
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per position: its token, the token that is predicted there, and the layer."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "pos": np.arange(len(self.token_ids)),
+                "token": [piece.visible for piece in self.prompt_pieces()],
+                "final_id": self.final_ids,
+                "final_token": [self.pieces[int(token)].visible for token in self.final_ids],
+                "layer": self.layer,
+            }
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class InfluenceGrid(Grid):
+    """The answer to `BlockInfluence`.
+
+    Attributes:
+        values: 1 - mean over positions of the cosine of what enters and what leaves the layer, shape [layer], 0 to 2.
+
+    Source: science.md, "Depth of a prediction".
+    """
+
+    values: FloatArray
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per layer."""
+        import pandas as pd
+
+        return pd.DataFrame({"layer": list(self.layers), "block_influence": self.values})
+
+
+@dataclass(frozen=True, eq=False)
+class AngleGrid(Grid):
+    """The answer to `AngularDistance`. `.layers` are the layers at which a block of `n` can start.
+
+    Attributes:
+        n: how many layers a block has.
+        values: angle between what enters and what leaves the block that starts at each layer, at the last position,
+            as a share of half a turn, shape [layer], 0 to 1.
+
+    Source: science.md, "Depth of a prediction".
+    """
+
+    n: int
+    values: FloatArray
+
+    @property
+    def drop(self) -> int:
+        """The first layer of the block that turns the stream least: the one to drop."""
+        return self.layers[int(np.argmin(np.where(np.isnan(self.values), np.inf, self.values)))]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per block: its first layer, its last layer, and the angle."""
+        import pandas as pd
+
+        first = np.array(self.layers)
+        return pd.DataFrame({"layer": first, "last_layer": first + self.n - 1, "angular_distance": self.values})
+
+
+@dataclass(frozen=True)
+class SettleDepth(TraceQuestion[DepthGrid]):
+    """The first layer from which the logit lens names the model's own prediction for good, at every position."""
+
+
+@dataclass(frozen=True)
+class Emergence(TraceQuestion[DepthGrid]):
+    """The first layer whose logit lens has the model's own prediction among its `k` most probable tokens.
+
+    Attributes:
+        k: how many; at least 1.
+    """
+
+    k: int = 10
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without a model."""
+        if self.k < 1:
+            raise QuestionError(f"Emergence looks among the k most probable tokens: expected k >= 1, got {self.k}.")
+
+
+@dataclass(frozen=True)
+class BlockInfluence(TraceQuestion[InfluenceGrid]):
+    """How much every layer turns the stream (ShortGPT, arXiv 2403.03853). Look at `SkipEffect` too: they disagree."""
+
+
+@dataclass(frozen=True)
+class AngularDistance(TraceQuestion[AngleGrid]):
+    """How much every block of `n` layers turns the stream at the last position (arXiv 2403.17887).
+
+    Attributes:
+        n: how many layers a block has; at least 1.
+    """
+
+    n: int = 1
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without a model."""
+        if self.n < 1:
+            raise QuestionError(f"AngularDistance compares blocks of n layers: expected n >= 1, got {self.n}.")

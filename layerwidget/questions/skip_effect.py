@@ -1,0 +1,108 @@
+"""What would be lost if a layer were skipped?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from layerwidget.errors import PromptError
+from layerwidget.layers import LayerSelection, frozen_selection, parse_layers
+from layerwidget.questions.base import ModelQuestion
+from layerwidget.results import FloatArray, Grid
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from layerwidget.model.hooked_model import HookedModel
+
+
+@dataclass(frozen=True, eq=False)
+class SkipGrid(Grid):
+    """The answer to `SkipEffect`: every layer of `.layers` was skipped alone.
+
+    Attributes:
+        kl_nats: KL(full || skipped) of the predictions, shape [layer, pos], >= 0.
+        nats: negative log likelihood of each token, nothing skipped, shape [pos]; NaN at position 0, and everywhere in
+            models whose positions see what comes after them.
+        skipped_nats: the same with the layer skipped, shape [layer, pos].
+        block_influence: how much the layer turns the stream (`BlockInfluence`), shape [layer]: the two disagree.
+
+    Source: science.md, "Depth of a prediction".
+    """
+
+    kl_nats: FloatArray
+    nats: FloatArray
+    skipped_nats: FloatArray
+    block_influence: FloatArray
+
+    @property
+    def mean_kl_nats(self) -> FloatArray:
+        """KL(full || skipped), mean over the positions, shape [layer]."""
+        mean: FloatArray = self.kl_nats.mean(axis=1)
+        return mean
+
+    @property
+    def last_kl_nats(self) -> FloatArray:
+        """KL(full || skipped) at the last position, shape [layer]."""
+        last: FloatArray = self.kl_nats[:, -1]
+        return last
+
+    @property
+    def cross_entropy_nats(self) -> float:
+        """Mean negative log likelihood of the tokens after the first, nothing skipped; NaN for a prompt of one."""
+        return float(self.nats[1:].mean()) if len(self.nats) > 1 else float("nan")
+
+    @property
+    def cross_entropy_change_nats(self) -> FloatArray:
+        """By how much that rises when the layer is skipped, shape [layer]; NaN for a prompt of one token."""
+        if len(self.nats) < 2:
+            return np.full(len(self.layers), np.nan, np.float32)
+        change: FloatArray = (self.skipped_nats - self.nats)[:, 1:].mean(axis=1)
+        return change
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per layer: KL (mean and last), change of cross-entropy, block influence."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "layer": list(self.layers),
+                "mean_kl_nats": self.mean_kl_nats,
+                "last_kl_nats": self.last_kl_nats,
+                "cross_entropy_change_nats": self.cross_entropy_change_nats,
+                "block_influence": self.block_influence,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class SkipEffect(ModelQuestion[SkipGrid]):
+    """How the predictions change when a layer returns its input, for each layer alone.
+
+    Attributes:
+        prompt: text, or token ids.
+        layers: which layers are skipped, one at a time; see `layerwidget.layers`.
+    """
+
+    prompt: str | tuple[int, ...]
+    layers: LayerSelection = "all"
+
+    def __post_init__(self) -> None:
+        """Make the question hashable.
+
+        Raises:
+            PromptError: when the prompt is neither text nor a row of token ids.
+        """
+        object.__setattr__(self, "layers", frozen_selection(self.layers))
+        if isinstance(self.prompt, str):
+            return
+        try:
+            object.__setattr__(self, "prompt", tuple(int(token) for token in self.prompt))
+        except (TypeError, ValueError) as error:
+            raise PromptError(f"SkipEffect takes text or a row of token ids; got {self.prompt!r}.") from error
+
+    def n_passes(self, model: HookedModel) -> int:
+        """One pass in full and one for each layer that is skipped."""
+        return 1 + len(parse_layers(self.layers, model.anatomy.n_layers))

@@ -1,0 +1,117 @@
+"""Value-weighted attention, rollout and head scores, against their definitions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import layerwidget as lw
+from layerwidget.analysis.attention_flow import _score
+from layerwidget.model.head_writing import head_writing
+from tests import tiny
+from tests.test_head_outputs import NOT_FUSED, PROJECTION, matrix_by_hand, seen_by_hand
+from tests.test_logit_lens import EIFFEL
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gemma3", "granite", "falcon", "bert"])
+def test_value_weighted_attention(kind: str) -> None:
+    model = tiny.hooked(kind)
+    trace = model.trace(tiny.ids(7))
+    grid = lw.ValueWeightedAttention("1-2", "1,3").run(trace)
+    assert (grid.layers, grid.heads, grid.norms.shape) == ((1, 2), (1, 3), (2, 2, 7, 7))
+    for row, layer in enumerate(grid.layers):
+        path = PROJECTION[kind].format(layer)
+        blocks = matrix_by_hand(model.hf_model, path).unflatten(0, (tiny.N_HEADS, -1))
+        written = torch.einsum("hqk,hkd,hdm->hqkm", trace.pattern(layer), trace.head_values(layer), blocks)
+        np.testing.assert_allclose(grid.norms[row], written.norm(dim=-1)[[1, 3]], atol=1e-4)
+        _, raw = seen_by_hand(model.hf_model, path, tiny.ids(7))
+        bias = head_writing(trace, layer, trace.head_outputs(layer)).bias
+        assert (written.sum((0, 2)) + bias - raw).abs().max() <= 1e-5 * raw.abs().max()
+
+
+@pytest.mark.parametrize("kind", NOT_FUSED)
+def test_value_weighted_attention_is_refused_without_values(kind: str) -> None:
+    with pytest.raises(lw.MissingComponentError, match="not one fused operation"):
+        lw.ValueWeightedAttention().run(tiny.hooked(kind).trace(tiny.ids(5)))
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt_oss", "jamba", "bert"])
+def test_rollout_is_the_product_of_its_layers(kind: str) -> None:
+    trace = tiny.hooked(kind).trace(tiny.ids(6))
+    grid = lw.AttentionRollout("1-2", hide_first=False).run(trace)
+    expected = torch.eye(6, dtype=torch.float64)
+    for layer in (one for one in (1, 2) if one in trace.attention_layers):
+        mixed = 0.5 * trace.pattern(layer).mean(0).double() + 0.5 * torch.eye(6)
+        expected = (mixed / mixed.sum(-1, keepdim=True)) @ expected
+    np.testing.assert_allclose(grid.rollout, expected, atol=1e-6)
+    np.testing.assert_allclose(grid.rollout.sum(-1), 1, atol=1e-6)
+    assert (grid.hides_first, grid.note) == (False, "")
+
+
+def test_the_sink_is_hidden_by_default_and_named() -> None:
+    trace = tiny.hooked("llama").trace(tiny.ids(6))
+    grid = lw.AttentionRollout().run(trace)
+    assert grid.hides_first
+    assert "token 0 is left out" in grid.note
+    np.testing.assert_allclose(grid.hidden_mass[1], trace.pattern(1).mean(0)[:, 0], atol=1e-6)
+    assert not grid.rollout[0].any()
+    assert not grid.rollout[:, 0].any()
+    np.testing.assert_allclose(grid.rollout[1:].sum(-1), 1, atol=1e-6)
+    assert not lw.AttentionRollout().run(tiny.hooked("bert").trace(tiny.ids(6))).hides_first
+    one = lw.AttentionRollout().run(tiny.hooked("llama").trace([3]))
+    assert not one.rollout.any()
+    with pytest.raises(lw.MissingComponentError, match="None of the layers"):
+        lw.AttentionRollout().run(tiny.hooked("mamba").trace(tiny.ids(5)))
+
+
+@pytest.mark.parametrize(("kind", "offset"), [("induction", 4), ("duplicate", 5), ("previous", 1)])
+def test_a_head_that_looks_at_one_offset_scores_one(kind: str, offset: int) -> None:
+    pattern = torch.zeros(2, 10, 10)
+    for query in range(10):
+        pattern[0, query, max(0, query - offset)] = 1
+        pattern[1, query, query] = 1
+    assert _score(pattern, lw.HeadScores(kind, n_tokens=5)).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("kind", ["llama", "jamba", "gpt_oss"])
+def test_head_scores_are_means_of_the_pattern(kind: str) -> None:
+    model = tiny.hooked(kind)
+    told: list[tuple[int, int]] = []
+    question = lw.HeadScores("induction", n_tokens=20, seed=1)
+    grid = question.run(model, progress=lambda done, of: told.append((done, of)))
+    assert told == [(1, question.n_passes(model))]
+    np.testing.assert_array_equal(grid.token_ids[:20], grid.token_ids[20:])
+    assert len(set(grid.token_ids.tolist())) == 20
+    trace = model.trace(grid.token_ids)
+    for layer in range(model.anatomy.n_layers):
+        if layer in trace.attention_layers:
+            pattern = trace.pattern(layer)
+            expected = torch.stack([pattern[:, query, query - 19] for query in range(20, 40)]).mean(0)
+            np.testing.assert_allclose(grid.values[layer], expected, atol=1e-6)
+        else:
+            assert np.isnan(grid.values[layer]).all()
+
+
+def test_head_scores_that_are_refused() -> None:
+    with pytest.raises(lw.QuestionError, match="kind='echo'"):
+        lw.HeadScores("echo")
+    with pytest.raises(lw.QuestionError, match="n_tokens=1"):
+        lw.HeadScores(n_tokens=1)
+    with pytest.raises(lw.QuestionError, match="a prompt and a target"):
+        lw.HeadScores(n_tokens=5).run(tiny.hooked("t5"))
+    with pytest.raises(lw.MissingComponentError, match="no attention weights"):
+        lw.HeadScores(n_tokens=5).run(tiny.hooked("mamba"))
+
+
+def test_the_induction_heads_of_the_demo_model(demo_model: lw.HookedModel) -> None:
+    grid = lw.HeadScores("induction").run(demo_model)
+    (layer, head, score), (next_layer, next_head, _), *_ = grid.largest(2)
+    assert (layer, head, next_layer, next_head) == (18, 6, 17, 3)
+    assert score == pytest.approx(0.89, abs=0.03)
+
+
+def test_rollout_collapses_on_the_first_token_of_the_demo_model(demo_model: lw.HookedModel) -> None:
+    trace = demo_model.trace(EIFFEL)
+    assert lw.AttentionRollout(hide_first=False).run(trace).rollout[-1, 0] > 0.999
+    assert lw.AttentionRollout().run(trace).rollout[-1, 0] == 0
