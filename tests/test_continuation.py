@@ -309,13 +309,13 @@ def test_what_is_given_up_half_way_is_not_lost(monkeypatch: pytest.MonkeyPatch) 
     held = live._answers[question].value
     assert 1 < held.done.all(axis=0).sum() < 14
     decoded: list[int] = []
-    decode = logit_lens._cells
+    decode = logit_lens.lens_cells
 
     def counted(question: Any, trace: Any, layers: Any, first: int, end: int) -> Any:
         decoded.append(end - first)
         return decode(question, trace, layers, first, end)
 
-    monkeypatch.setattr(logit_lens, "_cells", counted)
+    monkeypatch.setattr(logit_lens, "lens_cells", counted)
     found = live.update(prompt, question)[0]
     assert found.complete
     assert sum(decoded) == 14 - held.done.all(axis=0).sum()
