@@ -51,6 +51,13 @@ class Scaled:
 LedgerEntry: TypeAlias = Added | Normed | Scaled
 
 
+def rows_of(entry: LedgerEntry, rows: slice) -> LedgerEntry:
+    """What happens to some positions."""
+    if isinstance(entry, Added):
+        return Added(entry.kind, entry.value[rows])
+    return entry if isinstance(entry, Scaled) else Normed(entry.before[rows], entry.after[rows])
+
+
 def replayed(entered: torch.Tensor, entries: Iterable[LedgerEntry]) -> Iterator[torch.Tensor]:
     """The stream after each entry, shape [pos, d_model].
 

@@ -7,24 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from layerwidget.analysis.about import about
 from layerwidget.cancellation import checkpoint
 from layerwidget.errors import MissingComponentError, SelectionError
 from layerwidget.layers import LayerSelection, parse_layers
-from layerwidget.questions import OnScreen, answers, steps
+from layerwidget.questions import OnScreen, steps
 from layerwidget.questions.attention import Attention, AttentionGrid
 from layerwidget.results import FloatArray
 from layerwidget.trace import Trace
-
-
-@answers(Attention)
-def attention(question: Attention, trace: Trace) -> AttentionGrid:
-    """The pattern of every chosen head; layers without softmax attention are left out.
-
-    Raises:
-        SelectionError: when layers or heads are out of range.
-        MissingComponentError: when none of the chosen layers has attention.
-    """
-    return next(attention_steps(question, trace, None, 0, OnScreen()))
 
 
 @steps(Attention)
@@ -32,7 +22,14 @@ def attention(question: Attention, trace: Trace) -> AttentionGrid:
 def attention_steps(
     question: Attention, trace: Trace, before: AttentionGrid | None, n_same: int, on_screen: OnScreen
 ) -> Iterator[AttentionGrid]:
-    """The same, with the rows of the first positions from an earlier answer: they see nothing of the rest."""
+    """The pattern of every chosen head; layers without softmax attention are left out.
+
+    Rows of the first positions are taken from an earlier answer: they see nothing of the rest.
+
+    Raises:
+        SelectionError: when layers or heads are out of range.
+        MissingComponentError: when none of the chosen layers has attention.
+    """
     layers, heads = chosen_heads(question.layers, question.heads, trace)
     n_pos = len(trace.tokens)
     shape = (len(layers), len(heads), n_pos, n_pos)
@@ -66,13 +63,7 @@ def chosen_heads(
         SelectionError: when layers or heads are out of range, or the layers differ in their number of heads.
         MissingComponentError: when none of the layers has attention.
     """
-    wanted = parse_layers(layers_asked, trace.anatomy.n_layers)
-    layers = tuple(layer for layer in wanted if layer in trace.attention_layers)
-    if not layers:
-        raise MissingComponentError(
-            f"None of the layers {wanted} of {trace.model.name} has attention weights; "
-            f"layers with attention: {trace.attention_layers}."
-        )
+    layers = layers_with_attention(layers_asked, trace)
     n_heads = {trace.anatomy.layers[layer].n_heads for layer in layers}
     if len(n_heads) > 1:
         raise SelectionError(
@@ -81,14 +72,27 @@ def chosen_heads(
     return layers, parse_layers(heads_asked, n_heads.pop(), "head")
 
 
+def layers_with_attention(layers_asked: LayerSelection, trace: Trace) -> tuple[int, ...]:
+    """The layers of a selection that have attention.
+
+    Raises:
+        SelectionError: when layers are out of range.
+        MissingComponentError: when none of them has attention.
+    """
+    wanted = parse_layers(layers_asked, trace.anatomy.n_layers)
+    layers = tuple(layer for layer in wanted if layer in trace.attention_layers)
+    if not layers:
+        raise MissingComponentError(
+            f"None of the layers {wanted} of {trace.model.name} has attention weights; "
+            f"layers with attention: {trace.attention_layers}."
+        )
+    return layers
+
+
 def _grid(trace: Trace, layers: tuple[int, ...], heads: tuple[int, ...], pattern: np.ndarray) -> AttentionGrid:
     anatomy = trace.anatomy
     return AttentionGrid(
-        layers=layers,
-        n_layers=anatomy.n_layers,
-        token_ids=trace.tokens.ids,
-        pieces=trace.model.pieces(trace.tokens.ids.tolist()),
-        model_name=trace.model.name,
+        **about(trace, layers),
         heads=heads,
         kv_heads=tuple(head // max(1, anatomy.n_heads // anatomy.n_kv_heads) for head in heads),
         pattern=pattern,

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from layerwidget.analysis.attention import chosen_heads
+from layerwidget.analysis.about import about
+from layerwidget.analysis.attention import chosen_heads, layers_with_attention
 from layerwidget.cancellation import checkpoint
 from layerwidget.errors import MissingComponentError, QuestionError
-from layerwidget.layers import parse_layers
 from layerwidget.model.head_writing import head_writing
 from layerwidget.model.hooked_model import HookedModel
 from layerwidget.questions import answers
@@ -45,11 +45,7 @@ def value_weighted_attention(question: ValueWeightedAttention, trace: Trace) -> 
         weighted = pattern[list(heads)] * lengths.to(pattern.device)[:, None, :]
         norms[index] = weighted.cpu().numpy()
     return ValueWeightedGrid(
-        layers=layers,
-        n_layers=trace.anatomy.n_layers,
-        token_ids=trace.tokens.ids,
-        pieces=trace.model.pieces(trace.tokens.ids.tolist()),
-        model_name=trace.model.name,
+        **about(trace, layers),
         heads=heads,
         norms=norms,
     )
@@ -68,13 +64,7 @@ def attention_rollout(question: AttentionRollout, trace: Trace) -> RolloutGrid:
         SelectionError: when layers are out of range.
         MissingComponentError: when none of the chosen layers has attention.
     """
-    wanted = parse_layers(question.layers, trace.anatomy.n_layers)
-    layers = tuple(layer for layer in wanted if layer in trace.attention_layers)
-    if not layers:
-        raise MissingComponentError(
-            f"None of the layers {wanted} of {trace.model.name} has attention weights; "
-            f"layers with attention: {trace.attention_layers}."
-        )
+    layers = layers_with_attention(question.layers, trace)
     hides = bool(trace.anatomy.causal) if question.hide_first is None else question.hide_first
     n_pos = len(trace.tokens)
     rollout, hidden = np.eye(n_pos), np.zeros((len(layers), n_pos), dtype=np.float32)
@@ -89,11 +79,7 @@ def attention_rollout(question: AttentionRollout, trace: Trace) -> RolloutGrid:
     if hides and trace.anatomy.causal:
         rollout[0] = 0.0  # it looks at nothing else
     return RolloutGrid(
-        layers=layers,
-        n_layers=trace.anatomy.n_layers,
-        token_ids=trace.tokens.ids,
-        pieces=trace.model.pieces(trace.tokens.ids.tolist()),
-        model_name=trace.model.name,
+        **about(trace, layers),
         rollout=rollout.astype(np.float32),
         hides_first=hides,
         hidden_mass=hidden,
@@ -130,11 +116,7 @@ def head_scores(question: HeadScores, model: HookedModel, progress: Callable[[in
         values[layer, : len(pattern)] = _score(pattern, question).cpu().numpy()
     progress(1, 1)
     return HeadScoreGrid(
-        layers=tuple(range(anatomy.n_layers)),
-        n_layers=anatomy.n_layers,
-        token_ids=trace.tokens.ids,
-        pieces=trace.tokens.pieces,
-        model_name=model.name,
+        **about(trace, tuple(range(anatomy.n_layers))),
         kind=question.kind,
         values=values,
     )

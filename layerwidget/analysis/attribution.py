@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from layerwidget.analysis.about import about
 from layerwidget.cancellation import checkpoint
 from layerwidget.errors import MissingComponentError, SelectionError
 from layerwidget.ledger import Added, Scaled
@@ -41,11 +42,7 @@ def direct_logit_attribution(question: DirectLogitAttribution, trace: Trace) -> 
     heads, notes = _heads(trace, position, direction, stream)
     asked = {question.token, *([question.minus] if question.minus is not None else [])}
     return AttributionGrid(
-        layers=tuple(range(trace.anatomy.n_layers)),
-        n_layers=trace.anatomy.n_layers,
-        token_ids=trace.tokens.ids,
-        pieces=trace.model.pieces({*trace.tokens.ids.tolist(), *asked}),
-        model_name=trace.model.name,
+        **about(trace, tuple(range(trace.anatomy.n_layers)), asked),
         position=position,
         token=question.token,
         minus=question.minus,
@@ -151,9 +148,16 @@ def _given_by_heads(
     if layer not in trace.patterns:
         return 0.0  # the layer was skipped
     weights, values = trace.head_row(layer, position)
-    outputs = torch.einsum("hk,hkd->hd", weights, values)[:, None]
-    writing = head_writing(trace, layer, outputs, position)
+    outputs, writing = _written(trace, layer, position, weights, values)
     return _given(writing, writing.raw(outputs), direction, stream.after_attention(layer))[:, 0]
+
+
+def _written(
+    trace: Trace, layer: int, position: int, weights: torch.Tensor, values: torch.Tensor
+) -> tuple[torch.Tensor, HeadWriting]:
+    """What a layer's heads have read at a position, shape [head, 1, d_head], and how they write it."""
+    outputs = torch.einsum("hk,hkd->hd", weights, values)[:, None]
+    return outputs, head_writing(trace, layer, outputs, position)
 
 
 def _given(
@@ -175,8 +179,7 @@ def _sources(
     if layer not in trace.patterns and trace.anatomy.layers[layer].attention_sites:
         return sources  # the layer was skipped
     weights, values = trace.head_row(layer, position)
-    outputs = torch.einsum("hk,hkd->hd", weights, values)[:, None]
-    writing = head_writing(trace, layer, outputs, position)
+    _, writing = _written(trace, layer, position, weights, values)
     read = (weights[number, :, None] * values[number]).to(writing.W_O.device)
     # One source after another along the first axis: the norm after them has one scale for this position.
     raw = (read @ writing.W_O[number])[:, None]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from math import pi
-from typing import Any
 
 import numpy as np
 import torch
 
+from layerwidget.analysis.about import about
 from layerwidget.analysis.cosine import cosine
 from layerwidget.analysis.logit_lens import lens_cells
 from layerwidget.cancellation import checkpoint
@@ -30,31 +30,19 @@ from layerwidget.trace import Trace
 _FirstLayer = Callable[[IntArray], IntArray]
 
 
-@answers(SettleDepth)
-def settle_depth(question: SettleDepth, trace: Trace) -> DepthGrid:
-    """The first layer from which the final token is the most probable one for good."""
-    return next(settle_depth_steps(question, trace, None, 0, OnScreen()))
-
-
 @steps(SettleDepth)
 def settle_depth_steps(
     question: SettleDepth, trace: Trace, before: DepthGrid | None, n_same: int, on_screen: OnScreen
 ) -> Iterator[DepthGrid]:
-    """The same, with the first positions from an earlier answer: they see nothing of the rest."""
+    """The first layer from which the final token is the most probable one for good."""
     yield _depth(trace, before, n_same, settled)
-
-
-@answers(Emergence)
-def emergence(question: Emergence, trace: Trace) -> DepthGrid:
-    """The first layer where the final token is among the `k` most probable ones."""
-    return next(emergence_steps(question, trace, None, 0, OnScreen()))
 
 
 @steps(Emergence)
 def emergence_steps(
     question: Emergence, trace: Trace, before: DepthGrid | None, n_same: int, on_screen: OnScreen
 ) -> Iterator[DepthGrid]:
-    """The same, with the first positions from an earlier answer: they see nothing of the rest."""
+    """The first layer where the final token is among the `k` most probable ones."""
     yield _depth(trace, before, n_same, lambda ranks: emerged(ranks, question.k))
 
 
@@ -79,6 +67,7 @@ def emerged(ranks: IntArray, k: int) -> IntArray:
 
 @torch.no_grad()
 def _depth(trace: Trace, before: DepthGrid | None, n_same: int, first_layer: _FirstLayer) -> DepthGrid:
+    """Depths of all positions; of the first ones from an earlier answer: they see nothing of the rest."""
     n_pos, layers = len(trace.tokens), tuple(range(trace.anatomy.n_layers))
     ranks, final_ids = np.zeros((len(layers), n_pos), np.int64), np.zeros(n_pos, np.int64)
     kept = 0
@@ -89,7 +78,7 @@ def _depth(trace: Trace, before: DepthGrid | None, n_same: int, first_layer: _Fi
         cells = lens_cells(LogitLens(k=1), trace, layers, kept, n_pos)
         ranks[:, kept:], final_ids[kept:] = cells["final_ranks"], cells["final_ids"]
     return DepthGrid(
-        **_about(trace, layers, final_ids), layer=first_layer(ranks), final_ids=final_ids, final_ranks=ranks
+        **about(trace, layers, final_ids.tolist()), layer=first_layer(ranks), final_ids=final_ids, final_ranks=ranks
     )
 
 
@@ -99,7 +88,7 @@ def block_influence(question: BlockInfluence, trace: Trace) -> InfluenceGrid:
     """1 - mean cosine of what enters and leaves each layer."""
     layers = tuple(range(trace.anatomy.n_layers))
     values = np.array([influence(trace, layer) for layer in layers], np.float32)
-    return InfluenceGrid(**_about(trace, layers), values=values)
+    return InfluenceGrid(**about(trace, layers), values=values)
 
 
 def influence(trace: Trace, layer: int) -> float:
@@ -125,16 +114,4 @@ def angular_distance(question: AngularDistance, trace: Trace) -> AngleGrid:
     entered = [trace.rows("resid_pre", layer, last, last + 1).cpu().double() for layer in range(n_layers)]
     states = torch.cat([*entered, trace.rows("resid_post", n_layers - 1, last, last + 1).cpu().double()])
     values = cosine(states[:-n], states[n:]).arccos() / pi
-    return AngleGrid(**_about(trace, layers), n=n, values=values.numpy().astype(np.float32))
-
-
-def _about(trace: Trace, layers: tuple[int, ...], others: IntArray | None = None) -> dict[str, Any]:
-    """What every result carries."""
-    ids = trace.tokens.ids.tolist()
-    return {
-        "layers": layers,
-        "n_layers": trace.anatomy.n_layers,
-        "token_ids": trace.tokens.ids,
-        "pieces": trace.model.pieces({*ids, *(others.tolist() if others is not None else ())}),
-        "model_name": trace.model.name,
-    }
+    return AngleGrid(**about(trace, layers), n=n, values=values.numpy().astype(np.float32))

@@ -13,11 +13,12 @@ from itertools import pairwise
 import numpy as np
 import torch
 
+from layerwidget.analysis.about import about
 from layerwidget.analysis.decoding import BLOCK_BYTES, BLOCK_WIDTH, Final, decode
 from layerwidget.cancellation import checkpoint
 from layerwidget.errors import QuestionError, SelectionError
 from layerwidget.layers import parse_layers
-from layerwidget.questions import OnScreen, answers, steps
+from layerwidget.questions import OnScreen, steps
 from layerwidget.questions.lens import LensGrid, LogitLens
 from layerwidget.trace import COMPONENTS, Trace
 
@@ -35,25 +36,18 @@ _CELLS = (
 )  # fmt: skip
 
 
-@answers(LogitLens)
-def logit_lens(question: LogitLens, trace: Trace) -> LensGrid:
-    """Top tokens, entropy, KL to the final prediction and pinned tokens in every cell.
-
-    Raises:
-        SelectionError: when layers or tokens are out of range, or the chosen layers lack the component.
-        MissingComponentError: when no layer has the component.
-    """
-    *_, whole = logit_lens_steps(question, trace, None, 0, OnScreen())
-    return whole
-
-
 @steps(LogitLens)
 def logit_lens_steps(
     question: LogitLens, trace: Trace, before: LensGrid | None, n_same: int, on_screen: OnScreen
 ) -> Iterator[LensGrid]:
-    """The same in parts: the last position in the layers on screen, then the positions in sight, then the others.
+    """Top tokens, entropy, KL to the final prediction and pinned tokens in every cell.
 
-    Cells of the first positions are taken from an earlier answer: they see nothing of the rest.
+    The parts: the last position in the layers on screen, then the positions in sight, then the others. Cells of the
+    first positions are taken from an earlier answer: they see nothing of the rest.
+
+    Raises:
+        SelectionError: when layers or tokens are out of range, or the chosen layers lack the component.
+        MissingComponentError: when no layer has the component.
     """
     layers, n_pos = _layers(question, trace), len(trace.tokens)
     board = _Board.of(question, trace, layers, before, n_same)
@@ -195,14 +189,9 @@ def _valid_tokens(tokens: tuple[int, ...], d_vocab: int) -> None:
 
 
 def _grid(question: LogitLens, trace: Trace, layers: tuple[int, ...], arrays: dict[str, np.ndarray]) -> LensGrid:
-    ids = trace.tokens.ids
-    shown = {*ids.tolist(), *np.unique(arrays["top_ids"]).tolist(), *arrays["final_ids"].tolist(), *question.tokens}
+    shown = {*np.unique(arrays["top_ids"]).tolist(), *arrays["final_ids"].tolist(), *question.tokens}
     return LensGrid(
-        layers=layers,
-        n_layers=trace.anatomy.n_layers,
-        token_ids=ids,
-        pieces=trace.model.pieces(shown),
-        model_name=trace.model.name,
+        **about(trace, layers, shown),
         d_vocab=trace.anatomy.d_vocab,
         component=question.component,
         tokens=question.tokens,

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from layerwidget.analysis.about import about
 from layerwidget.cancellation import checkpoint
 from layerwidget.errors import QuestionError
-from layerwidget.questions import OnScreen, answers, steps
+from layerwidget.questions import OnScreen, steps
 from layerwidget.questions.position import LossGrid, PositionLoss
 from layerwidget.results import FloatArray
 from layerwidget.trace import Trace
@@ -18,22 +19,18 @@ from layerwidget.trace import Trace
 _BYTES = 16 * 2**20
 
 
-@answers(PositionLoss)
-def position_loss(question: PositionLoss, trace: Trace) -> LossGrid:
+@steps(PositionLoss)
+def position_loss_steps(
+    question: PositionLoss, trace: Trace, before: LossGrid | None, n_same: int, on_screen: OnScreen
+) -> Iterator[LossGrid]:
     """Negative log likelihood of every token after those before it.
+
+    The first positions are taken from an earlier answer: they see nothing of the rest.
 
     Raises:
         QuestionError: when positions see what comes after them, so that they would be told what they predict.
         MissingComponentError: for an encoder's stack, which makes no logits.
     """
-    return next(position_loss_steps(question, trace, None, 0, OnScreen()))
-
-
-@steps(PositionLoss)
-def position_loss_steps(
-    question: PositionLoss, trace: Trace, before: LossGrid | None, n_same: int, on_screen: OnScreen
-) -> Iterator[LossGrid]:
-    """The same, with the first positions from an earlier answer: they see nothing of the rest."""
     if trace.anatomy.causal is False:
         raise QuestionError(
             f"PositionLoss asks how likely each token is after those before it; in {trace.model.name} positions also "
@@ -43,11 +40,7 @@ def position_loss_steps(
     new = token_nats(trace, kept)
     n_layers = trace.anatomy.n_layers
     yield LossGrid(
-        layers=tuple(range(n_layers)),
-        n_layers=n_layers,
-        token_ids=trace.tokens.ids,
-        pieces=trace.model.pieces(trace.tokens.ids.tolist()),
-        model_name=trace.model.name,
+        **about(trace, tuple(range(n_layers))),
         nats=new if before is None else np.concatenate([before.nats[:kept], new]),
         n_ctx=trace.model.n_ctx,
         windows=tuple(_window(trace, layer) for layer in range(n_layers)),

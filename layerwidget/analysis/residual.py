@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from layerwidget.analysis.about import about
 from layerwidget.analysis.cosine import cosine
 from layerwidget.cancellation import checkpoint
 from layerwidget.layers import format_layers, parse_layers
-from layerwidget.ledger import Added, LedgerEntry, Normed, Scaled, ledger_errors
-from layerwidget.questions import OnScreen, answers, steps
+from layerwidget.ledger import Added, LedgerEntry, Normed, Scaled, ledger_errors, rows_of
+from layerwidget.questions import OnScreen, steps
 from layerwidget.questions.residual import ResidualGrid, ResidualStream
 from layerwidget.results import FloatArray
 from layerwidget.rounding import row_errors
@@ -32,22 +33,18 @@ _WHY_NO_SUM = {
 }
 
 
-@answers(ResidualStream)
-def residual_stream(question: ResidualStream, trace: Trace) -> ResidualGrid:
-    """Norms, cosines and errors of every chosen layer.
-
-    Raises:
-        SelectionError: when layers are out of range.
-    """
-    return next(residual_steps(question, trace, None, 0, OnScreen()))
-
-
 @steps(ResidualStream)
 @torch.no_grad()
 def residual_steps(
     question: ResidualStream, trace: Trace, before: ResidualGrid | None, n_same: int, on_screen: OnScreen
 ) -> Iterator[ResidualGrid]:
-    """The same, with the first positions from an earlier answer: they see nothing of the rest."""
+    """Norms, cosines and errors of every chosen layer.
+
+    The first positions are taken from an earlier answer: they see nothing of the rest.
+
+    Raises:
+        SelectionError: when layers are out of range.
+    """
     layers = parse_layers(question.layers, trace.anatomy.n_layers)
     # Something is always computed: of a prompt that was shortened, its last position.
     kept = 0 if before is None else min(n_same, len(trace.tokens) - 1)
@@ -60,16 +57,11 @@ def residual_steps(
         cells = {name: _joined(getattr(before, name), kept, array) for name, array in cells.items()}
         sums = None if sums is None or before.range_error is None else _joined(before.range_error, kept, sums)
     yield ResidualGrid(
-        layers=layers,
-        n_layers=trace.anatomy.n_layers,
-        token_ids=trace.tokens.ids,
-        pieces=trace.model.pieces(trace.tokens.ids.tolist()),
-        model_name=trace.model.name,
+        **(about(trace, layers) | cells),
         components=span.components,
         forms=forms,
         range_error=sums,
         range_reason=why,
-        **cells,
     )
 
 
@@ -132,14 +124,7 @@ class _Span:
         return self._trace.rows(component, layer, self._first, len(self._trace.tokens))
 
     def _ledger(self, layer: int) -> tuple[LedgerEntry, ...]:
-        return tuple(_from(entry, self._first) for entry in self._trace.ledger(layer))
-
-
-def _from(entry: LedgerEntry, first: int) -> LedgerEntry:
-    """The positions from one on."""
-    if isinstance(entry, Added):
-        return Added(entry.kind, entry.value[first:])
-    return entry if isinstance(entry, Scaled) else Normed(entry.before[first:], entry.after[first:])
+        return tuple(rows_of(entry, slice(self._first, None)) for entry in self._trace.ledger(layer))
 
 
 def _form(trace: Trace, layer: int) -> str:

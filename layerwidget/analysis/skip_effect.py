@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from layerwidget.analysis.about import about
 from layerwidget.analysis.depth import influence
 from layerwidget.analysis.position import position_chunks, token_nats
 from layerwidget.cancellation import checkpoint
@@ -47,11 +48,7 @@ def skip_effect(question: SkipEffect, model: HookedModel, progress: Callable[[in
         kl[index], nats[index] = kl_nats(full, skipped), _nats(skipped)
         progress(done, n_passes)
     return SkipGrid(
-        layers=layers,
-        n_layers=model.anatomy.n_layers,
-        token_ids=tokens.ids,
-        pieces=model.pieces(tokens.ids.tolist()),
-        model_name=model.name,
+        **about(full, layers),
         kl_nats=kl,
         nats=_nats(full),
         skipped_nats=nats,

@@ -5,15 +5,13 @@ The form is `gain * (v - mean v) / scale + bias`, as in LayerNorm, or the same w
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from accelerate.hooks import remove_hook_from_module
 from torch import nn
 
-from layerwidget.model.running import weights_in_memory
+from layerwidget.model.running import converted
 from layerwidget.rounding import relative_error
 
 _TOLERANCE = 1e-5
@@ -80,6 +78,4 @@ def in_fp32(module: nn.Module) -> nn.Module:
     """The module itself, or a copy of it in fp32."""
     if all(weight.dtype == torch.float32 and weight.device.type != "meta" for weight in module.parameters()):
         return module
-    with weights_in_memory(module):
-        copied: nn.Module = remove_hook_from_module(copy.deepcopy(module), recurse=True)
-    return copied.float()
+    return converted(module, torch.float32)

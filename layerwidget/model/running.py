@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
+from accelerate.hooks import remove_hook_from_module
 from accelerate.utils import align_module_device
 from torch import nn
 
@@ -107,6 +108,20 @@ def weights_in_memory(module: nn.Module) -> Iterator[None]:
             if any(weight.device.type == "meta" for weight in part.parameters(recurse=False)):
                 stack.enter_context(align_module_device(part))
         yield
+
+
+def converted(module: nn.Module, dtype: torch.dtype, memo: dict[int, Any] | None = None) -> nn.Module:
+    """A copy in another floating-point type, its weights in memory.
+
+    Args:
+        module: the module.
+        dtype: the type.
+        memo: that of `copy.deepcopy`, for weights that are shared with other modules.
+    """
+    with weights_in_memory(module):
+        # What brings offloaded weights in and out is left behind: the copy holds its own.
+        copied: nn.Module = remove_hook_from_module(copy.deepcopy(module, memo), recurse=True)
+    return copied.to(dtype)
 
 
 def shallow_twin(module: nn.Module) -> nn.Module:

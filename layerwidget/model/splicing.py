@@ -7,7 +7,7 @@ from typing import cast
 
 import torch
 
-from layerwidget.ledger import Added, LedgerEntry, Normed, Scaled
+from layerwidget.ledger import Added, LedgerEntry, Normed, Scaled, rows_of
 from layerwidget.model.patterns import SplicedPattern
 from layerwidget.rows import MOST_PARTS, Pieces, Rows, first_rows
 from layerwidget.tokens import Tokens
@@ -66,14 +66,8 @@ class _Ledgers(Pieces[tuple[LedgerEntry, ...]]):
         return _Ledgers([*kept, *([(after.ledgers, n_rows)] if after else [])])
 
     def __getitem__(self, layer: int) -> tuple[LedgerEntry, ...]:
-        pieces = [[_cut(entry, n_rows) for entry in held[layer]] for held, n_rows in self._parts]
+        pieces = [[rows_of(entry, slice(n_rows)) for entry in held[layer]] for held, n_rows in self._parts]
         return tuple(_joined(entries) for entries in zip(*pieces, strict=True))
-
-
-def _cut(entry: LedgerEntry, n_rows: int) -> LedgerEntry:
-    if isinstance(entry, Added):
-        return Added(entry.kind, entry.value[:n_rows])
-    return entry if isinstance(entry, Scaled) else Normed(entry.before[:n_rows], entry.after[:n_rows])
 
 
 def _joined(entries: Sequence[LedgerEntry]) -> LedgerEntry:

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from accelerate.hooks import remove_hook_from_module
 from torch import nn
 
 from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.decoding import BlockedLogits
 from layerwidget.model.paths import Path, tensor_at, with_tensor_at
-from layerwidget.model.running import ModelInput, run_model, shallow_twin, submodule, weight_dtype, weights_in_memory
+from layerwidget.model.running import ModelInput, converted, run_model, shallow_twin, submodule, weight_dtype
 from layerwidget.model.stream import StreamLayout
 
 _CHUNK = 512
@@ -211,10 +210,7 @@ class _Converted:
         self.memo: dict[int, Any] = {}
 
     def __call__(self, module: nn.Module) -> nn.Module:
-        with weights_in_memory(module):
-            # What brings offloaded weights in and out is left behind: the copy holds its own.
-            copied: nn.Module = remove_hook_from_module(copy.deepcopy(module, self.memo), recurse=True)
-        return copied.to(self.dtype)
+        return converted(module, self.dtype, self.memo)
 
     def tensor(self, value: Any) -> Any:
         if not isinstance(value, torch.Tensor):

@@ -65,11 +65,11 @@ def _axes(over: tuple[str, ...]) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class Attention(TraceQuestion[AttentionGrid]):
-    """Where every head looks: attention weights after the softmax.
+class HeadSelection:
+    """Which heads a question is about.
 
     Attributes:
-        layers: layer selection, e.g. `"10-12"`.
+        layers: layer selection, e.g. `"10-12"`; those without attention are left out.
         heads: head selection in the same grammar.
     """
 
@@ -80,3 +80,8 @@ class Attention(TraceQuestion[AttentionGrid]):
         """Make the question hashable."""
         object.__setattr__(self, "layers", frozen_selection(self.layers))
         object.__setattr__(self, "heads", frozen_selection(self.heads))
+
+
+@dataclass(frozen=True)
+class Attention(HeadSelection, TraceQuestion[AttentionGrid]):
+    """Where every head looks: attention weights after the softmax."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from layerwidget.errors import QuestionError
 from layerwidget.layers import LayerSelection, frozen_selection
+from layerwidget.questions.attention import HeadSelection
 from layerwidget.questions.base import ModelQuestion, TraceQuestion
 from layerwidget.results import FloatArray, Grid
 
@@ -93,21 +94,8 @@ class HeadScoreGrid(Grid):
 
 
 @dataclass(frozen=True)
-class ValueWeightedAttention(TraceQuestion[ValueWeightedGrid]):
-    """How much each head really takes from where: `|| alpha_ij f(x_j) ||_2`, `f(x)` = value through the head's W_O.
-
-    Attributes:
-        layers: layer selection, e.g. `"10-12"`; those without attention are left out.
-        heads: head selection in the same grammar.
-    """
-
-    layers: LayerSelection = "all"
-    heads: LayerSelection = "all"
-
-    def __post_init__(self) -> None:
-        """Make the question hashable."""
-        object.__setattr__(self, "layers", frozen_selection(self.layers))
-        object.__setattr__(self, "heads", frozen_selection(self.heads))
+class ValueWeightedAttention(HeadSelection, TraceQuestion[ValueWeightedGrid]):
+    """How much each head really takes from where: `|| alpha_ij f(x_j) ||_2`, `f(x)` = value through the head's W_O."""
 
 
 @dataclass(frozen=True)

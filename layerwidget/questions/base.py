@@ -57,7 +57,11 @@ def answers(question_type: type) -> Callable[[_Function], _Function]:
 
 
 def steps(question_type: type[_Q]) -> Callable[[_Steps[_Q, _A]], _Steps[_Q, _A]]:
-    """Register `(question, trace, before, n_same, on_screen) -> answers`: parts of one answer, the last one whole."""
+    """Register the decorated function as the way to answer one type of `TraceQuestion`, in parts.
+
+    It is `(question, trace, before, n_same, on_screen) -> results`, as `TraceQuestion.answers` says; the last one is
+    whole. A question that is answered in parts needs no function that is registered with `answers`.
+    """
 
     def register(function: _Steps[_Q, _A]) -> _Steps[_Q, _A]:
         _STEPPERS[question_type] = function
@@ -77,9 +81,8 @@ class TraceQuestion(Generic[AnswerT]):
             SelectionError: when the question names layers or heads that the model does not have.
             MissingComponentError: when the model has no such activation.
         """
-        answer = _answerer(self)
-        result: AnswerT = answer(self, trace)
-        return result
+        *_, whole = self.answers(trace, None, 0, OnScreen())
+        return whole
 
     def answers(self, trace: Trace, before: Any | None, n_same: int, on_screen: OnScreen) -> Iterator[AnswerT]:
         """The answer, perhaps after parts of it that say which of their cells are done.
@@ -97,7 +100,7 @@ class TraceQuestion(Generic[AnswerT]):
         if kind in _STEPPERS:
             yield from _STEPPERS[kind](self, trace, before, n_same, on_screen)
         else:
-            yield self.run(trace)
+            yield _answerer(self)(self, trace)
 
 
 class ModelQuestion(ABC, Generic[AnswerT]):
@@ -132,7 +135,7 @@ class ModelQuestion(ABC, Generic[AnswerT]):
 def _answerer(question: object) -> Callable[..., Any]:
     answer = _ANSWERERS.get(type(question))
     if answer is None:
-        known = ", ".join(sorted(kind.__name__ for kind in _ANSWERERS))
+        known = ", ".join(sorted(kind.__name__ for kind in {**_ANSWERERS, **_STEPPERS}))
         raise QuestionError(
             f"Nothing answers {type(question).__name__}: expected one of {known}. "
             "Register an analysis with @layerwidget.questions.answers."

@@ -5,7 +5,7 @@ import { makeGallery } from "./head_gallery.js";
 import { makeMatrix } from "./pattern_matrix.js";
 import { blend, rowShares, rowWeights } from "./patterns.js";
 import { layerNumbers, layersTitle } from "./rows.js";
-import { isStale, withStore } from "./store.js";
+import { dimStale, withStore } from "./store.js";
 
 const PANEL_HEIGHT = 336;
 const TRAITS = ["layers", "layer", "head", "position", "show_heads", "hide_first"];
@@ -68,7 +68,7 @@ export default withStore(({ model, el, store }) => {
   let hoverHead = null;
   let hoverCell = null;
 
-  const dim = () => el.classList.toggle("lw-stale", Boolean(store.data?.layers.length) && isStale(shared, store.data));
+  const dim = () => dimStale(el, shared, store.data);
   const draw = onFrame(() => {
     const { data } = store;
     const ready = Boolean(data?.layers.length);

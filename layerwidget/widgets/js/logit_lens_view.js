@@ -5,7 +5,7 @@ import { LENS_COLOURS, lensLegend } from "./lens_colours.js";
 import { TOKENS_HEIGHT, makeGrid } from "./lens_grid.js";
 import { makeTopPanel } from "./lens_panel.js";
 import { GRID_HEIGHT, layerNumbers, layersTitle } from "./rows.js";
-import { isStale, withStore } from "./store.js";
+import { dimStale, withStore } from "./store.js";
 
 /** Scrolling has settled when nothing has moved for so long. */
 const SETTLED_MS = 150;
@@ -61,7 +61,7 @@ export default withStore(({ model, el, store }) => {
       model.save_changes();
     }, SETTLED_MS);
   };
-  const dim = () => el.classList.toggle("lw-stale", Boolean(store.data?.layers.length) && isStale(shared, store.data));
+  const dim = () => dimStale(el, shared, store.data);
   const draw = onFrame(() => {
     const { data } = store;
     const ready = Boolean(data?.layers.length);

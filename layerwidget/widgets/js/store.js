@@ -20,6 +20,11 @@ export function isStale(shared, { prompt }) {
   return typed !== undefined && prompt !== null && typed !== prompt;
 }
 
+/** Dims a view whose picture belongs to an older text. */
+export function dimStale(el, shared, data) {
+  el.classList.toggle("lw-stale", Boolean(data?.layers.length) && isStale(shared, data));
+}
+
 /** Keeps the newest data of a widget model; asks for it when it opens, because earlier messages are lost. */
 export function openStore(model) {
   const store = {
