@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from cachetools import LRUCache
 
+from layerwidget.errors import Cancelled, LayerWidgetError
 from layerwidget.layers import LayerSelection, parse_layers
 from layerwidget.model.continuation import Continuation, common_length
 from layerwidget.model.interventions import canonical
@@ -94,6 +95,7 @@ class Live:
         interventions: Sequence[object] = (),
         answered: Callable[[TraceQuestion[Any], Any], None] | None = None,
         previewed: Callable[[TraceQuestion[Any], Any], None] | None = None,
+        refused: Callable[[TraceQuestion[Any], LayerWidgetError], None] | None = None,
         on_screen: LayerSelection = "all",
         in_sight: tuple[int, int] = (0, 0),
     ) -> tuple[Any, ...]:
@@ -105,11 +107,14 @@ class Live:
             interventions: what is changed during the pass, such as `SkipLayers("5")`.
             answered: told of every answer as soon as it is there.
             previewed: told first of a part of an answer that takes long; it says which of its cells are done.
+            refused: told of a question that this model or prompt has no answer to, and why; its answer is None. Without
+                it, the first such error is raised.
             on_screen: the layers that such a part begins with.
             in_sight: the positions that come next: the first one, and one more than the last.
 
         Raises:
             PromptError: when the prompt is empty, too long or cannot be read.
+            LayerWidgetError: what a question raises, unless `refused` is told.
             Cancelled: when a newer edit made this one useless (`layerwidget.cancellation`).
         """
         tokens = prompt if isinstance(prompt, Tokens) else self.model.tokenize(prompt)
@@ -123,23 +128,32 @@ class Live:
         self.reused, self.reused_layers = self._continuation.reused, self._continuation.reused_layers
         layers = parse_layers(on_screen, trace.anatomy.n_layers) if previewed is not None else ()
         begin_with = OnScreen(layers, *in_sight)
-        parts = _Parts(previewed)
+        told = _Told(answered, previewed, refused)
         running = [(question, self._steps(question, trace, tokens, begin_with)) for question in questions]
         # Every question gets its first part before any gets the rest.
         for most in (1, None):
-            waiting, running = running, []
-            for question, steps in waiting:
-                for answer in islice(steps, most):
-                    if not _is_whole(answer):
-                        parts.tell(question, answer)
-                if not _is_whole(self._answers[question].value):
-                    running.append((question, steps))
-                elif answered is not None:
-                    answered(question, self._answers[question].value)
-        self._answers = {question: self._answers[question] for question in questions}
-        for question, key in keys.items():
-            self._keep(key, self._answers[question].value)
+            running = [one for one in running if not self._advance(*one, most, told)]
+        self._answers = {question: self._answers[question] for question in questions if question in self._answers}
+        for question, answer in self._answers.items():
+            self._keep(keys[question], answer.value)
         return self._told(questions, None)
+
+    def _advance(self, question: TraceQuestion[Any], steps: Iterator[Any], most: int | None, told: _Told) -> bool:
+        """Take the next parts of an answer, or all that are left; whether there are no more."""
+        try:
+            for answer in islice(steps, most):
+                if not _is_whole(answer):
+                    told.part(question, answer)
+        except Cancelled:
+            raise
+        except LayerWidgetError as error:
+            self._answers.pop(question, None)
+            told.refusal(question, error)
+            return True
+        whole = _is_whole(self._answers[question].value)
+        if whole and told.answered is not None:
+            told.answered(question, self._answers[question].value)
+        return whole
 
     def _told(
         self,
@@ -150,7 +164,8 @@ class Live:
         if answered is not None:
             for question in questions:
                 answered(question, self._answers[question].value)
-        return tuple(self._answers[question].value for question in questions)
+        held = [self._answers.get(question) for question in questions]
+        return tuple(None if answer is None else answer.value for answer in held)
 
     def _keep(self, key: _Key, answer: Any) -> None:
         # One that is too large for the cache is not kept.
@@ -191,16 +206,28 @@ def _is_whole(answer: Any) -> bool:
     return bool(getattr(answer, "complete", True))
 
 
-class _Parts:
-    """Tells of parts of answers: of the first at once, of one more when the rest takes long."""
+class _Told:
+    """Who hears of answers; of their parts, the first at once, and one more when the rest takes long."""
 
-    def __init__(self, previewed: Callable[[TraceQuestion[Any], Any], None] | None) -> None:
+    def __init__(
+        self,
+        answered: Callable[[TraceQuestion[Any], Any], None] | None,
+        previewed: Callable[[TraceQuestion[Any], Any], None] | None,
+        refused: Callable[[TraceQuestion[Any], LayerWidgetError], None] | None,
+    ) -> None:
+        self.answered = answered
         self._previewed = previewed
-        self._told: list[float] = []
+        self._refused = refused
+        self._times: list[float] = []
 
-    def tell(self, question: TraceQuestion[Any], answer: Any) -> None:
+    def part(self, question: TraceQuestion[Any], answer: Any) -> None:
         now = time.monotonic()
-        due = not self._told or (len(self._told) < _MOST_PARTS and now - self._told[-1] > _NEXT_PART_S)
+        due = not self._times or (len(self._times) < _MOST_PARTS and now - self._times[-1] > _NEXT_PART_S)
         if self._previewed is not None and due:
-            self._told.append(now)
+            self._times.append(now)
             self._previewed(question, answer)
+
+    def refusal(self, question: TraceQuestion[Any], error: LayerWidgetError) -> None:
+        if self._refused is None:
+            raise error
+        self._refused(question, error)

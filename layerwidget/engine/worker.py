@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from layerwidget.cancellation import cancelled_by
@@ -31,6 +32,25 @@ _workers: weakref.WeakKeyDictionary[HookedModel, Worker] = weakref.WeakKeyDictio
 _workers_lock = threading.Lock()
 
 
+@dataclass(eq=False)
+class _Running:
+    """A job that has begun.
+
+    Attributes:
+        client: whose it is; None when the client has left.
+        job: what runs.
+        idle: whether it gives way to anything else.
+        since: when it began.
+        given_up: whether it is to end at its next checkpoint.
+    """
+
+    client: object | None
+    job: Callable[[], None]
+    idle: bool
+    since: float = field(default_factory=time.monotonic)
+    given_up: bool = False
+
+
 class Worker:
     """Runs jobs of several clients one at a time, off the caller's thread."""
 
@@ -38,10 +58,8 @@ class Worker:
         self._wake = threading.Condition()
         self._waiting: dict[object, Callable[[], None]] = {}
         self._idle: dict[object, Callable[[], None]] = {}
-        self._idling: Callable[[], None] | None = None
-        self._running: object | None = None
-        self._since = 0.0
-        self._given_up = False
+        # The last one runs; those before it have given way to it.
+        self._running: list[_Running] = []
         self._painted: weakref.WeakKeyDictionary[object, float] = weakref.WeakKeyDictionary()
         self._thread: threading.Thread | None = None
 
@@ -56,8 +74,9 @@ class Worker:
         with self._wake:
             self._waiting.pop(client, None)
             self._waiting[client] = job
-            if self._idling or (self._running is client and self._may_give_up(client)):
-                self._given_up = True
+            for running in self._running:
+                if running.idle or (running.client is client and self._may_give_up(running)):
+                    running.given_up = True
             self._start()
 
     def submit_idle(self, client: object, job: Callable[[], None]) -> None:
@@ -76,67 +95,86 @@ class Worker:
         """The client's picture is up to date now, so its next pass may be given up for a newer edit."""
         self._painted[client] = time.monotonic()
 
+    def give_way(self) -> None:
+        """Run what waits, then go on: for a long job between two of its steps, on the worker's own thread."""
+        if threading.current_thread() is self._thread:
+            while (running := self._begin(idle=False)) is not None:
+                self._run_one(running)
+
     def stop(self, client: object) -> str:
         """Give up what runs for a client and what waits; says whether it was `running`, `waiting` or nothing."""
         with self._wake:
             waited = self._waiting.pop(client, None) is not None
-            if self._running is client:
-                self._given_up = True
-                return "running"
-            return "waiting" if waited else ""
+            runs = [running for running in self._running if running.client is client]
+            for running in runs:
+                running.given_up = True
+            return "running" if runs else "waiting" if waited else ""
 
     def leave(self, client: object) -> None:
         """Forget a client: its waiting job is dropped, its running one is given up at the next checkpoint."""
         with self._wake:
             self._waiting.pop(client, None)
             self._idle.pop(client, None)
-            if self._running is client:
-                self._given_up, self._idling = True, None
+            for running in self._running:
+                if running.client is client:
+                    running.given_up, running.client = True, None
 
     def end(self, timeout_s: float) -> None:
         """Drop all jobs, give up the one that runs and wait for it."""
         with self._wake:
             self._waiting.clear()
             self._idle.clear()
-            self._idling, self._given_up = None, True
-            self._wake.wait_for(lambda: self._running is None, timeout_s)
+            for running in self._running:
+                running.given_up, running.client = True, None
+            self._wake.wait_for(lambda: not self._running, timeout_s)
 
-    def _may_give_up(self, client: object) -> bool:
-        now, painted = time.monotonic(), self._painted.get(client, -FRESH_S)
+    def _may_give_up(self, running: _Running) -> bool:
+        now, painted = time.monotonic(), self._painted.get(running.client, -FRESH_S)
         # A job that has painted a part of its answer starves nobody when the rest is given up.
-        return painted >= self._since or now - painted < FRESH_S or now - self._since > LONG_S
+        return painted >= running.since or now - painted < FRESH_S or now - running.since > LONG_S
 
     def _run(self) -> None:
-        while (job := self._next_job()) is not None:
-            try:
-                with cancelled_by(lambda: self._given_up):
-                    job()
-            except Cancelled:
-                # A newer job of the same client waits, or the client has left; what was done idly is begun again.
-                with self._wake:
-                    if self._idling is not None and self._running is not None:
-                        self._idle.setdefault(self._running, self._idling)
-            except Exception:
-                # A job shows its own errors; one that fails to must not take the model's other clients with it.
-                _log.exception("A job of layerwidget failed")
-            finally:
-                # Nothing of a client may be kept alive between jobs.
-                del job
-                with self._wake:
-                    self._running = self._idling = None
-                    self._wake.notify_all()
+        while self._wait_for_job():
+            running = self._begin(idle=True)
+            if running is not None:
+                self._run_one(running)
+            # Nothing of a client may be kept alive between jobs.
+            del running
 
-    def _next_job(self) -> Callable[[], None] | None:
+    def _wait_for_job(self) -> bool:
         with self._wake:
             if not self._wake.wait_for(lambda: bool(self._waiting or self._idle), IDLE_S):
                 self._thread = None
+                return False
+            return True
+
+    def _begin(self, idle: bool) -> _Running | None:
+        """The job that is next, if there is one: one that waits, or else, where they are wanted too, an idle one."""
+        with self._wake:
+            jobs = self._waiting or (self._idle if idle else {})
+            if not jobs:
                 return None
-            jobs = self._waiting or self._idle
-            self._running = next(iter(jobs))
-            self._since, self._given_up = time.monotonic(), False
-            job = jobs.pop(self._running)
-            self._idling = job if jobs is self._idle else None
-            return job
+            client = next(iter(jobs))
+            running = _Running(client, jobs.pop(client), idle=jobs is self._idle)
+            self._running.append(running)
+            return running
+
+    def _run_one(self, running: _Running) -> None:
+        try:
+            with cancelled_by(lambda: running.given_up):
+                running.job()
+        except Cancelled:
+            # A newer job of the same client waits, or the client has left; what was done idly is begun again.
+            with self._wake:
+                if running.idle and running.client is not None:
+                    self._idle.setdefault(running.client, running.job)
+        except Exception:
+            # A job shows its own errors; one that fails to must not take the model's other clients with it.
+            _log.exception("A job of layerwidget failed")
+        finally:
+            with self._wake:
+                self._running.remove(running)
+                self._wake.notify_all()
 
 
 @atexit.register
