@@ -7,6 +7,8 @@ import threading
 import time
 import traceback
 import uuid
+from collections.abc import Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -14,21 +16,19 @@ import ipywidgets
 import traitlets as t
 
 from layerwidget.analysis.check import check
-from layerwidget.engine.fitting import attention_that_fits
 from layerwidget.engine.local import Live
 from layerwidget.engine.worker import Worker
 from layerwidget.errors import Cancelled, LayerWidgetError
 from layerwidget.layers import format_layers, parse_layers
 from layerwidget.model.interventions import skipped_layers
 from layerwidget.questions import TraceQuestion
-from layerwidget.questions.lens import LogitLens
 from layerwidget.tokens import well_formed
-from layerwidget.widgets.attention_view import AttentionView
 from layerwidget.widgets.base import parts_of
-from layerwidget.widgets.depth_curves import DepthCurves
-from layerwidget.widgets.layer_map import LayerMap
 from layerwidget.widgets.layer_slider import LayerSlider
-from layerwidget.widgets.logit_lens_view import LogitLensView
+from layerwidget.widgets.lens_page import LensPage
+from layerwidget.widgets.page import Page, Request, Scene
+from layerwidget.widgets.page_stack import PageStack
+from layerwidget.widgets.pages import PAGES
 from layerwidget.widgets.prompt_editor import PromptEditor
 from layerwidget.widgets.status_line import ErrorPanel, StatusLine
 from layerwidget.widgets.traits import Selection, SelectionTraits
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from layerwidget.tokens import Tokens
 
 _SHARED = ("layers", "layer", "head", "position", "token", "tokens")
-_WORDS_PER_CELL = 10
-#: Attention weights held at once; beyond it, fewer layers are computed and the view says so.
-ATTENTION_BYTES = 256 * 2**20
 _NOTHING: MappingProxyType[str, Any] = MappingProxyType({})
 
 
@@ -53,14 +50,18 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         layers: the layers in view, a selection such as `"10-20"` or `"late"`, kept in its shortest form.
         layer, head, position, token, tokens: what is chosen; `selection` holds the first four in one value.
         interventions: what is changed during the pass, such as `(lw.SkipLayers("5"),)`.
-        results: the newest answers: `"lens"` (`LensGrid`) and `"attention"` (`AttentionGrid`); none without
-            a prompt. After an error they are those of the last prompt that could be computed.
+        pages: the open pages, from top to bottom: `lens`, `map`, ...; those that are not open ask nothing.
+        results: the newest answers to what the open pages ask, such as `"lens"` (`LensGrid`) and `"attention"`
+            (`AttentionGrid`); none without a prompt. After an error they are those of the last prompt that could be
+            computed.
+        refusals: what this model or prompt has no answer to -> why.
         model: the hooked model.
         report: what `lw.check` says of it: measured after the first picture, when there is nothing else to do; or None.
-        editor, slider, lens_view, attention_view, curves, layer_map, status, error_panel: the widgets it is made of.
+        editor, slider, lens_view, attention_view, curves, stack, status, error_panel: the widgets it is made of.
     """
 
     prompt = t.Unicode()
+    pages = t.List(t.Unicode())
     interventions = t.Tuple()
     results = t.Instance(MappingProxyType, default_value=_NOTHING)
 
@@ -68,6 +69,10 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
     def _known_interventions(self, proposal: dict[str, Any]) -> tuple[Any, ...]:
         skipped_layers(proposal["value"], self.model.anatomy.n_layers)
         return tuple(proposal["value"])
+
+    @t.validate("pages")
+    def _known_pages(self, proposal: dict[str, Any]) -> list[str]:
+        return self.stack.checked(proposal["value"])
 
     @t.validate("prompt")
     def _encodable(self, proposal: dict[str, Any]) -> str:
@@ -85,6 +90,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         selection: Selection | None = None,
         tokens: tuple[int, ...] = (),
         interventions: tuple[object, ...] = (),
+        pages: Sequence[str] = ("lens",),
     ) -> None:
         anatomy = model.anatomy
         self.model = model
@@ -99,7 +105,10 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         self._shown = 0
         self._change = threading.Condition()
         self._error: BaseException | None = None
-        self._n_pos = 0
+        self._tokens: Tokens | None = None
+        # What was asked last, and of which prompt.
+        self._asked_of: tuple[Tokens | None, frozenset[TraceQuestion[Any]]] = (None, frozenset())
+        self.refusals: dict[str, LayerWidgetError] = {}
         self._follows_last = selection is None
         self._following = 0
         numbers = parse_layers(layers, anatomy.n_layers)
@@ -109,54 +118,73 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
             layer=chosen.layer, head=chosen.head, position=chosen.position, token=chosen.token,
             interventions=interventions,
         )  # fmt: skip
-        self._build()
+        self._build(pages)
         self._wire()
         self._ask(None)
 
     # What it is made of
 
-    def _build(self) -> None:
-        shared = {name: getattr(self, name) for name in (*_SHARED, "group")}
+    def _build(self, pages: Sequence[str]) -> None:
         anatomy = self.model.anatomy
-        self.editor = PromptEditor(self.prompt, **shared)
-        self.slider = LayerSlider(max=anatomy.n_layers - 1, **shared)
-        self.lens_view = LogitLensView(components=list(anatomy.components), **shared)
-        self.attention_view = AttentionView(**shared)
-        self.curves = DepthCurves(**shared)
-        self.layer_map = LayerMap(self.model, **shared)
+        self.editor = PromptEditor(self.prompt, **self._shared())
+        self.slider = LayerSlider(max=anatomy.n_layers - 1, **self._shared())
+        self.stack = PageStack(PAGES, self._build_page, self.slider, pages)
+        lens_page = self.page("lens")
+        assert isinstance(lens_page, LensPage)
+        self.lens_view, self.attention_view, self.curves = (
+            lens_page.lens_view, lens_page.attention_view, lens_page.curves,
+        )  # fmt: skip
         checked = "exact: " + ", ".join(anatomy.verified)
         self.status = StatusLine(
             group=self.group, model_name=self.model.name, facts=_facts(self.model), checked=checked
         )
         self.error_panel = ErrorPanel()
-        for view in self._views:
-            view.n_layers, view.n_heads = self.n_layers, self.n_heads
-        self.curves.layout = ipywidgets.Layout(width="250px", flex="0 0 auto")
-        row = ipywidgets.Layout(align_items="flex-start", width="100%")
-        upper = ipywidgets.HBox([self.slider, self.lens_view], layout=row)
-        lower = ipywidgets.HBox([self.attention_view, self.curves], layout=row)
-        folded = ipywidgets.Accordion([self.layer_map], titles=("Map of the model",), selected_index=None)
-        folded.layout.width = "100%"
-        body = ipywidgets.VBox([self.editor, upper, lower, folded], layout=ipywidgets.Layout(width="100%"))
+        body = ipywidgets.VBox([self.editor, self.stack], layout=ipywidgets.Layout(width="100%"))
         body.add_class("lw-body")
         self.add_class("lw-explorer")
         self.children = (self.status, body, self.error_panel)
+        self.pages = list(self.stack.shown)
+
+    def _build_page(self, kind: type[Page]) -> Page:
+        page = kind.for_model(self.model, **self._shared())
+        for view in page.views:
+            view.n_layers, view.n_heads = self.n_layers, self.n_heads
+            view.observe(self._take, list(_SHARED))
+            view.observe(self._ask_if_needed)
+        page.observe(self._ask_if_needed)
+        for request in page.requests:
+            request.bar.group = self.group
+            request.bar.on_press(partial(self._request, request), partial(self._stop_request, request))
+        return page
+
+    def _shared(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in (*_SHARED, "group")}
+
+    def page(self, name: str) -> Page:
+        """A page, open or not: `ex.page("lens").lens_view`.
+
+        Raises:
+            SelectionError: when there is none of that name.
+        """
+        return self.stack.page(name)
 
     @property
     def _views(self) -> tuple[Any, ...]:
-        return (self.editor, self.slider, self.lens_view, self.attention_view, self.curves.driver, self.layer_map)
+        """What is drawn and takes part in the selection."""
+        return (self.editor, self.slider, *(view for page in self.stack.open_pages for view in page.views))
 
     def _wire(self) -> None:
         # Not traitlets.link: it raises when a value moves on while it is being passed along, as it does when
         # the reader and the model's thread change things at the same time. The last value wins instead.
         self.observe(self._spread, [*_SHARED, "prompt"])
-        for view in self._views:
+        for view in (self.editor, self.slider):
             view.observe(self._take, [*_SHARED, "prompt"] if view is self.editor else list(_SHARED))
         self.observe(self._ranged, "layers")
         self.observe(self._placed, "position")
-        self.observe(self._ask, ["prompt", "layers", "tokens", "interventions"])
-        self.observe(self._ask_for_head, ["layer", "head"])
-        self.lens_view.observe(self._ask, "component")
+        self.observe(self._ask, ["prompt", "interventions"])
+        self.observe(self._ask_if_needed, list(_SHARED))
+        self.observe(self._arrange, "pages")
+        self.stack.observe(self._arranged, "shown")
         self.lens_view.observe(self._ask_for_sight, "in_sight")
         self.status.on_stop(self.stop)
 
@@ -168,6 +196,17 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
     def _take(self, change: dict[str, Any]) -> None:
         setattr(self, change["name"], change["new"])
 
+    def _arrange(self, _change: object) -> None:
+        """Open other pages; a page that was not open has missed what happened meanwhile."""
+        self.stack.shown = self.pages
+        for name in _SHARED:
+            for view in self._views:
+                setattr(view, name, getattr(self, name))
+        self._ask(None)
+
+    def _arranged(self, change: dict[str, Any]) -> None:
+        self.pages = change["new"]
+
     def _ranged(self, _change: object) -> None:
         numbers = parse_layers(self.layers, self.model.anatomy.n_layers)
         if self.layer not in numbers:
@@ -175,7 +214,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
 
     def _placed(self, change: dict[str, Any]) -> None:
         if self._following != threading.get_ident():
-            self._follows_last = change["new"] == self._n_pos - 1
+            self._follows_last = self._tokens is not None and change["new"] == len(self._tokens) - 1
 
     # What it does
 
@@ -210,9 +249,11 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         with self._change:
             self._closed = True
             self._change.notify_all()
-        self._worker.leave(self)
-        self._worker.leave(self.status)
-        for widget in parts_of(self):
+        requests = [request.bar for page in self.stack.made_pages for request in page.requests]
+        for client in (self, self.status, *requests):
+            self._worker.leave(client)
+        made = {part for page in self.stack.made_pages for part in parts_of(page)}
+        for widget in parts_of(self) | made:
             if widget is not self:
                 widget.close()
         super().close()
@@ -225,13 +266,25 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
             self._asked += 1
         self._worker.submit(self, self._answer)
 
-    def _ask_for_head(self, _change: object) -> None:
-        """Of a long prompt only some layers' attention is held, or some heads': those nearest to the chosen one."""
-        attention = self.results.get("attention")
-        if attention is None or self.layer not in attention.attention_layers:
-            return
-        if self.layer not in attention.layers or self.head not in attention.heads:
+    def _ask_if_needed(self, _change: object) -> None:
+        """Something was chosen: compute what the open pages need to know of it, unless they know it already."""
+        with self._change:
+            tokens, asked = self._asked_of
+            known = tokens is None or self._closed or self._questions(self._scene(tokens)).keys() == asked
+        if not known:
             self._ask(None)
+
+    def _scene(self, tokens: Tokens) -> Scene:
+        place = {name: getattr(self, name) for name in ("layers", "layer", "head", "position", "token")}
+        return Scene(tokens=tokens, anatomy=self.model.anatomy, pinned=tuple(self.tokens), **place)
+
+    def _questions(self, scene: Scene) -> dict[TraceQuestion[Any], list[tuple[Page, str]]]:
+        """What the open pages need to know, and which of them under which names."""
+        found: dict[TraceQuestion[Any], list[tuple[Page, str]]] = {}
+        for page in self.stack.open_pages:
+            for name, question in page.questions(scene).items():
+                found.setdefault(question, []).append((page, name))
+        return found
 
     def _ask_for_sight(self, _change: object) -> None:
         """The reader has scrolled; what is not computed yet is now computed in another order."""
@@ -247,7 +300,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
             asked = self._asked
         error: Exception | None = None
         try:
-            self._show_answers(self.prompt, self.layers, tuple(self.tokens))
+            self._show_answers(self.prompt)
         except Cancelled as cancelled:
             if not self._stopped:
                 # Whoever gave this up has asked for something newer.
@@ -278,7 +331,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
             self.status.report = "\n".join([repr(report), edits, changes, *self.model.notes])
         self.report = report
 
-    def _show_answers(self, prompt: str, layers: str, pinned: tuple[int, ...]) -> None:
+    def _show_answers(self, prompt: str) -> None:
         self.status.state = "busy"
         started = time.perf_counter()
         tokens = self.model.tokenize(prompt)
@@ -286,70 +339,121 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
             self._show_empty(prompt)
             return
         self._show_tokens(tokens)
-        lens = LogitLens(k=_WORDS_PER_CELL, tokens=pinned, component=self.lens_view.component)
-        anatomy = self.model.anatomy
-        room = ATTENTION_BYTES
-        attention, note = attention_that_fits(anatomy, layers, len(tokens), self.layer, self.head, room)
-        if attention is None:
-            self.attention_view.show(None, prompt, note)
+        with self._change:
+            # What is chosen from here on is compared with this.
+            scene = self._scene(tokens)
+            wanted = self._questions(scene)
+            self._asked_of = (tokens, frozenset(wanted))
+        pages = self.stack.open_pages
+        for page in pages:
+            page.begin(scene, prompt)
+            self._offer(page, scene)
         found: dict[str, Any] = {}
+        refusals: dict[str, LayerWidgetError] = {}
 
-        def answered(question: TraceQuestion[Any], answer: Any) -> None:
-            if question is attention:
-                found["attention"] = answer
-                self.attention_view.show(answer, prompt)
-            else:
-                found["lens"] = answer
-                self.lens_view.show(answer, prompt)
-                self.curves.show(answer, prompt)
-
-        def previewed(question: TraceQuestion[Any], part: Any) -> None:
-            self.lens_view.show(part, prompt)
-            self.curves.show(part, prompt)
+        def previewed(question: TraceQuestion[Any], answer: Any) -> None:
+            for page, name in wanted[question]:
+                page.answer(name, answer, prompt)
             self._worker.painted(self)
 
-        questions = [question for question in (lens, attention) if question is not None]
-        interventions = self.interventions
+        def answered(question: TraceQuestion[Any], answer: Any) -> None:
+            for page, name in wanted[question]:
+                found[name] = answer
+                page.answer(name, answer, prompt)
+
+        def refused(question: TraceQuestion[Any], error: LayerWidgetError) -> None:
+            for page, name in wanted[question]:
+                refusals[name] = error
+                page.refuse(name, error, prompt)
+
         self._live.update(
             tokens,
-            *questions,
-            interventions=interventions,
+            *wanted,
+            interventions=self.interventions,
             answered=answered,
             previewed=previewed,
-            on_screen=layers,
+            refused=refused,
+            on_screen=scene.layers,
             in_sight=tuple(self.lens_view.in_sight),
         )
+        self.refusals = refusals
         self.results = MappingProxyType(found)
-        took_ms = (time.perf_counter() - started) * 1000
-        changed = [one.describe(self.n_layers) for one in interventions]
+        self._show_done(prompt, tokens, (time.perf_counter() - started) * 1000, [page.note for page in pages])
+
+    def _show_done(self, prompt: str, tokens: Tokens, took_ms: float, notes: list[str]) -> None:
+        changed = [one.describe(self.n_layers) for one in self.interventions]
         computed = _computed(self._live, len(tokens))
         kept = f"{self._live.answer_bytes >> 20} MB kept" if self._live.answer_bytes >> 20 else ""
-        parts = [_count(tokens), *changed, computed, f"{took_ms:.0f} ms", kept, note if attention else ""]
+        parts = [_count(tokens), *changed, computed, f"{took_ms:.0f} ms", kept, *notes]
         with self.status.hold_sync():
             self.status.work = " · ".join(part for part in parts if part)
             self.status.prompt, self.status.state = prompt, "fresh"
 
     def _show_tokens(self, tokens: Tokens) -> None:
-        if len(tokens) != self._n_pos:
-            self._n_pos = len(tokens)
+        before, self._tokens = self._tokens, tokens
+        n_pos = len(tokens)
+        if before is None or len(before) != n_pos:
             # Whoever is at the end, or beyond it now, goes along with what is typed.
-            self._follows_last = self._follows_last or self.position >= self._n_pos - 1
+            self._follows_last = self._follows_last or self.position >= n_pos - 1
             if self._follows_last:
                 self._following = threading.get_ident()
-                self.position = self._n_pos - 1
+                self.position = n_pos - 1
                 self._following = 0
         self.editor.show_tokens(tokens, self._note)
 
     def _show_empty(self, prompt: str) -> None:
-        self._n_pos = 0
+        self._tokens, self._asked_of = None, (None, frozenset())
         self.editor.show_tokens(None)
-        self.lens_view.show(None, prompt)
-        self.attention_view.show(None, prompt)
-        self.curves.show(None)
-        self.results = _NOTHING
+        for page in self.stack.made_pages:
+            page.clear(prompt)
+        self.results, self.refusals = _NOTHING, {}
         self._follows_last = True
         with self.status.hold_sync():
             self.status.work, self.status.prompt, self.status.state = "", prompt, "empty"
+
+    # What is asked on request
+
+    def _offer(self, page: Page, scene: Scene) -> None:
+        """Say what a page's requests would cost here."""
+        for request in page.requests:
+            try:
+                passes = request.question(scene).n_passes(self.model)
+            except LayerWidgetError as error:
+                request.bar.withdraw(str(error))
+            else:
+                request.bar.offer("1 forward pass" if passes == 1 else f"{passes} forward passes")
+
+    def _request(self, request: Request) -> None:
+        """Somebody has pressed the button."""
+        if request.bar.is_busy or self._closed:
+            return
+        request.bar.state = "waiting"
+        self._worker.submit(request.bar, partial(self._answer_request, request))
+
+    def _stop_request(self, request: Request) -> None:
+        if self._worker.stop(request.bar) == "waiting":
+            request.bar.end("stopped", "stopped")
+
+    def _answer_request(self, request: Request) -> None:
+        """On the worker's thread; edits go first, between two passes."""
+        tokens, bar = self._tokens, request.bar
+        if tokens is None:
+            bar.end("failed", "There is no prompt.")
+            return
+
+        def progress(done: int, of: int) -> None:
+            bar.tell(done, of)
+            self._worker.give_way()
+
+        try:
+            answer = request.question(self._scene(tokens)).run(self.model, progress)
+        except Cancelled:
+            bar.end("stopped", "stopped")
+        except Exception as error:
+            bar.end("failed", str(error) if isinstance(error, LayerWidgetError) else f"{type(error).__name__}: {error}")
+        else:
+            request.show(answer, tokens.text)
+            bar.end("done", "", tokens.text)
 
     def _show_stopped(self, asked: int, cancelled: Cancelled) -> None:
         self.status.state = "stopped"

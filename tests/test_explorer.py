@@ -15,8 +15,8 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import layerwidget as lw
-from layerwidget import explorer as module
 from layerwidget.errors import Cancelled
+from layerwidget.widgets import lens_page as module
 from layerwidget.widgets.base import parts_of
 from tests.tiny import N_LAYERS, tiny
 

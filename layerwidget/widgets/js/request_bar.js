@@ -1,0 +1,45 @@
+import { shareTraits } from "./bus.js";
+import { KEYS, element } from "./dom.js";
+
+const NAMES = ["label", "cost", "state", "done", "of", "message", "prompt"];
+
+export default {
+  render({ model, el }) {
+    const shared = shareTraits(model, []);
+    const run = element("button", { ...KEYS, class: "lw-button", type: "button", onclick: () => model.send({ type: "run" }) });
+    const stop = element("button", { ...KEYS, class: "lw-button", type: "button", onclick: () => model.send({ type: "stop" }) }, "■ stop");
+    const cost = element("span", { class: "lw-detail" });
+    const bar = element("progress", { class: "lw-progress", max: 1, value: 0 });
+    const message = element("span", { class: "lw-request-message", role: "status" });
+    el.classList.add("lw", "lw-request");
+    el.append(run, stop, bar, message, cost);
+    const draw = () => {
+      const state = model.get("state");
+      const busy = state === "waiting" || state === "running";
+      const typed = shared.get("prompt");
+      const about = model.get("prompt");
+      run.textContent = state === "done" || state === "stopped" ? `${model.get("label")} again` : model.get("label");
+      run.hidden = busy;
+      run.disabled = state === "absent";
+      stop.hidden = bar.hidden = !busy;
+      bar.max = Math.max(1, model.get("of"));
+      bar.value = state === "running" ? model.get("done") : 0;
+      bar.setAttribute("aria-label", model.get("label"));
+      cost.textContent = busy ? "" : model.get("cost");
+      const old = !busy && state === "done" && about !== null && typed !== undefined && typed !== about;
+      message.textContent = busy
+        ? state === "waiting" ? "waiting" : `${model.get("done")} of ${model.get("of")}`
+        : old ? "about an earlier prompt" : model.get("message");
+      message.classList.toggle("lw-bad", state === "failed");
+      message.classList.toggle("lw-hint", old);
+      el.dataset.state = state;
+    };
+    shared.listen((changed) => { if (changed === "prompt") draw(); });
+    for (const name of NAMES) model.on(`change:${name}`, draw);
+    draw();
+    return () => {
+      shared.close();
+      for (const name of NAMES) model.off(`change:${name}`, draw);
+    };
+  },
+};

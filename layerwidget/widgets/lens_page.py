@@ -1,0 +1,84 @@
+"""The first page: the logit lens, where every head looks, and the curves over depth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets
+
+from layerwidget.engine.fitting import attention_that_fits
+from layerwidget.questions import TraceQuestion
+from layerwidget.questions.lens import LogitLens
+from layerwidget.widgets.attention_view import AttentionView
+from layerwidget.widgets.depth_curves import DepthCurves
+from layerwidget.widgets.logit_lens_view import LogitLensView
+from layerwidget.widgets.page import Page, Scene
+from layerwidget.widgets.traits import SelectionTraits
+
+if TYPE_CHECKING:
+    from layerwidget.model.hooked_model import HookedModel
+
+_WORDS_PER_CELL = 10
+#: Attention weights held at once; beyond it, fewer layers are computed and the page says so.
+ATTENTION_BYTES = 256 * 2**20
+
+
+class LensPage(Page):
+    """Words in every cell, the gallery of heads under it.
+
+    Attributes:
+        lens_view, attention_view, curves: its views.
+    """
+
+    page_name = "lens"
+    page_title = "Lens + attention"
+
+    def __init__(self, components: tuple[str, ...] = (), **shared: Any) -> None:
+        self.lens_view = LogitLensView(components=list(components), **shared)
+        self.attention_view = AttentionView(**shared)
+        self.curves = DepthCurves(**shared)
+        self.curves.layout = ipywidgets.Layout(width="250px", flex="0 0 auto")
+        row = ipywidgets.Layout(align_items="flex-start", width="100%")
+        super().__init__(self.lens_view, ipywidgets.HBox([self.attention_view, self.curves], layout=row))
+
+    @classmethod
+    def for_model(cls, model: HookedModel, **shared: Any) -> LensPage:
+        """With a switch for what the lens decodes."""
+        return cls(model.anatomy.components, **shared)
+
+    @property
+    def views(self) -> tuple[SelectionTraits, ...]:
+        """Those that take part in the selection."""
+        return self.lens_view, self.attention_view, self.curves.driver
+
+    def questions(self, scene: Scene) -> Mapping[str, TraceQuestion[Any]]:
+        """The lens of all layers, and as much attention of those in view as fits into memory."""
+        lens = LogitLens(k=_WORDS_PER_CELL, tokens=scene.pinned, component=self.lens_view.component)
+        attention, _ = _attention(scene)
+        return {"lens": lens} if attention is None else {"lens": lens, "attention": attention}
+
+    def begin(self, scene: Scene, prompt: str) -> None:
+        """Say what attention is left out."""
+        attention, note = _attention(scene)
+        self.note = note if attention else ""
+        if attention is None:
+            self.attention_view.show(None, prompt, note)
+
+    def answer(self, name: str, answer: Any, prompt: str) -> None:
+        """Draw the lens, and the curves with it; or attention."""
+        if name == "attention":
+            self.attention_view.show(answer, prompt)
+        else:
+            self.lens_view.show(answer, prompt)
+            self.curves.show(answer, prompt)
+
+    def clear(self, prompt: str) -> None:
+        """Draw nothing."""
+        self.lens_view.show(None, prompt)
+        self.attention_view.show(None, prompt)
+        self.curves.show(None)
+
+
+def _attention(scene: Scene) -> tuple[Any, str]:
+    return attention_that_fits(scene.anatomy, scene.layers, len(scene.tokens), scene.layer, scene.head, ATTENTION_BYTES)

@@ -1,0 +1,112 @@
+"""Pages: what an explorer shows behind one tab, the questions that it needs, and where their answers go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import ipywidgets
+
+from layerwidget.errors import LayerWidgetError
+from layerwidget.questions import ModelQuestion, TraceQuestion
+from layerwidget.tokens import Tokens
+from layerwidget.widgets.request_bar import RequestBar
+from layerwidget.widgets.traits import SelectionTraits
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from layerwidget.model.anatomy import Anatomy
+    from layerwidget.model.hooked_model import HookedModel
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Where the reader is, read once: what pages phrase their questions from.
+
+    Attributes:
+        tokens: the prompt.
+        anatomy: where everything is in the model.
+        layers: the layers in view, a selection.
+        layer, head, position, token: what is chosen.
+        pinned: the token ids that are pinned.
+    """
+
+    tokens: Tokens
+    anatomy: Anatomy
+    layers: str
+    layer: int
+    head: int
+    position: int
+    token: int | None
+    pinned: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A question that needs passes of its own: it is asked when the reader presses a button.
+
+    Attributes:
+        bar: the button, with cost, progress and stop.
+        question: what is asked, of where the reader is; raises a `LayerWidgetError` where nothing can be.
+        show: draws the answer; is also told which text it is about, or None when it is about none.
+    """
+
+    bar: RequestBar
+    question: Callable[[Scene], ModelQuestion[Any]]
+    show: Callable[[Any, str | None], None]
+
+
+class Page(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+    """What stands behind one tab. A page that is not open asks nothing, and nothing is drawn of it.
+
+    To make one, name it and say which views it has, what it asks, and where an answer goes. It works alone, too.
+
+    Attributes:
+        page_name: what it is called in `Explorer.pages`.
+        page_title: what its tab says.
+        has_rail: whether its rows are the layers in view, so that the layer slider stands beside it.
+        beside: the widget beside the slider.
+        below: the widgets under both.
+        views: those of its parts that take part in the selection.
+        requests: what is asked on request.
+        note: what is left out of its answers, for the status line; mostly nothing.
+    """
+
+    page_name: ClassVar[str] = ""
+    page_title: ClassVar[str] = ""
+    has_rail: ClassVar[bool] = True
+
+    def __init__(self, beside: ipywidgets.Widget, *below: ipywidgets.Widget) -> None:
+        self.beside, self.below = beside, below
+        self.requests: tuple[Request, ...] = ()
+        self.note = ""
+        super().__init__([beside, *below], layout=ipywidgets.Layout(width="100%"))
+
+    @classmethod
+    def for_model(cls, model: HookedModel, **shared: Any) -> Self:
+        """A page of an explorer of this model; `shared` are the traits that all views have in common."""
+        return cls(**shared)
+
+    @property
+    def views(self) -> tuple[SelectionTraits, ...]:
+        """Those of its parts that take part in the selection."""
+        return ()
+
+    def questions(self, scene: Scene) -> Mapping[str, TraceQuestion[Any]]:
+        """What it needs to know, by the names that `Explorer.results` has. It is called often and computes nothing."""
+        return {}
+
+    def begin(self, scene: Scene, prompt: str) -> None:
+        """Told before a prompt is computed: say now what will be left out."""
+
+    def answer(self, name: str, answer: Any, prompt: str) -> None:
+        """Draw an answer, perhaps in part, to the question of that name about a prompt."""
+
+    def refuse(self, name: str, error: LayerWidgetError, prompt: str) -> None:
+        """Say why this model or prompt has no such answer. By default the whole explorer says so."""
+        raise error
+
+    def clear(self, prompt: str) -> None:
+        """There is no prompt: draw nothing."""

@@ -1,0 +1,9 @@
+"""The pages that an explorer has, in the order of their tabs. A new one needs a line here."""
+
+from __future__ import annotations
+
+from layerwidget.widgets.lens_page import LensPage
+from layerwidget.widgets.map_page import MapPage
+from layerwidget.widgets.page import Page
+
+PAGES: tuple[type[Page], ...] = (LensPage, MapPage)
