@@ -119,6 +119,10 @@ def test_a_single_layer_is_two_equal_points() -> None:
     figure.show(VALUES[..., 1:2], n_layers=1)
     np.testing.assert_array_equal(figure.lines.x, [0, 0])
     np.testing.assert_array_equal(figure.lines.y, [[-2, -2], [0, 0]])
+    figure.quantity = "parts"
+    assert figure.bars is not None
+    np.testing.assert_array_equal(figure.bars.x, [-1, 0, 1])
+    np.testing.assert_array_equal(figure.bars.y, [[0, -2, 0], [0, 0, 0]])
 
 
 def test_scales_fit_what_is_drawn() -> None:

@@ -13,7 +13,7 @@ from layerwidget.results import FloatArray
 
 #: The colours of `js/colour.js`: data, values below zero, the place where the reader is, structure.
 DATA_COLOUR = "#5573ea"
-BELOW_COLOUR = "#a24fb3"
+BELOW_COLOUR = "#828606"
 HERE_COLOUR = "#e0661f"
 LINE_COLOUR = "#8888"
 

@@ -214,9 +214,12 @@ class LayerFigure(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
             self.dots.visible = self.lines.marker is None
 
     def _draw_bars(self, curves: Curves, up: bqplot.Scale) -> None:
-        # A bar is as wide as its share of the axis, so every layer has one; without a value it has no height.
-        heights = np.zeros((len(curves.names), self._n_layers), np.float32)
-        heights[:, list(curves.layers)] = np.nan_to_num(curves.values, nan=0.0)
+        # A bar is as wide as its share of all bars, so every layer has one; without a value it has no height.
+        # Beside a single layer stand two more, outside: a share of nothing would be nothing.
+        outside = int(self._n_layers == 1)
+        x = np.arange(-outside, self._n_layers + outside)
+        heights = np.zeros((len(curves.names), len(x)), np.float32)
+        heights[:, np.asarray(curves.layers) + outside] = np.nan_to_num(curves.values, nan=0.0)
         single = len(curves.names) == 1
         signs = [BELOW_COLOUR if height < 0 else curves.colours[0] for height in heights[0]]
         if self.bars is None:
@@ -225,7 +228,7 @@ class LayerFigure(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
             )
             self.figure.marks = [*self.figure.marks, self.bars]
         with self.bars.hold_sync():
-            self.bars.x, self.bars.y = np.arange(self._n_layers), heights
+            self.bars.x, self.bars.y = x, heights
             self.bars.type = "stacked" if single else curves.marks
             self.bars.color_mode = "no_group" if single else "element"
             self.bars.colors = signs if single else list(curves.colours)
