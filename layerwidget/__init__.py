@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from layerwidget.trace import Trace as Trace
     from layerwidget.widgets.attention_view import AttentionView as AttentionView
     from layerwidget.widgets.depth_curves import DepthCurves as DepthCurves
+    from layerwidget.widgets.heat_grid import HeatColumns as HeatColumns, HeatGrid as HeatGrid, Sheet as Sheet
     from layerwidget.widgets.layer_map import LayerMap as LayerMap
     from layerwidget.widgets.layer_slider import LayerSlider as LayerSlider
     from layerwidget.widgets.logit_lens_view import LogitLensView as LogitLensView
@@ -79,6 +80,8 @@ _HOMES = {
     "Explorer": "explorer",
     "HeadScoreGrid": "questions.attention_flow",
     "HeadScores": "questions.attention_flow",
+    "HeatColumns": "widgets.heat_grid",
+    "HeatGrid": "widgets.heat_grid",
     "HookedModel": "model.hooked_model",
     "InfluenceGrid": "questions.depth",
     "LayerMap": "widgets.layer_map",
@@ -102,6 +105,7 @@ _HOMES = {
     "Selection": "widgets.traits",
     "SelectionError": "errors",
     "SettleDepth": "questions.depth",
+    "Sheet": "widgets.heat_grid",
     "SkipEffect": "questions.skip_effect",
     "SkipGrid": "questions.skip_effect",
     "SkipLayers": "model.interventions",

@@ -344,6 +344,7 @@ def test_selection_is_one_value() -> None:
         "attention_view",
         "curve_driver",
         "error_panel",
+        "heat_grid",
         "layer_map",
         "layer_slider",
         "logit_lens_view",

@@ -4,12 +4,15 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 import { shareTraits } from "../../layerwidget/widgets/js/bus.js";
-import { luminance, makeRamp, shade } from "../../layerwidget/widgets/js/colour.js";
+import { luminance, makeRamp, shade, signedRamps } from "../../layerwidget/widgets/js/colour.js";
+import { chosenSheet, exactValue, heatEnds, heatShare, shortValue } from "../../layerwidget/widgets/js/heat_cells.js";
+import { cellText } from "../../layerwidget/widgets/js/heat_grid.js";
 import { pathParts } from "../../layerwidget/widgets/js/layer_flow.js";
+import { columnWidth, movedCell } from "../../layerwidget/widgets/js/layer_grid.js";
 import { movedRange } from "../../layerwidget/widgets/js/layer_slider.js";
 import { stackRowHeight } from "../../layerwidget/widgets/js/layer_stack.js";
 import { LENS_COLOURS, shortCount, shortProbability } from "../../layerwidget/widgets/js/lens_colours.js";
-import { cellWord, columnWidth } from "../../layerwidget/widgets/js/lens_grid.js";
+import { cellWord } from "../../layerwidget/widgets/js/lens_grid.js";
 import {
   bandEnds, columnShares, extendedRange, layerKinds, longAmount, parameterShares, rangeText, shortAmount, stepGroups, weightLines,
 } from "../../layerwidget/widgets/js/map_words.js";
@@ -170,6 +173,46 @@ test("zero is the ground and text is readable on every colour", () => {
     assert.ok(contrast > 4.5, String(colour));
   }
   assert.deepEqual([shade(-1), shade(Number.NaN), shade(0.5), shade(3)], [0, 0, 128, 255]);
+});
+
+test("values with a sign are as light on both sides, and zero is the ground", () => {
+  for (const [ground, dark] of [[[255, 255, 255], false], [[17, 17, 17], true]]) {
+    const { above, below } = signedRamps(ground, dark);
+    assert.deepEqual([above[0], below[0]], [ground, ground]);
+    above.forEach((colour, place) => assert.ok(Math.abs(luminance(colour) - luminance(below[place])) < 0.06, `${colour} ${below[place]}`));
+    // Blue on one side, and least of all blue on the other: no eye takes one for the other.
+    assert.ok(above[255][2] - above[255][0] > 60 && below[255][0] - below[255][2] > 60);
+  }
+});
+
+test("cells of a heat grid", () => {
+  assert.deepEqual([0, 0.971, 0.0123, 12.34, 999.9, 1234, 1e6, -45.6, -0.5, 2e-5].map((value) => shortValue(value, 2)),
+    ["0", ".97", ".012", "12", "1k", "1.2k", "1M", "-46", "-.5", "2e-5"]);
+  assert.deepEqual([123.4, 567890].map((value) => shortValue(value, 2)), ["123", "568k"]);
+  assert.deepEqual([0, 1, -2.7184, 0.05, 12345.678, 3e-8].map(exactValue), ["0.000", "1.000", "-2.718", "0.0500", "12345.68", "3.00e-8"]);
+  assert.deepEqual([-4, 0, 2].map((value) => heatShare(value, { kind: "signed", limits: [-4, 4] })), [-1, 0, 0.5]);
+  assert.equal(heatShare(2, { kind: "one-sided", limits: [0, 8] }), 0.25);
+  assert.deepEqual([1, 10, 0].map((value) => heatShare(value, { kind: "log", limits: [1, 100] })), [0, 0.5, 0]);
+  assert.deepEqual(heatEnds({ kind: "one-sided", unit: "nats", limits: [0, 20], clipped: [false, true] }), ["0", "≥20 nats"]);
+  assert.deepEqual(heatEnds({ kind: "signed", unit: "", limits: [-3, 3], clipped: [true, false] }), ["≤-3", "3"]);
+  assert.deepEqual([chosenSheet([{ name: "a" }, { name: "b" }], "b"), chosenSheet([{ name: "a" }], "gone")], [1, 0]);
+});
+
+test("the line below a heat grid names layer, column and value", () => {
+  const scene = { sheet: { name: "norm", unit: "" }, values: Float32Array.from([1, 2.5, NaN, 4]), held: new Map([[3, 0], [7, 1]]) };
+  const said = (cell, columns) => cellText(cell, { ...scene, labels: columns.labels, data: { columns } });
+  const heads = { picks: "head", numbers: [4, 5], labels: ["4", "5"] };
+  assert.equal(said({ layer: 3, column: 1 }, heads), "layer 3 · head 5 · norm: 2.500");
+  const tokens = { picks: "position", numbers: [0, 1], labels: ["a", "b"] };
+  assert.equal(said({ layer: 7, column: 0 }, tokens), "layer 7 · “a” (position 0) · norm: no value");
+});
+
+test("keys move a cell and stop at the edges", () => {
+  const moved = (key, cell = { layer: 5, column: 1 }) => movedCell(key, cell, [9, 5, 2], 3);
+  assert.deepEqual(["ArrowUp", "ArrowDown", "ArrowLeft", "End", "PageUp"].map((key) => moved(key)),
+    [{ layer: 9, column: 1 }, { layer: 2, column: 1 }, { layer: 5, column: 0 }, { layer: 5, column: 2 }, { layer: 9, column: 1 }]);
+  assert.deepEqual(moved("ArrowRight", { layer: 9, column: 2 }), { layer: 9, column: 2 });
+  assert.equal(moved("x"), null);
 });
 
 test("cells and numbers are short", () => {

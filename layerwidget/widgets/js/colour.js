@@ -1,7 +1,10 @@
-// Colours: blue is data, orange is "you are here", grey is structure. Zero looks like the ground.
+// Colours: blue is data, orange is "you are here", grey is structure. Zero looks like the ground. What has a sign is
+// blue above zero and yellow-green below: as light as each other at every step, and apart for every eye.
 
 const LIGHT_RAMP = ["#e3e9ff", "#bccafd", "#8aa2f7", "#5573ea", "#3550c9", "#24389a", "#18266b"];
 const DARK_RAMP = ["#1d2947", "#26407f", "#3559bb", "#5a7fe6", "#8ea9f5", "#c2d0fb", "#f2f5ff"];
+const LIGHT_BELOW = ["#eaecd5", "#cdd29b", "#a9af48", "#828606", "#626504", "#474a00"];
+const DARK_BELOW = ["#2b2d05", "#464800", "#636702", "#898d07", "#aeb359"];
 
 function parseColour(text) {
   const match = /^#(..)(..)(..)$/.exec(text);
@@ -30,6 +33,22 @@ export function makeRamp(ground, stops) {
   });
 }
 
+/** Both halves of the map for values with a sign. They end where the two colours can still be told apart. */
+export function signedRamps(ground, dark) {
+  const below = dark ? DARK_BELOW : LIGHT_BELOW;
+  const above = (dark ? DARK_RAMP : LIGHT_RAMP).slice(0, below.length);
+  return { above: makeRamp(ground, above), below: makeRamp(ground, below) };
+}
+
+/** A ramp as colours to fill with, and to write on them with. */
+function painted(ramp) {
+  return {
+    ramp,
+    fills: ramp.map(([red, green, blue]) => `rgb(${red},${green},${blue})`),
+    inks: ramp.map((colour) => (luminance(colour) > 0.179 ? "#000" : "#fff")),
+  };
+}
+
 /** Every colour that a view draws with, read from the page's theme as it is now; `last` where nothing has changed. */
 export function readPalette(node, last) {
   const style = getComputedStyle(node);
@@ -39,6 +58,7 @@ export function readPalette(node, last) {
     ink: style.color,
     muted: variable("--lw-muted"),
     line: variable("--lw-line"),
+    edge: variable("--lw-edge"),
     accent: variable("--lw-accent"),
     font: style.fontFamily,
     mono: variable("--lw-mono"),
@@ -46,14 +66,9 @@ export function readPalette(node, last) {
   const key = JSON.stringify(look);
   if (last?.key === key) return last;
   const ground = parseColour(look.ground);
-  const ramp = makeRamp(ground, luminance(ground) < 0.18 ? DARK_RAMP : LIGHT_RAMP);
-  return {
-    ...look,
-    key,
-    ramp,
-    fills: ramp.map(([red, green, blue]) => `rgb(${red},${green},${blue})`),
-    inks: ramp.map((colour) => (luminance(colour) > 0.179 ? "#000" : "#fff")),
-  };
+  const dark = luminance(ground) < 0.18;
+  const { above, below } = signedRamps(ground, dark);
+  return { ...look, key, ...painted(makeRamp(ground, dark ? DARK_RAMP : LIGHT_RAMP)), above: painted(above), below: painted(below) };
 }
 
 /** Index into the ramp of a share between 0 and 1; anything else is clipped. */

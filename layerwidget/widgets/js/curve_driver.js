@@ -10,7 +10,8 @@ export default {
     const shared = shareTraits(model, ["layers", "layer"]);
     const detail = element("span", { class: "lw-detail" });
     el.classList.add("lw", "lw-curves");
-    el.append(element("div", { class: "lw-bar" }, element("span", { class: "lw-title" }, "Over layers"), detail));
+    const title = element("span", { class: "lw-title" });
+    el.append(element("div", { class: "lw-bar" }, title, detail));
 
     const mark = async (name) => model.widget_manager?.get_model(model.get(name).replace("IPY_MODEL_", ""));
     const array = (numbers) => Float64Array.from(numbers);
@@ -25,17 +26,22 @@ export default {
         // Without a widget manager that knows the marks, they move when the kernel answers.
       }
     };
-    const describe = () => { detail.textContent = model.get("detail") && ` · ${model.get("detail")}`; };
-    const dim = () => el.closest(".lw-depth")?.classList.toggle("lw-stale", isStale(shared, { prompt: model.get("prompt") }));
+    const describe = () => {
+      title.textContent = model.get("title");
+      detail.textContent = model.get("detail") && ` · ${model.get("detail")}`;
+    };
+    const dim = () => el.closest(".lw-figure")?.classList.toggle("lw-stale", isStale(shared, { prompt: model.get("prompt") }));
     shared.listen((name) => {
       if (name === "layers" || name === "layer") follow();
       else if (name === "prompt") dim();
     });
     model.on("change:prompt", dim);
+    model.on("change:title", describe);
     model.on("change:detail", describe);
     describe();
     return () => {
       shared.close();
+      model.off("change:title", describe);
       model.off("change:detail", describe);
       model.off("change:prompt", dim);
     };

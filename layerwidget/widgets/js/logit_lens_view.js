@@ -1,8 +1,9 @@
 import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
 import { KEYS, choice, element, onFrame, watchLook } from "./dom.js";
+import { LABELS_HEIGHT, makeLayerGrid, movedCell } from "./layer_grid.js";
 import { LENS_COLOURS, lensLegend } from "./lens_colours.js";
-import { TOKENS_HEIGHT, makeGrid } from "./lens_grid.js";
+import { paintWords } from "./lens_grid.js";
 import { makeTopPanel } from "./lens_panel.js";
 import { GRID_HEIGHT, layerNumbers, layersTitle } from "./rows.js";
 import { dimStale, withStore } from "./store.js";
@@ -32,7 +33,7 @@ function buildPage(el, model, shared) {
   page.spacer = element("div", { class: "lw-spacer" }, page.canvas);
   page.components.hidden = model.get("components").length < 2;
   page.scroll = element("div", {
-    ...KEYS, class: "lw-scroll", tabindex: 0, role: "group", style: `height:${GRID_HEIGHT + TOKENS_HEIGHT + 2}px`,
+    ...KEYS, class: "lw-scroll", tabindex: 0, role: "group", style: `height:${GRID_HEIGHT + LABELS_HEIGHT + 2}px`,
     "aria-label": "Logit lens grid: arrow keys move the selected cell, Enter pins its first word",
   }, page.spacer);
   el.classList.add("lw", "lw-lens");
@@ -45,7 +46,7 @@ function buildPage(el, model, shared) {
 export default withStore(({ model, el, store }) => {
   const shared = shareTraits(model, ["layers", "layer", "position", "token", "tokens", "colour", "component"]);
   const page = buildPage(el, model, shared);
-  const grid = makeGrid(page);
+  const grid = makeLayerGrid(page, paintWords);
   let palette = null;
   let scene = null;
   let hover = null;
@@ -83,8 +84,8 @@ export default withStore(({ model, el, store }) => {
     page.legend.replaceChildren(...lensLegend(LENS_COLOURS[scene.colour], data, palette, scene.token));
     const cell = hover ?? scene.here;
     const row = scene.held.get(cell.layer);
-    const computed = !data.done || data.done.data[row * data.n_pos + cell.position];
-    page.panel.show(computed ? data : null, { ...cell, row });
+    const computed = !data.done || data.done.data[row * data.n_pos + cell.column];
+    page.panel.show(computed ? data : null, { layer: cell.layer, position: cell.column, row });
     el.classList.toggle("lw-partial", Boolean(data.done));
     el.dataset.revision = data.revision;
     // What is not complete is not the answer to the prompt yet.
@@ -93,17 +94,18 @@ export default withStore(({ model, el, store }) => {
   const makeScene = (data) => {
     const held = new Map(data.layers.map((layer, row) => [layer, row]));
     return {
-      data, held, palette, hover, colour: shared.get("colour"), token: shared.get("token"),
+      data, held, palette, hover, labels: data.prompt_visible, colour: shared.get("colour"), token: shared.get("token"),
       rows: layerNumbers(shared.get("layers")).filter((layer) => held.has(layer)).reverse(),
       here: {
         layer: held.has(shared.get("layer")) ? shared.get("layer") : data.layers.at(-1),
-        position: Math.min(shared.get("position"), data.n_pos - 1),
+        column: Math.min(shared.get("position"), data.n_pos - 1),
       },
     };
   };
 
+  const choose = ({ layer, column }) => shared.set({ layer, position: column });
   const enter = (cell) => {
-    if (cell?.layer === hover?.layer && cell?.position === hover?.position) return;
+    if (cell?.layer === hover?.layer && cell?.column === hover?.column) return;
     hover = cell;
     draw();
   };
@@ -112,27 +114,21 @@ export default withStore(({ model, el, store }) => {
   page.scroll.addEventListener("scroll", draw);
   page.scroll.addEventListener("click", (event) => {
     const cell = scene && grid.at(event);
-    if (cell) shared.set(cell);
+    if (cell) choose(cell);
   });
   page.scroll.addEventListener("keydown", (event) => {
     if (!scene) return;
     const { here, rows, data, held } = scene;
-    const [row, last, end] = [rows.indexOf(here.layer), rows.length - 1, data.n_pos - 1];
-    const moves = {
-      ArrowLeft: [row, here.position - 1], ArrowRight: [row, here.position + 1], ArrowUp: [row - 1, here.position],
-      ArrowDown: [row + 1, here.position], Home: [row, 0], End: [row, end], PageUp: [0, here.position], PageDown: [last, here.position],
-    };
-    if (event.key !== "Enter" && !(event.key in moves)) return;
+    const cell = movedCell(event.key, here, rows, data.n_pos);
+    if (event.key !== "Enter" && !cell) return;
     event.preventDefault();
     event.stopPropagation();
     if (event.key === "Enter" && data.done) return;
     if (event.key === "Enter") {
-      page.panel.pin(data.pieces[data.top_ids.data[(held.get(here.layer) * data.n_pos + here.position) * data.k]].id);
+      page.panel.pin(data.pieces[data.top_ids.data[(held.get(here.layer) * data.n_pos + here.column) * data.k]].id);
       return;
     }
-    const [toRow, toPosition] = moves[event.key];
-    const cell = { layer: rows[Math.min(last, Math.max(0, toRow))], position: Math.min(end, Math.max(0, toPosition)) };
-    shared.set(cell);
+    choose(cell);
     grid.reveal(cell);
   });
 

@@ -1,0 +1,161 @@
+import { shareTraits } from "./bus.js";
+import { readPalette } from "./colour.js";
+import { KEYS, choice, element, onFrame, watchLook } from "./dom.js";
+import { chosenSheet, exactValue, heatColours, heatEnds, paintHeat } from "./heat_cells.js";
+import { LABELS_HEIGHT, makeLayerGrid, movedCell } from "./layer_grid.js";
+import { GRID_HEIGHT, layerNumbers, layersTitle } from "./rows.js";
+import { dimStale, withStore } from "./store.js";
+
+/** The page of the view: title line, grid, and a line that says the value of a cell. */
+function buildHeatPage(el, shared) {
+  const page = {
+    canvas: element("canvas"),
+    title: element("span", { class: "lw-title" }),
+    detail: element("span", { class: "lw-detail" }),
+    legend: element("span", { class: "lw-legend" }),
+    empty: element("div", { class: "lw-placeholder" }),
+    sheets: choice("What is shown", [], "", (sheet) => shared.set({ sheet })),
+    readout: element("div", { class: "lw-heat-readout", "aria-live": "polite" }),
+  };
+  page.spacer = element("div", { class: "lw-spacer" }, page.canvas);
+  page.scroll = element("div", {
+    ...KEYS, class: "lw-scroll", tabindex: 0, role: "group", style: `height:${GRID_HEIGHT + LABELS_HEIGHT + 2}px`,
+  }, page.spacer);
+  el.classList.add("lw", "lw-heat");
+  el.append(
+    element("div", { class: "lw-bar" }, page.title, page.detail, page.legend, page.sheets),
+    element("div", { class: "lw-heat-body" }, page.scroll, page.empty), page.readout);
+  return page;
+}
+
+/** What is said of a cell: where it is, and its value in full. */
+export function cellText({ layer, column }, { data, sheet, values, held, labels }) {
+  const { picks, numbers } = data.columns;
+  const where = picks === "position" ? `“${labels[column]}” (position ${numbers[column]})`
+    : picks === "head" ? `head ${numbers[column]}` : labels[column];
+  const value = values[held.get(layer) * labels.length + column];
+  const amount = Number.isFinite(value) ? `${exactValue(value)}${sheet.unit ? ` ${sheet.unit}` : ""}` : "no value";
+  return `layer ${layer} · ${where} · ${sheet.name}: ${amount}`;
+}
+
+export default withStore(({ model, el, store }) => {
+  const shared = shareTraits(model, ["layers", "layer", "position", "head", "column", "sheet"]);
+  const page = buildHeatPage(el, shared);
+  const grid = makeLayerGrid(page, paintHeat);
+  let palette = null;
+  let scene = null;
+  let hover = null;
+
+  const makeScene = (data) => {
+    const held = new Map(data.layers.map((layer, row) => [layer, row]));
+    const { picks, numbers, labels } = data.columns;
+    const place = chosenSheet(data.sheets, shared.get("sheet"));
+    const size = data.layers.length * labels.length;
+    const chosen = numbers.indexOf(shared.get(picks));
+    return {
+      data, held, palette, hover, labels, sheet: data.sheets[place], place,
+      values: data.values.data.subarray(place * size, (place + 1) * size),
+      rows: layerNumbers(shared.get("layers")).filter((layer) => held.has(layer)).reverse(),
+      here: {
+        layer: held.has(shared.get("layer")) ? shared.get("layer") : data.layers.at(-1),
+        column: chosen >= 0 ? chosen : labels.length - 1,
+      },
+    };
+  };
+  let offered = null;
+  const offer = ({ data, place }) => {
+    if (offered !== data.revision) {
+      page.sheets.replaceChildren(...data.sheets.map(({ name }) => element("option", { value: name }, name)));
+      page.sheets.hidden = data.sheets.length < 2;
+      offered = data.revision;
+    }
+    page.sheets.value = data.sheets[place].name;
+  };
+  const describe = ({ rows, sheet, data, here }) => {
+    const said = [sheet.detail, model.get("detail"), layersTitle([...rows].reverse()), "last layer on top"].filter(Boolean);
+    page.detail.textContent = ` · ${said.join(" · ")}`;
+    const [low, high] = heatEnds(sheet);
+    const ramp = `linear-gradient(to right, ${heatColours(sheet, palette).join(",")})`;
+    const absent = sheet.absent ? [element("span", { class: "lw-hatch" }), element("span", {}, "no value")] : [];
+    page.legend.replaceChildren(
+      element("span", {}, low), element("span", { class: "lw-ramp", style: `background:${ramp}` }), element("span", {}, high), ...absent);
+    page.readout.textContent = cellText(hover ?? here, scene);
+    const columns = data.columns.picks === "position" ? "tokens" : data.columns.picks === "head" ? "heads" : "columns";
+    page.scroll.setAttribute("aria-label", `${sheet.name}, layers by ${columns}: arrow keys move the selected cell`);
+  };
+  const dim = () => dimStale(el, shared, store.data);
+  const draw = onFrame(() => {
+    const { data } = store;
+    const ready = Boolean(data?.layers.length);
+    page.title.textContent = model.get("title");
+    page.empty.textContent = model.get("placeholder");
+    page.empty.hidden = ready;
+    el.classList.toggle("lw-blank", !ready);
+    el.classList.toggle("lw-ready", ready);
+    dim();
+    palette = readPalette(el, palette);
+    scene = ready ? makeScene(data) : null;
+    if (!scene) {
+      page.detail.textContent = "";
+      page.readout.textContent = "";
+      return;
+    }
+    offer(scene);
+    grid.draw(scene);
+    describe(scene);
+    el.dataset.revision = data.revision;
+    el.dataset.prompt = data.prompt ?? "";
+  });
+
+  const choose = ({ layer, column }) => {
+    const { picks, numbers } = scene.data.columns;
+    shared.set({ layer, [picks]: numbers[column] });
+  };
+  const enter = (cell) => {
+    if (cell?.layer === hover?.layer && cell?.column === hover?.column) return;
+    hover = cell;
+    draw();
+  };
+  page.scroll.addEventListener("pointermove", (event) => enter(grid.at(event)));
+  page.scroll.addEventListener("pointerleave", () => enter(null));
+  page.scroll.addEventListener("scroll", draw);
+  page.scroll.addEventListener("click", (event) => {
+    const cell = scene && grid.at(event);
+    if (cell) choose(cell);
+  });
+  page.scroll.addEventListener("keydown", (event) => {
+    const cell = scene && movedCell(event.key, scene.here, scene.rows, scene.labels.length);
+    if (!cell) return;
+    event.preventDefault();
+    event.stopPropagation();
+    choose(cell);
+    grid.reveal(cell);
+  });
+
+  /** After the next frame, when the grid has the size of the new data. */
+  const reveal = () => requestAnimationFrame(() => requestAnimationFrame(() => { if (scene) grid.reveal(scene.here); }));
+  shared.listen((name) => {
+    // Typing changes nothing in the picture until its answer is there.
+    if (name === "prompt") {
+      dim();
+      return;
+    }
+    if (scene && name === scene.data.columns.picks) reveal();
+    draw();
+  });
+  const words = ["change:title", "change:detail", "change:placeholder"];
+  for (const word of words) model.on(word, draw);
+  const off = [store.listen(() => {
+    // A cell under the pointer may be gone.
+    hover = null;
+    draw();
+    reveal();
+  }), watchLook(el, draw)];
+  draw();
+  return () => {
+    off.forEach((stop) => stop());
+    for (const word of words) model.off(word, draw);
+    draw.cancel();
+    shared.close();
+  };
+});

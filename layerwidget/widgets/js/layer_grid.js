@@ -1,0 +1,140 @@
+// A grid whose rows are the layers in view, last one on top: layer numbers on the left, a label below each column.
+
+import { fitText, sizedContext } from "./dom.js";
+import { GRID_HEIGHT, rowHeight } from "./rows.js";
+
+const NUMBERS_WIDTH = 26;
+const COLUMN_WIDTHS = [68, 52, 36];
+export const LABELS_HEIGHT = 22;
+
+/** Column width: the widest step at which all columns fit, else the narrowest, which scrolls. */
+export function columnWidth(count, room) {
+  return COLUMN_WIDTHS.find((width) => width * count <= room) ?? COLUMN_WIDTHS.at(-1);
+}
+
+/** Where an arrow key, Home, End, Page up or Page down leads from a cell; null for other keys. */
+export function movedCell(key, { layer, column }, rows, columns) {
+  const [row, last, end] = [rows.indexOf(layer), rows.length - 1, columns - 1];
+  const moves = {
+    ArrowLeft: [row, column - 1], ArrowRight: [row, column + 1], ArrowUp: [row - 1, column],
+    ArrowDown: [row + 1, column], Home: [row, 0], End: [row, end], PageUp: [0, column], PageDown: [last, column],
+  };
+  if (!(key in moves)) return null;
+  const [toRow, toColumn] = moves[key];
+  return { layer: rows[Math.min(last, Math.max(0, toRow))], column: Math.min(end, Math.max(0, toColumn)) };
+}
+
+/**
+ * Draws into `canvas`, which stays in place while `scroll` moves `spacer` beneath it: only visible cells are drawn.
+ *
+ * `paint(context, scene, size, each)` draws the cells: `size` has `row` and `column` in px, and `each` calls back with
+ * the layer, the column, and the left, top and height of every visible cell.
+ */
+export function makeLayerGrid({ canvas, spacer, scroll }, paint) {
+  let drawn = null;
+  const top = (row) => Math.round(row * drawn.row);
+
+  /** Sizes, and which rows and columns are visible. */
+  const measure = ({ labels, rows }) => {
+    const [width, height] = [scroll.clientWidth, scroll.clientHeight];
+    const columns = labels.length;
+    const column = columnWidth(columns, width - NUMBERS_WIDTH);
+    const row = rowHeight(rows.length);
+    const body = Math.round(rows.length * row);
+    const foot = Math.min(height - LABELS_HEIGHT, body);
+    const [x, y] = [scroll.scrollLeft, scroll.scrollTop];
+    spacer.style.width = `${NUMBERS_WIDTH + columns * column + 2}px`;
+    spacer.style.height = `${body + LABELS_HEIGHT}px`;
+    return {
+      rows, column, row, width, foot, x, y, columns, height: Math.min(height, body + LABELS_HEIGHT),
+      visibleRows: [Math.floor(y / row), Math.min(rows.length, Math.ceil((y + foot) / row))],
+      visibleColumns: [Math.floor(x / column), Math.min(columns, Math.ceil((x + width - NUMBERS_WIDTH) / column))],
+    };
+  };
+  const left = (column) => NUMBERS_WIDTH + column * drawn.column - drawn.x;
+
+  const each = (draw) => {
+    const { rows, visibleRows, visibleColumns, y } = drawn;
+    for (let r = visibleRows[0]; r < visibleRows[1]; r += 1) {
+      const [upper, height] = [top(r) - y, top(r + 1) - top(r)];
+      for (let c = visibleColumns[0]; c < visibleColumns[1]; c += 1) draw(rows[r], c, left(c), upper, height);
+    }
+  };
+  const outline = (context, cell, colour, thick) => {
+    const r = drawn.rows.indexOf(cell.layer);
+    if (r < 0) return;
+    context.strokeStyle = colour;
+    context.lineWidth = thick;
+    context.strokeRect(left(cell.column) + thick / 2 - 0.5, top(r) - drawn.y + thick / 2, drawn.column - thick, top(r + 1) - top(r) - thick);
+  };
+  const numbers = (context, { palette, here }) => {
+    const { rows, row, visibleRows, foot, y } = drawn;
+    context.font = `11px ${palette.font}`;
+    context.textAlign = "right";
+    for (let r = visibleRows[0]; r < visibleRows[1] && (r + 0.5) * row - y <= foot; r += 1) {
+      context.fillStyle = rows[r] === here.layer ? palette.accent : palette.muted;
+      context.fillText(rows[r], NUMBERS_WIDTH - 6, (r + 0.5) * row - y + 0.5);
+    }
+  };
+  const words = (context, { labels, palette, here }) => {
+    const { column, visibleColumns, foot } = drawn;
+    context.font = `11px ${palette.mono}`;
+    context.textAlign = "center";
+    for (let c = visibleColumns[0]; c < visibleColumns[1]; c += 1) {
+      context.fillStyle = c === here.column ? palette.accent : palette.muted;
+      context.fillText(fitText(context, labels[c], column - 3), left(c) + column / 2, foot + LABELS_HEIGHT / 2 + 1);
+    }
+  };
+  const clipped = (context, box, draw) => {
+    context.save();
+    context.beginPath();
+    context.rect(...box);
+    context.clip();
+    draw();
+    context.restore();
+  };
+
+  return {
+    /** Draws the scene: `{rows, labels, palette, here: {layer, column}, hover}` and what `paint` needs. */
+    draw(scene) {
+      drawn = measure(scene);
+      const context = sizedContext(canvas, drawn.width, drawn.height);
+      context.textBaseline = "middle";
+      context.textAlign = "center";
+      clipped(context, [NUMBERS_WIDTH, 0, drawn.width, drawn.foot], () => {
+        paint(context, scene, drawn, each);
+        if (scene.hover) outline(context, scene.hover, scene.palette.muted, 1);
+        outline(context, scene.here, scene.palette.accent, 2);
+      });
+      numbers(context, scene);
+      clipped(context, [NUMBERS_WIDTH - 2, drawn.foot, drawn.width, LABELS_HEIGHT], () => words(context, scene));
+    },
+    /** The first column that can be seen, and one more than the last. */
+    visibleColumns() {
+      return drawn.visibleColumns;
+    },
+    /** Whether the column of a cell can be seen, or a part of it. */
+    sees({ column }) {
+      return column >= drawn.visibleColumns[0] && column < drawn.visibleColumns[1];
+    },
+    /** Which cell is under the pointer, or null. */
+    at(event) {
+      if (!drawn) return null;
+      const box = scroll.getBoundingClientRect();
+      const x = event.clientX - box.left - NUMBERS_WIDTH;
+      const column = Math.floor((x + scroll.scrollLeft) / drawn.column);
+      const row = Math.floor((event.clientY - box.top + scroll.scrollTop) / drawn.row);
+      return x >= 0 && column < drawn.columns && row >= 0 && row < drawn.rows.length ? { layer: drawn.rows[row], column } : null;
+    },
+    /** Scrolls as far as needed to show a cell. */
+    reveal({ layer, column }) {
+      if (!drawn) return;
+      const [x, y] = [column * drawn.column, Math.max(0, drawn.rows.indexOf(layer)) * drawn.row];
+      const room = scroll.clientWidth - NUMBERS_WIDTH;
+      if (x < scroll.scrollLeft) scroll.scrollLeft = x;
+      else if (x + drawn.column > scroll.scrollLeft + room) scroll.scrollLeft = x + drawn.column - room;
+      if (y < scroll.scrollTop) scroll.scrollTop = y;
+      else if (y + drawn.row > scroll.scrollTop + GRID_HEIGHT) scroll.scrollTop = y + drawn.row - GRID_HEIGHT;
+    },
+  };
+}
