@@ -1,7 +1,7 @@
 // The whole model in one pane of the layer map: which kinds of layers it has, and where its numbers are.
 
 import { KEYS, element } from "./dom.js";
-import { layerKinds, longAmount, mainOf, parameterShares, shortAmount } from "./map_words.js";
+import { costLines, costs, layerKinds, longAmount, mainOf, parameterShares, shortAmount } from "./map_words.js";
 import { layersTitle } from "./rows.js";
 
 function share({ name, n_params }, total, largest) {
@@ -57,7 +57,8 @@ function legend(maps) {
 export function overviewPane(map, stacks) {
   const shares = parameterShares(map);
   const largest = Math.max(...shares.map((one) => one.n_params));
-  const facts = element("span", { class: "lw-map-head-facts" }, `${longAmount(map.n_params)} parameters`);
+  const more = costLines(map).join("\n");
+  const facts = element("span", { class: "lw-map-head-facts", title: more }, [`${longAmount(map.n_params)} parameters`, ...costs(map)].join(" · "));
   const title = element("span", { class: "lw-map-head-title" }, "The whole model");
   const head = element("div", { class: "lw-map-head" }, title, element("span", { class: "lw-gap" }), facts);
   const kinds = ({ title: name, map: { layers }, go }) => section(name, ...layerKinds(layers).map((kind) => kindLine(kind, layers.length, go)));
