@@ -28,6 +28,7 @@ def anatomy_table(anatomy: Anatomy) -> str:
     if anatomy.d_vocab:
         notes = [*anatomy.transform, *(["weights of the embedding"] if anatomy.tied else [])]
         lines.append(f"  head        {anatomy.head or unknown}" + (f" ({', '.join(notes)})" if notes else ""))
+    lines += _costs(anatomy)
     absent = {name: why for name, why in anatomy.absent.items() if name != "cross_attn_out"}
     lines += [f"  no {component}: {reason}" for component, reason in absent.items()]
     lines += _table([_HEADINGS, *_rows(anatomy.layers)])
@@ -37,6 +38,21 @@ def anatomy_table(anatomy: Anatomy) -> str:
 _HEADINGS = (
     "layer", "module", "block", "attention adds", "FFN adds", "FFN", "parameters", "FLOPs/token", "cache B/token"
 )  # fmt: skip
+
+
+def _costs(anatomy: Anatomy) -> list[str]:
+    """What a token costs in all layers, and why something of it is not known."""
+    facts = anatomy.facts
+    known = [
+        ("FLOPs with weights", facts.flops_per_token),
+        ("for each position it looks at", facts.flops_per_key or None),
+        ("bytes of cache", facts.cache_bytes_per_token or None),
+    ]
+    words = [f"{count:,} {unit}" for unit, count in known if count is not None]
+    lines = [f"  per token   {', '.join(words)}"] if words else []
+    reasons = dict.fromkeys(reason for layer in facts.layers for reason in layer.reasons)
+    outside = [f"FLOPs outside the layers: {facts.reason}"] if facts.reason else []
+    return lines + [f"  {reason}" for reason in (*reasons, *outside)]
 
 
 def _rows(layers: tuple[LayerAnatomy, ...]) -> list[tuple[str, ...]]:
