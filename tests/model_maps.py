@@ -32,7 +32,7 @@ def trunk(*elements: MapElement) -> MapStep:
 def layer(number: int, module: str, norms: str, *steps: MapStep, device: str = "cpu", trouble: str = "") -> MapLayer:
     n_params = sum(one.n_params for step in steps for one in step.elements)
     weights = [one for step in steps for part in step.elements for one in part.weights]
-    keys = sum(one.shape[0] for one in weights if ".k_proj." in one.path)
+    keys = sum(one.shape[0] for one in weights if one.path.endswith((".k_proj.weight", ".k.weight")))
     state = sum(math.prod(one.shape) for one in weights if one.path.endswith(".A_log"))
     return MapLayer(
         number, module, norms, steps, n_params, device, trouble,

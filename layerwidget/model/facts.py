@@ -175,10 +175,10 @@ def _facts(layer: LayerAnatomy, no_cache: str) -> LayerFacts:
         flops_per_key=per_key,
         flops_per_source_key=per_source_key,
         window=next((part.window for part in layer.parts_of("attention")), None),
-        cache_bytes_per_token=cache and cache.bytes_per_token,
-        cache_limit=cache and cache.at_most,
-        cache_bytes_per_source_token=cache and cache.bytes_per_source_token,
-        state_bytes=cache and cache.state_bytes,
+        cache_bytes_per_token=None if cache is None else cache.bytes_per_token,
+        cache_limit=None if cache is None else cache.at_most,
+        cache_bytes_per_source_token=None if cache is None else cache.bytes_per_source_token,
+        state_bytes=None if cache is None else cache.state_bytes,
         reasons=tuple(_reasons(layer, no_cache, None in (per_key, per_source_key))),
     )
 

@@ -1,7 +1,7 @@
 // What is inside a layer, as a flow: the stream runs upward, branches leave it, pass through their parts and are added.
 
 import { KEYS, element } from "./dom.js";
-import { costLines, costs, longAmount, mainOf, normsTitle, shortAmount, stepGroups, weightLines } from "./map_words.js";
+import { costLines, costs, longAmount, mainOf, normsTitle, stepGroups, weightLines } from "./map_words.js";
 
 const span = (name, words, attributes = {}) => element("span", { ...attributes, class: `lw-map-${name}` }, words);
 const titled = (words) => words[0].toUpperCase() + words.slice(1).replace(/ +/g, " ");
@@ -86,11 +86,11 @@ function hop(side, text, name, go) {
   return element("div", { class: `lw-map-hop lw-map-hop-${side}` }, ...(side === "to" ? parts.reverse() : parts));
 }
 
-function header(title, tags, path, facts, close, more = "") {
+function header(title, tags, path, facts, close) {
   return element(
     "div", { class: "lw-map-head" }, span("head-title", title),
     ...tags.filter(Boolean).map((tag) => element("span", { class: "lw-tag" }, tag)),
-    path ? pathText(path) : element("span", { class: "lw-gap" }), span("head-facts", facts, { title: more }),
+    path ? pathText(path) : element("span", { class: "lw-gap" }), span("head-facts", facts),
     element("button", { ...KEYS, type: "button", class: "lw-map-close", title: "Back to the whole model", "aria-label": "Close", onclick: close }, "×"),
   );
 }
@@ -104,15 +104,15 @@ function flow(steps, from, to, home = null) {
 /** The inside of one layer. `stack` is the map or its encoder, `go` opens a place of the same stack. */
 export function layerPane(stack, layer, { kind, band, go, close }) {
   const number = layer.layer;
-  const facts = [`${shortAmount(layer.n_params)} parameters`, ...costs(layer), layer.device].join(" · ");
-  const more = [`${longAmount(layer.n_params)} parameters`, ...costLines(layer)].join("\n");
+  const facts = `${longAmount(layer.n_params)} parameters · ${layer.device}`;
   const neighbour = (side, name, next, end, beyond) => {
     if (stack.layers[next]) return hop(side, `layer ${next}`, name, () => go({ layer: next }));
     return hop(side, beyond?.title ?? "what is beyond the layers", name, beyond && (() => go({ end })));
   };
   const from = neighbour("from", "resid_pre", number - 1, "before", stack.before.at(-1));
   const to = neighbour("to", "resid_post", number + 1, "after", stack.after[0]);
-  const head = header(titled(`${kind} layer ${number}`.trim()), [band, normsTitle(layer.norms)], layer.module, facts, close, more);
+  to.append(span("costs", costs(layer).join(" · "), { title: costLines(layer).join("\n") }));
+  const head = header(titled(`${kind} layer ${number}`.trim()), [band, normsTitle(layer.norms)], layer.module, facts, close);
   if (layer.steps.length) return [head, flow(layer.steps, from, to, `${layer.module}.`)];
   const reason = element("div", {}, element("b", {}, "This layer could not be taken apart."), element("div", {}, layer.trouble));
   return [head, element("div", { class: "lw-map-scroll" }, element("div", { class: "lw-placeholder" }, reason))];

@@ -57,8 +57,10 @@ function legend(maps) {
 export function overviewPane(map, stacks) {
   const shares = parameterShares(map);
   const largest = Math.max(...shares.map((one) => one.n_params));
+  // A token of the encoder costs something else: its layers say what.
+  const told = map.encoder ? costs(map).map((cost) => `decoder ${cost}`).slice(0, 1) : costs(map);
   const more = costLines(map).join("\n");
-  const facts = element("span", { class: "lw-map-head-facts", title: more }, [`${longAmount(map.n_params)} parameters`, ...costs(map)].join(" · "));
+  const facts = element("span", { class: "lw-map-head-facts", title: more }, [`${longAmount(map.n_params)} parameters`, ...told].join(" · "));
   const title = element("span", { class: "lw-map-head-title" }, "The whole model");
   const head = element("div", { class: "lw-map-head" }, title, element("span", { class: "lw-gap" }), facts);
   const kinds = ({ title: name, map: { layers }, go }) => section(name, ...layerKinds(layers).map((kind) => kindLine(kind, layers.length, go)));
