@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from layerwidget.explorer import Explorer as Explorer, explore as explore
     from layerwidget.model.hooked_model import HookedModel as HookedModel
     from layerwidget.model.interventions import SkipLayers as SkipLayers
+    from layerwidget.model.learning_rates import layerwise_lr as layerwise_lr
     from layerwidget.model.load import load as load
     from layerwidget.model_map import ModelMap as ModelMap
     from layerwidget.questions.attention import Attention as Attention, AttentionGrid as AttentionGrid
@@ -116,6 +117,7 @@ _HOMES = {
     "ValueWeightedGrid": "questions.attention_flow",
     "check": "analysis.check",
     "explore": "explorer",
+    "layerwise_lr": "model.learning_rates",
     "load": "model.load",
 }
 # Whoever has a model can ask questions of its traces.

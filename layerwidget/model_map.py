@@ -73,6 +73,12 @@ class MapLayer:
         n_params: parameters of the module.
         device: where its weights are: `cpu`, `cuda:0`, `disk`.
         trouble: why the layer could not be taken apart, or empty.
+        flops_per_token: floating-point operations of a token in products with the weights; None where not counted.
+        flops_per_key: the same in attention, for each position that the token looks at; None where not known.
+        cache_bytes_per_token: bytes that each token adds to the cache; None where not measured.
+        state_bytes: bytes of a recurrent state of constant size; None where not measured.
+        cache_limit: of how many tokens the cache keeps something, where a window limits it; else None.
+        notes: why such numbers are missing, or what they leave out.
     """
 
     layer: int
@@ -82,6 +88,12 @@ class MapLayer:
     n_params: int
     device: str
     trouble: str = ""
+    flops_per_token: int | None = None
+    flops_per_key: int | None = None
+    cache_bytes_per_token: int | None = None
+    state_bytes: int | None = None
+    cache_limit: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,6 +110,9 @@ class ModelMap:
         d_vocab: how many logits there are per position.
         tied: whether the head shares its weights with the embedding.
         encoder: the encoder's stack of an encoder-decoder, or None.
+        flops_per_token: floating-point operations of a token in products with all weights; None where not counted.
+        flops_per_key: the same in attention, for each position that the token looks at; None where not known.
+        cache_bytes_per_token: bytes that each token adds to the cache; None where not measured.
     """
 
     name: str
@@ -109,3 +124,6 @@ class ModelMap:
     d_vocab: int
     tied: bool = False
     encoder: ModelMap | None = None
+    flops_per_token: int | None = None
+    flops_per_key: int | None = None
+    cache_bytes_per_token: int | None = None

@@ -31,7 +31,15 @@ def trunk(*elements: MapElement) -> MapStep:
 
 def layer(number: int, module: str, norms: str, *steps: MapStep, device: str = "cpu", trouble: str = "") -> MapLayer:
     n_params = sum(one.n_params for step in steps for one in step.elements)
-    return MapLayer(number, module, norms, steps, n_params, device, trouble)
+    weights = [one for step in steps for part in step.elements for one in part.weights]
+    keys = sum(one.shape[0] for one in weights if one.path.endswith((".k_proj.weight", ".k.weight")))
+    state = sum(math.prod(one.shape) for one in weights if one.path.endswith(".A_log"))
+    return MapLayer(
+        number, module, norms, steps, n_params, device, trouble,
+        flops_per_token=2 * sum(math.prod(one.shape) for one in weights if len(one.shape) == 2),
+        flops_per_key=4 * keys, cache_bytes_per_token=8 * keys, state_bytes=4 * state,
+        notes=("FLOPs: without what it does to its state",) if state else (),
+    )  # fmt: skip
 
 
 def whole(
@@ -42,7 +50,14 @@ def whole(
     ends = sum(one.n_params for one in (*before, *after) if not (tied and one.kind == "head"))
     if encoder and tied:
         ends -= sum(one.n_params for one in before)
-    return ModelMap(name, before, tuple(layers), after, inside + ends, d_model, d_vocab, tied, encoder)
+    flops, keys, kept = (
+        sum(getattr(one, name) for one in layers)
+        for name in ("flops_per_token", "flops_per_key", "cache_bytes_per_token")
+    )
+    return ModelMap(
+        name, before, tuple(layers), after, inside + ends, d_model, d_vocab, tied, encoder,
+        flops + 2 * d_model * d_vocab, keys, kept,
+    )  # fmt: skip
 
 
 def gqa(module: str, d_model: int, heads: int, kv_heads: int, width: int, *details: str) -> MapElement:

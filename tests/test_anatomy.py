@@ -125,7 +125,7 @@ def test_table_has_a_line_for_every_run_of_like_layers() -> None:
     assert text.startswith("little llama: 3 layers, d_model 36, 4 heads (2 key/value) of width 10, d_vocab 101")
     assert text.splitlines()[-1].split() == [
         "0-2", "model.layers.0", "…", "model.layers.2", "pre-norm", "sequential", "self_attn[0]", "mlp",
-        "gated,", "52", "neurons", f"{n_params:,}"
+        "gated,", "52", "neurons", f"{n_params:,}", "19,872", "160",
     ]  # fmt: skip
     hybrid = repr(HookedModel(tiny.tiny("jamba")).anatomy)
     assert [hybrid.count(f"model.layers.{layer} ") for layer in range(5)] == [1, 1, 1, 1, 0]

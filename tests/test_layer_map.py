@@ -22,6 +22,10 @@ def test_what_is_sent_is_the_whole_map_as_json(name: str) -> None:
     assert [layer["layer"] for layer in heard["layers"]] == list(range(len(model_map.layers)))
     for layer, told in zip(model_map.layers, heard["layers"], strict=True):
         assert [step["kind"] for step in told["steps"]] == [step.kind for step in layer.steps]
+        assert (told["flops_per_token"], told["cache_bytes_per_token"]) == (
+            layer.flops_per_token,
+            layer.cache_bytes_per_token,
+        )
         paths = [weight["path"] for step in told["steps"] for one in step["elements"] for weight in one["weights"]]
         assert paths == [weight.path for step in layer.steps for one in step.elements for weight in one.weights]
 

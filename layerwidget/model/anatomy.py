@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 
 from layerwidget.model.anatomy_table import anatomy_table
 from layerwidget.model.attention_shape import AttentionSite
+from layerwidget.model.facts import AnatomyFacts, anatomy_facts
 from layerwidget.model.mapping import model_map
 from layerwidget.model.parts import LayerAnatomy
 from layerwidget.model.paths import Path
 from layerwidget.model.stream import StreamLayout
+from layerwidget.model.weight_products import UNCOUNTED, WeightFlops
 from layerwidget.model_map import ModelMap
 from layerwidget.trace import COMPONENTS
 
@@ -37,6 +39,10 @@ class Anatomy:
         tied: whether the head's weights are those of the embedding.
         classes: path of a norm, embedding or head -> name of its class.
         weights: path and shape of the parameters outside the layers.
+        ends: path of a parameter outside the layers -> `before` or `after`: on which side of them it is first used.
+            Those that the watched pass did not use are not there.
+        flops_outside: what one token costs in products with weights outside the layers: mostly the head.
+        no_cache: why it was not measured what the layers keep for the tokens that come next, or "".
     """
 
     name: str
@@ -56,6 +62,9 @@ class Anatomy:
     tied: bool = False
     classes: Mapping[str, str] = field(default_factory=dict)
     weights: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    ends: Mapping[str, str] = field(default_factory=dict)
+    flops_outside: WeightFlops = UNCOUNTED
+    no_cache: str = "not measured"
 
     @property
     def n_layers(self) -> int:
@@ -108,6 +117,11 @@ class Anatomy:
     def map(self) -> ModelMap:
         """The model as the stack it is, in plain values that can be drawn: what `LayerMap` shows."""
         return model_map(self)
+
+    @property
+    def facts(self) -> AnatomyFacts:
+        """How large each layer is, and what a token costs in it."""
+        return anatomy_facts(self)
 
     def __repr__(self) -> str:
         """A table: the model in four lines, then one line for every run of like layers."""

@@ -28,13 +28,31 @@ def anatomy_table(anatomy: Anatomy) -> str:
     if anatomy.d_vocab:
         notes = [*anatomy.transform, *(["weights of the embedding"] if anatomy.tied else [])]
         lines.append(f"  head        {anatomy.head or unknown}" + (f" ({', '.join(notes)})" if notes else ""))
+    lines += _costs(anatomy)
     absent = {name: why for name, why in anatomy.absent.items() if name != "cross_attn_out"}
     lines += [f"  no {component}: {reason}" for component, reason in absent.items()]
     lines += _table([_HEADINGS, *_rows(anatomy.layers)])
     return "\n".join([*lines, anatomy_table(anatomy.encoder)] if anatomy.encoder else lines)
 
 
-_HEADINGS = ("layer", "module", "block", "attention adds", "FFN adds", "FFN", "parameters")
+_HEADINGS = (
+    "layer", "module", "block", "attention adds", "FFN adds", "FFN", "parameters", "FLOPs/token", "cache B/token"
+)  # fmt: skip
+
+
+def _costs(anatomy: Anatomy) -> list[str]:
+    """What a token costs in all layers, and why something of it is not known."""
+    facts = anatomy.facts
+    known = [
+        ("FLOPs with weights", facts.flops_per_token),
+        ("for each position it looks at", facts.flops_per_key or None),
+        ("bytes of cache", facts.cache_bytes_per_token or None),
+    ]
+    words = [f"{count:,} {unit}" for unit, count in known if count is not None]
+    lines = [f"  per token   {', '.join(words)}"] if words else []
+    reasons = dict.fromkeys(reason for layer in facts.layers for reason in layer.reasons)
+    outside = [f"FLOPs outside the layers: {facts.reason}"] if facts.reason else []
+    return lines + [f"  {reason}" for reason in (*reasons, *outside)]
 
 
 def _rows(layers: tuple[LayerAnatomy, ...]) -> list[tuple[str, ...]]:
@@ -56,7 +74,19 @@ def _row(layer: LayerAnatomy) -> tuple[str, ...]:
     mlp = ", ".join(_within(part, layer) for part in layer.parts_of("mlp"))
     kinds = ", ".join(describe(part.feed_forward) for part in layer.parts_of("mlp") if part.feed_forward)
     where = f"{layer.n_params:,}" + (f" on {layer.device}" if layer.device != "cpu" else "")
-    return str(layer.layer), layer.where, block or "-", mixing or layer.trouble or "-", mlp or "-", kinds or "-", where
+    flops = "-" if layer.flops.per_token is None else f"{layer.flops.per_token:,}"
+    named = str(layer.layer), layer.where, block or "-", mixing or layer.trouble or "-", mlp or "-", kinds or "-"
+    return *named, where, flops, _kept(layer)
+
+
+def _kept(layer: LayerAnatomy) -> str:
+    """What each token adds to the cache: `768`, `768 (last 4,095)`, `state of 2,880 B`."""
+    if layer.cache is None:
+        return "-"
+    limit = f" (last {layer.cache.at_most:,})" if layer.cache.at_most is not None else ""
+    state = f"state of {layer.cache.state_bytes:,} B" if layer.cache.state_bytes else ""
+    growing = f"{layer.cache.bytes_per_token:,}{limit}" if layer.cache.bytes_per_token or not state else ""
+    return " + ".join(word for word in (growing, state) if word)
 
 
 def describe(ffn: FeedForward) -> str:

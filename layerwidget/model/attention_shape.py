@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from layerwidget.model.watched import AttentionOp, WatchedPass
+from layerwidget.model.weight_products import is_product, product_flops
 
 _COPIES = frozenset({"expand", "repeat", "repeat_interleave", "index_select"})
 
@@ -39,6 +40,8 @@ class AttentionSite:
         n_sinks: extra columns of the softmax that are no position (learned sinks).
         merged: whether one softmax runs over the positions of the stream and then those of the encoder.
         padded: whether it runs over all rows of a stream that has more rows than positions.
+        flops_per_key: floating-point operations of its two products (query with key, weight with value) for each
+            position that a token looks at, all heads together; None where they could not be told.
     """
 
     kernel: str
@@ -50,6 +53,7 @@ class AttentionSite:
     n_sinks: int = 0
     merged: bool = False
     padded: bool = False
+    flops_per_key: int | None = None
 
     @property
     def shares_rows(self) -> bool:
@@ -65,6 +69,11 @@ def attention_site(watched: WatchedPass, ops: list[AttentionOp], chosen: Attenti
         ops: all attention operations of the layer's call, in order.
         chosen: the one to describe.
     """
+    site = _heads(watched, ops, chosen)
+    return replace(site, flops_per_key=_flops_per_key(watched, chosen, site))
+
+
+def _heads(watched: WatchedPass, ops: list[AttentionOp], chosen: AttentionOp) -> AttentionSite:
     nodes = watched.flow.nodes
     between = _between(watched, chosen)
     alike = [op for op in ops if op.kernel == chosen.kernel and _between(watched, op) == between]
@@ -87,6 +96,33 @@ def attention_site(watched: WatchedPass, ops: list[AttentionOp], chosen: Attenti
     d_head = nodes[query_key[0]].shape[-1]
     n_kv = _n_kv(watched, query_key[1], d_head, n_heads, n_keys - n_sinks)
     return AttentionSite("softmax", between, nth, n_heads, n_kv, d_head, n_sinks, merged, padded)
+
+
+def _flops_per_key(watched: WatchedPass, op: AttentionOp, site: AttentionSite) -> int | None:
+    nodes = watched.flow.nodes
+    if op.kernel == "sdpa":
+        query, _, value = (nodes[node].shape for node in op.inputs[:3])
+        return 2 * site.n_heads * (query[-1] + value[-1])
+    products = _score_product(watched, op.inputs[0]), _value_product(watched, op.output)
+    shape = nodes[op.output].shape
+    n_pairs = watched.n_batch * shape[-2] * (shape[-1] - site.n_sinks)
+    if None in products or any(product_flops(nodes[one], nodes) % n_pairs for one in products if one is not None):
+        return None
+    return sum(product_flops(nodes[one], nodes) // n_pairs for one in products if one is not None)
+
+
+def _value_product(watched: WatchedPass, weights: int) -> int | None:
+    """The matrix product that reads attention weights."""
+    nodes = watched.flow.nodes
+    same = {weights}
+    for number in range(weights + 1, len(nodes)):
+        step = nodes[number]
+        if not same.isdisjoint(step.parents):
+            if is_product(step):
+                return number
+            if step.parents[0] in same:
+                same.add(number)
+    return None
 
 
 def _between(watched: WatchedPass, op: AttentionOp) -> tuple[Moment, Moment]:
@@ -113,6 +149,13 @@ def _n_kv(watched: WatchedPass, key: int, d_head: int, n_heads: int, n_keys: int
 
 def _product_behind(watched: WatchedPass, scores: int) -> tuple[int, int] | None:
     """Query and key of the matrix product that made the scores."""
+    product = _score_product(watched, scores)
+    parents = () if product is None else watched.flow.nodes[product].parents
+    return (parents[-2], parents[-1]) if parents else None
+
+
+def _score_product(watched: WatchedPass, scores: int) -> int | None:
+    """The matrix product that made the scores."""
     nodes = watched.flow.nodes
     todo = [scores]
     seen: set[int] = set()
@@ -120,7 +163,7 @@ def _product_behind(watched: WatchedPass, scores: int) -> tuple[int, int] | None
         current = todo.pop()
         step = nodes[current]
         if step.op in {"bmm", "baddbmm", "matmul"}:
-            return step.parents[-2], step.parents[-1]
+            return current
         if current not in seen:
             seen.add(current)
             todo.extend(parent for parent in reversed(step.parents) if nodes[parent].op)

@@ -15,6 +15,7 @@ from torch import nn
 from layerwidget.errors import PromptError, QuestionError, StructureError
 from layerwidget.model.activations import trace_of
 from layerwidget.model.anatomy import Anatomy
+from layerwidget.model.cache_size import with_cache
 from layerwidget.model.capture import Capture
 from layerwidget.model.decoding import Logits, WholeLogits
 from layerwidget.model.interventions import skipped_layers
@@ -73,7 +74,7 @@ class HookedModel:
             located = locate(hf_model, self.name, read, partial(run_model, hf_model))
             self._any_input = read.of_length(1)
             self._dtype = weight_dtype(hf_model)
-            self.anatomy = self._proved(located)
+            self.anatomy = with_cache(self._proved(located), hf_model, self._any_input, self.n_ctx)
 
     def _proved(self, located: Located) -> Anatomy:
         """What was located, as far as it holds; where the place of the positions is not known, the one that holds."""

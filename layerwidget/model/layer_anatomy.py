@@ -18,6 +18,7 @@ from layerwidget.model.running import device_name
 from layerwidget.model.stack import Stack
 from layerwidget.model.sublayers import SublayerReader, window_of
 from layerwidget.model.watched import AttentionOp, Call, WatchedPass
+from layerwidget.model.weight_products import ProductCounter
 
 
 class LayerDescriber:
@@ -34,6 +35,7 @@ class LayerDescriber:
         self._stack = stack
         self._weights = weights
         self._mixing: dict[object, bool] = {}
+        self._counter = ProductCounter(self._watched)
 
     def layer(self, index: int) -> LayerAnatomy:
         """One layer.
@@ -67,6 +69,7 @@ class LayerDescriber:
             carried=tuple((out, place) for out, place in stack.carried if out in call.outputs and place in call.inputs),
             cross_sites=self._sites(call, leaving, attention, self._watched.is_cross_attention),
             further=tuple((one.name, one.nth) for one in call.members[1:]),
+            flops=self._counter.flops(range(call.start, call.end)),
         )
 
     def _kinds(self, layer: Call, total: LayerSum, attention: list[AttentionOp]) -> list[str]:

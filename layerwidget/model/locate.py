@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -14,6 +14,7 @@ from layerwidget.errors import StructureError
 from layerwidget.model.anatomy import Anatomy, absent_components
 from layerwidget.model.head import read_head
 from layerwidget.model.layer_anatomy import LayerDescriber
+from layerwidget.model.outside import Outside
 from layerwidget.model.parts import LayerAnatomy
 from layerwidget.model.paths import Path
 from layerwidget.model.running import ModelInput, reads_source
@@ -22,6 +23,7 @@ from layerwidget.model.sublayers import is_norm
 from layerwidget.model.tail import Returned
 from layerwidget.model.tracing import watch
 from layerwidget.model.watched import Call, WatchedPass
+from layerwidget.model.weight_products import WeightFlops
 
 
 def probe(model: nn.Module, n_embeddings: int, n_ctx: int | None) -> ModelInput:
@@ -115,6 +117,8 @@ class _Locator:
         final_norm, head = self._tail_modules(stack, logits)
         output = read_head(self.watched, logits)
         matrix = None if output.weight is None else id(self.flow.tensors[output.weight])
+        encoder = self._encoder(name, logits) if self.watched.source is not None else None
+        outside = Outside(self.watched, layers, encoder.layers if encoder else ())
         return Anatomy(
             name=name,
             layers=layers,
@@ -128,8 +132,10 @@ class _Locator:
             n_params=sum(weight.numel() for weight in self.model.parameters()),
             causal=None,
             absent=absent_components(layers),
-            encoder=self._encoder(name, logits) if self.watched.source is not None else None,
+            encoder=encoder and replace(encoder, ends=outside.ends_of_encoder),
             transform=output.transform,
+            ends=outside.ends,
+            flops_outside=outside.flops,
             tied=matrix is not None and self.weights.get(matrix, "").rpartition(".")[0] == embedding,
             **self._described(layers),
         )
@@ -166,6 +172,7 @@ class _Locator:
             n_params=sum(layer.n_params for layer in layers),
             causal=None,
             absent=absent_components(layers),
+            flops_outside=WeightFlops(0),
             **self._described(layers),
         )
 

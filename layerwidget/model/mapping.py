@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from itertools import takewhile
 from typing import TYPE_CHECKING, TypeAlias
 
+from layerwidget.model.facts import LayerFacts
 from layerwidget.model.parts import LayerAnatomy, Part, Passage
 from layerwidget.model_map import MapElement, MapLayer, MapStep, MapWeight, ModelMap
 
@@ -21,19 +22,23 @@ _FFN_TITLES = {"plain": "FFN", "gated": "gated FFN", "experts": "mixture of expe
 
 def model_map(anatomy: Anatomy) -> ModelMap:
     """The model as a stack of layers with what is inside them."""
+    facts = anatomy.facts
     after = [_named("norm", anatomy.final_norm, anatomy)] if anatomy.final_norm else []
     if anatomy.d_vocab:
         after.append(_head(anatomy))
     return ModelMap(
         name=anatomy.name,
         before=(_named("embedding", anatomy.embedding, anatomy),) if anatomy.embedding else (),
-        layers=tuple(_layer(layer, anatomy) for layer in anatomy.layers),
+        layers=tuple(_layer(layer, anatomy, own) for layer, own in zip(anatomy.layers, facts.layers, strict=True)),
         after=tuple(after),
         n_params=anatomy.n_params,
         d_model=anatomy.d_model,
         d_vocab=anatomy.d_vocab,
         tied=anatomy.tied,
         encoder=model_map(anatomy.encoder) if anatomy.encoder else None,
+        flops_per_token=facts.flops_per_token,
+        flops_per_key=facts.flops_per_key,
+        cache_bytes_per_token=facts.cache_bytes_per_token,
     )
 
 
@@ -59,7 +64,7 @@ def _head(anatomy: Anatomy) -> MapElement:
     return MapElement("head", "head", details, anatomy.head or "", held, _count(held))
 
 
-def _layer(layer: LayerAnatomy, anatomy: Anatomy) -> MapLayer:
+def _layer(layer: LayerAnatomy, anatomy: Anatomy, facts: LayerFacts) -> MapLayer:
     return MapLayer(
         layer=layer.layer,
         module=layer.where,
@@ -68,6 +73,12 @@ def _layer(layer: LayerAnatomy, anatomy: Anatomy) -> MapLayer:
         n_params=layer.n_params,
         device=layer.device,
         trouble=layer.trouble,
+        flops_per_token=facts.flops_per_token,
+        flops_per_key=facts.flops_per_key,
+        cache_bytes_per_token=facts.cache_bytes_per_token,
+        state_bytes=facts.state_bytes,
+        cache_limit=facts.cache_limit,
+        notes=facts.reasons,
     )
 
 

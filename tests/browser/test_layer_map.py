@@ -99,6 +99,7 @@ def test_a_click_chooses_a_layer_and_shows_what_is_inside(own: MapPage) -> None:
     expect(own.pane).to_contain_text("9 heads (3 key/value) of width 64")
     expect(own.pane.locator(".lw-map-weight").filter(has_text="gate_proj")).to_contain_text("1,536 × 576")
     expect(own.pane.locator(".lw-map-plus")).to_have_count(2)
+    expect(own.pane.locator(".lw-map-costs")).to_have_text("7.08 MFLOP/token · cache 1.54 kB/token")
     # As on the slider: the range reaches out to the layer.
     own.notebook.expect_value("[own.layer, own.layers]", [7, "7-29"])
     own.notebook.run("own.layer = 3")

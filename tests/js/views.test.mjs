@@ -14,7 +14,8 @@ import { stackRowHeight } from "../../layerwidget/widgets/js/layer_stack.js";
 import { LENS_COLOURS, shortCount, shortProbability } from "../../layerwidget/widgets/js/lens_colours.js";
 import { cellWord } from "../../layerwidget/widgets/js/lens_grid.js";
 import {
-  bandEnds, columnShares, extendedRange, layerKinds, longAmount, parameterShares, rangeText, shortAmount, stepGroups, weightLines,
+  bandEnds, columnShares, costLines, costs, extendedRange, layerKinds, longAmount, measured, parameterShares,
+  rangeText, shortAmount, stepGroups, weightLines,
 } from "../../layerwidget/widgets/js/map_words.js";
 import { inSight } from "../../layerwidget/widgets/js/head_gallery.js";
 import { labelled } from "../../layerwidget/widgets/js/pattern_matrix.js";
@@ -252,6 +253,19 @@ const trunk = { kind: "trunk", parallel: false, elements: [{ kind: "norm", title
 test("amounts are short in the stack and whole in the pane", () => {
   assert.deepEqual([0, 576, 3540096, 999949, 999950, 28311552, 51.6e9].map(shortAmount), ["0", "576", "3.54M", "1.00M", "1.00M", "28.3M", "51.6B"]);
   assert.deepEqual([7, 576, 1536, 134515008].map(longAmount), ["7", "576", "1,536", "134,515,008"]);
+});
+
+test("what a token costs has three places and a unit; what is not known is not said", () => {
+  assert.deepEqual([768, 7077888, 999950, 268e9].map((count) => measured(count, "FLOP")), ["768 FLOP", "7.08 MFLOP", "1.00 MFLOP", "268 GFLOP"]);
+  const whole = { flops_per_token: 7077888, flops_per_key: 2304, cache_bytes_per_token: 768, state_bytes: 0, cache_limit: 511, notes: [] };
+  assert.deepEqual(costs(whole), ["7.08 MFLOP/token", "cache 768 B/token"]);
+  assert.deepEqual(costs({ ...whole, cache_bytes_per_token: 0, state_bytes: 2880 }), ["7.08 MFLOP/token", "state 2.88 kB"]);
+  assert.deepEqual(costs({ flops_per_token: null, cache_bytes_per_token: null, state_bytes: null }), []);
+  assert.deepEqual(costLines({ ...whole, notes: ["no more"] }), [
+    "7,077,888 floating-point operations per token in products with weights",
+    "2,304 more in attention for each position that the token looks at",
+    "768 bytes of cache per token, of the last 511 tokens", "no more",
+  ]);
 });
 
 test("bands are those of the selection grammar", () => {

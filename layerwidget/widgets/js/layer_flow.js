@@ -1,7 +1,7 @@
 // What is inside a layer, as a flow: the stream runs upward, branches leave it, pass through their parts and are added.
 
 import { KEYS, element } from "./dom.js";
-import { longAmount, mainOf, normsTitle, stepGroups, weightLines } from "./map_words.js";
+import { costLines, costs, longAmount, mainOf, normsTitle, stepGroups, weightLines } from "./map_words.js";
 
 const span = (name, words, attributes = {}) => element("span", { ...attributes, class: `lw-map-${name}` }, words);
 const titled = (words) => words[0].toUpperCase() + words.slice(1).replace(/ +/g, " ");
@@ -111,6 +111,7 @@ export function layerPane(stack, layer, { kind, band, go, close }) {
   };
   const from = neighbour("from", "resid_pre", number - 1, "before", stack.before.at(-1));
   const to = neighbour("to", "resid_post", number + 1, "after", stack.after[0]);
+  to.append(span("costs", costs(layer).join(" · "), { title: costLines(layer).join("\n") }));
   const head = header(titled(`${kind} layer ${number}`.trim()), [band, normsTitle(layer.norms)], layer.module, facts, close);
   if (layer.steps.length) return [head, flow(layer.steps, from, to, `${layer.module}.`)];
   const reason = element("div", {}, element("b", {}, "This layer could not be taken apart."), element("div", {}, layer.trouble));

@@ -16,6 +16,35 @@ export function longAmount(count) {
   return String(count).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
+const PREFIXES = [[1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
+
+/** Three places, a prefix and a unit: (7077888, "FLOP") -> "7.08 MFLOP". */
+export function measured(count, unit) {
+  for (const [size, prefix] of PREFIXES) {
+    if (count >= size * 0.9995) return `${(count / size).toPrecision(3).replace(/e.*/, "")} ${prefix}${unit}`;
+  }
+  return `${count} ${unit}`;
+}
+
+/** What a token costs in a layer, or in the model: `["7.08 MFLOP/token", "768 B/token"]`; what is not known is left out. */
+export function costs({ flops_per_token: flops, cache_bytes_per_token: bytes, state_bytes: state }) {
+  const known = (count) => count !== null && count !== undefined;
+  const kept = known(bytes) && (bytes || !state) ? `cache ${measured(bytes, "B")}/token` : "";
+  return [known(flops) ? `${measured(flops, "FLOP")}/token` : "", kept, state ? `state ${measured(state, "B")}` : ""].filter(Boolean);
+}
+
+/** The same in whole numbers and sentences, a line each, with what is left out. */
+export function costLines({ flops_per_token: flops, flops_per_key: perKey, cache_bytes_per_token: bytes, cache_limit: limit, state_bytes: state, notes = [] }) {
+  const known = (count) => count !== null && count !== undefined;
+  return [
+    known(flops) ? `${longAmount(flops)} floating-point operations per token in products with weights` : "",
+    perKey ? `${longAmount(perKey)} more in attention for each position that the token looks at` : "",
+    bytes ? `${longAmount(bytes)} bytes of cache per token${limit ? `, of the last ${longAmount(limit)} tokens` : ""}` : "",
+    state ? `${longAmount(state)} bytes of state, whatever the length` : "",
+    ...notes,
+  ].filter(Boolean);
+}
+
 /** The band of a layer, as the slider counts: early below a quarter of the depth, late from three quarters. */
 export function bandOf(layer, count) {
   const depth = count > 1 ? layer / (count - 1) : 0;

@@ -1,7 +1,7 @@
 // The whole model in one pane of the layer map: which kinds of layers it has, and where its numbers are.
 
 import { KEYS, element } from "./dom.js";
-import { layerKinds, longAmount, mainOf, parameterShares, shortAmount } from "./map_words.js";
+import { costLines, costs, layerKinds, longAmount, mainOf, parameterShares, shortAmount } from "./map_words.js";
 import { layersTitle } from "./rows.js";
 
 function share({ name, n_params }, total, largest) {
@@ -57,7 +57,10 @@ function legend(maps) {
 export function overviewPane(map, stacks) {
   const shares = parameterShares(map);
   const largest = Math.max(...shares.map((one) => one.n_params));
-  const facts = element("span", { class: "lw-map-head-facts" }, `${longAmount(map.n_params)} parameters`);
+  // A token of the encoder costs something else: its layers say what.
+  const told = map.encoder ? costs(map).map((cost) => `decoder ${cost}`).slice(0, 1) : costs(map);
+  const more = costLines(map).join("\n");
+  const facts = element("span", { class: "lw-map-head-facts", title: more }, [`${longAmount(map.n_params)} parameters`, ...told].join(" · "));
   const title = element("span", { class: "lw-map-head-title" }, "The whole model");
   const head = element("div", { class: "lw-map-head" }, title, element("span", { class: "lw-gap" }), facts);
   const kinds = ({ title: name, map: { layers }, go }) => section(name, ...layerKinds(layers).map((kind) => kindLine(kind, layers.length, go)));
