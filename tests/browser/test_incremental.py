@@ -94,13 +94,3 @@ def test_what_a_reader_scrolls_to_is_computed_first(explorer: ExplorerPage) -> N
         explorer.notebook.run("logit_lens._Board.fill = fill")
         explorer.prompt.fill(PROMPT)
     explorer.settle()
-
-
-def test_the_map_is_folded_in_and_follows(explorer: ExplorerPage) -> None:
-    explorer.root.get_by_text("Map of the model").click()
-    chart = explorer.root.locator(".lw-map")
-    expect(chart).to_be_visible()
-    explorer.notebook.run("ex.layer = 25")
-    expect(chart).to_contain_text("model.layers.25")
-    explorer.root.get_by_text("Map of the model").click()
-    expect(chart).to_be_hidden()

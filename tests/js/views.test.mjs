@@ -22,6 +22,7 @@ import { labelled } from "../../layerwidget/widgets/js/pattern_matrix.js";
 import { blend, galleryPixels, matrixPixels, rowShares, rowWeights, sameRows } from "../../layerwidget/widgets/js/patterns.js";
 import { layerNumbers, layersTitle, rowHeight } from "../../layerwidget/widgets/js/rows.js";
 import { unpackArrays } from "../../layerwidget/widgets/js/store.js";
+import { movedPage, toggled } from "../../layerwidget/widgets/js/tab_bar.js";
 
 /** A widget model as the bus knows it. */
 function fakeModel(state) {
@@ -329,4 +330,13 @@ test("rows of the stack stay between readable and calm; a path gives way before 
   assert.deepEqual([2, 30, 200].map((count) => stackRowHeight(count, 464)), [60, 15, 14]);
   assert.deepEqual(pathParts("model.layers.3.self_attn"), ["model.layers.3.", "self_attn"]);
   assert.deepEqual(pathParts("lm_head"), ["", "lm_head"]);
+});
+
+test("pages are added, closed and moved, and the last one stays", () => {
+  assert.deepEqual(toggled(["lens"], "map"), ["lens", "map"]);
+  assert.deepEqual(toggled(["lens", "map"], "lens"), ["map"]);
+  assert.deepEqual(toggled(["lens"], "lens"), ["lens"]);
+  assert.deepEqual(movedPage(["a", "b", "c"], "a", 1), ["b", "a", "c"]);
+  assert.deepEqual(movedPage(["a", "b", "c"], "c", 1), ["a", "b", "c"]);
+  assert.deepEqual(movedPage(["a", "b"], "c", -1), ["a", "b"]);
 });

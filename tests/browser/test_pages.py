@@ -1,0 +1,74 @@
+"""Tabs of the explorer, with mouse and keyboard; what is hidden is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from tests.browser.explorer_page import KERNEL_MESSAGES, ExplorerPage
+
+
+@pytest.fixture
+def tabs(explorer: ExplorerPage) -> Iterator[Locator]:
+    yield explorer.root.locator(".lw-tabs")
+    explorer.notebook.run("ex.pages = ['lens']; ex.wait()")
+
+
+def test_a_tab_shows_one_page_alone_and_the_map_follows(explorer: ExplorerPage, tabs: Locator) -> None:
+    tabs.get_by_role("tab", name="Model map").click()
+    chart = explorer.root.locator(".lw-map")
+    expect(chart).to_be_visible()
+    expect(explorer.lens).to_have_count(0)
+    explorer.notebook.expect_value("ex.pages", ["map"])
+    explorer.notebook.run("ex.layer = 25")
+    expect(chart).to_contain_text("model.layers.25")
+    tabs.get_by_role("tab", name="Lens + attention").click()
+    explorer.settle()
+    expect(explorer.lens).to_be_visible()
+    expect(chart).to_have_count(0)
+
+
+def test_pages_stand_under_each_other_and_can_be_moved(explorer: ExplorerPage, tabs: Locator) -> None:
+    tabs.get_by_role("tab", name="Model map").hover()
+    tabs.get_by_role("button", name="Show Model map under what is open").click()
+    chart = explorer.root.locator(".lw-map")
+    expect(chart).to_be_visible()
+    explorer.settle()
+    lens_box, map_box = explorer.lens.bounding_box(), chart.bounding_box()
+    assert lens_box is not None
+    assert map_box is not None
+    assert map_box["y"] > lens_box["y"] + lens_box["height"]
+    tab = tabs.get_by_role("tab", name="Model map")
+    tab.focus()
+    tab.press("Alt+ArrowLeft")
+    explorer.notebook.expect_value("ex.pages", ["map", "lens"])
+    tabs.get_by_role("button", name="Close Model map").click()
+    explorer.notebook.expect_value("ex.pages", ["lens"])
+    expect(tabs.get_by_role("button", name="Close Lens + attention")).to_be_disabled()
+    explorer.settle()
+
+
+def test_tabs_are_reached_by_keyboard(explorer: ExplorerPage, tabs: Locator) -> None:
+    first = tabs.get_by_role("tab", name="Lens + attention")
+    first.focus()
+    first.press("ArrowLeft")
+    expect(tabs.get_by_role("tab").last).to_be_focused()
+    tabs.get_by_role("tab").last.press("Shift+Enter")
+    explorer.notebook.expect_value("ex.pages", ["lens", "map"])
+    expect(tabs.get_by_role("tab").last).to_be_focused()
+    tabs.get_by_role("tab").last.press("Shift+Enter")
+    explorer.notebook.expect_value("ex.pages", ["lens"])
+
+
+def test_a_drag_sends_nothing_with_two_pages_open(explorer: ExplorerPage, tabs: Locator) -> None:
+    explorer.notebook.run("ex.pages = ['lens', 'map']; ex.wait()")
+    explorer.settle()
+    page = explorer.notebook.page
+    page.evaluate(KERNEL_MESSAGES)
+    x, y, height = explorer.grab_thumb("first")
+    page.mouse.move(x, y - 0.3 * height, steps=10)
+    assert page.evaluate("window.sentToKernel") == 0
+    page.mouse.up()
+    explorer.notebook.run("ex.wait()")
