@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from layerwidget.widgets.layer_slider import LayerSlider as LayerSlider
     from layerwidget.widgets.logit_lens_view import LogitLensView as LogitLensView
     from layerwidget.widgets.prompt_editor import PromptEditor as PromptEditor
+    from layerwidget.widgets.residual_view import ResidualView as ResidualView
     from layerwidget.widgets.traits import Selection as Selection
 
 # Public name -> module. Loaded on first use, so that data and views can be read without torch.
@@ -102,6 +103,7 @@ _HOMES = {
     "QuestionError": "errors",
     "ResidualGrid": "questions.residual",
     "ResidualStream": "questions.residual",
+    "ResidualView": "widgets.residual_view",
     "RolloutGrid": "questions.attention_flow",
     "Selection": "widgets.traits",
     "SelectionError": "errors",
