@@ -209,7 +209,7 @@ class LayerFigure(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
             self.figure.marks = [*self.figure.marks, self.dots]
         with self.dots.hold_sync():
             self.dots.x, self.dots.y = np.asarray(curves.layers, np.float32)[place], curves.values[curve, place]
-            self.dots.colors = [curves.colours[index] for index in curve] or [DATA_COLOUR]
+            self.dots.colors = [curves.colours[index] for index in curve.tolist()] or [DATA_COLOUR]
             self.dots.scales = {"x": self._x, "y": up}
             self.dots.visible = self.lines.marker is None
 

@@ -79,15 +79,20 @@ def test_a_click_chooses_layer_and_position_or_head(notebook: Notebook) -> None:
     notebook.expect_value("[heads.layer, heads.head]", [5, 7])
 
 
+def in_full(notebook: Notebook, value: str) -> str:
+    """Three decimals; of a small value three significant places."""
+    return str(notebook.value(f"format(float({value}), '.3f' if abs({value}) >= 0.1 else '#.3g')"))
+
+
 def test_the_line_below_says_the_value_to_three_decimals(notebook: Notebook) -> None:
     for layer, column in ((0, 0), (5, 3), (11, 1)):
         view(notebook, 0).locator(".lw-scroll").hover(position=cell(layer, column))
-        value = notebook.value(f"format(float(norms[{layer}, {column}]), '.3f')")
+        value = in_full(notebook, f"norms[{layer}, {column}]")
         expect(readout(notebook, 0)).to_have_text(
             f"layer {layer} · “{['The', '␣cat', '␣sat', '␣on'][column]}” (position {column}) · norm: {value} units"
         )
         view(notebook, 1).locator(".lw-scroll").hover(position=cell(layer, column))
-        value = notebook.value(f"format(float(scores[{layer}, {column}]), '.3f')")
+        value = in_full(notebook, f"scores[{layer}, {column}]")
         expect(readout(notebook, 1)).to_have_text(f"layer {layer} · head {column} · score: {value}")
     view(notebook, 0).locator(".lw-scroll").hover(position=cell(3, 1))
     expect(readout(notebook, 0)).to_contain_text("no value")
@@ -97,7 +102,7 @@ def test_the_line_below_says_the_value_to_three_decimals(notebook: Notebook) -> 
 def test_the_sheet_is_switched_in_the_browser(notebook: Notebook) -> None:
     notebook.page.mouse.move(0, 0)
     view(notebook, 0).get_by_label("What is shown").select_option("change")
-    value = notebook.value("format(float(norms[11, 4] - 16), '.3f')")
+    value = in_full(notebook, "(norms[11, 4] - 16)")
     expect(readout(notebook, 0)).to_contain_text(f"change: {value}")
     notebook.expect_value("tokens.sheet", "change")
     expect(view(notebook, 1).get_by_label("What is shown")).to_be_hidden()
@@ -128,7 +133,7 @@ def test_grids_of_any_size(notebook: Notebook, layers: int, columns: int) -> Non
     )
     said = f"layer {layers - 1} · {columns - 1} · big: "
     expect(readout(notebook, 2)).to_contain_text(said)
-    value = notebook.value("format(float(big[-1, -1]), '.3f')")
+    value = in_full(notebook, "big[-1, -1]")
     expect(readout(notebook, 2)).to_have_text(said + value)
     scroll = view(notebook, 2).locator(".lw-scroll")
     scroll.press("Home")
