@@ -85,7 +85,8 @@ def test_bytes_are_those_of_the_cache_after_a_pass(kind: str, n_pos: int) -> Non
     model = tiny.hooked(kind)
     with torch.no_grad():
         output = model.hf_model(input_ids=torch.tensor([tiny.ids(n_pos)]), use_cache=True)
-    measured = list(cache_bytes(output.past_key_values))
+    cache = output.cache_params if kind == "mamba" else output.past_key_values
+    measured = list(cache_bytes(cache))
     facts = model.anatomy.facts
     assert [layer.cache_bytes(n_pos) for layer in facts.layers] == measured
     assert facts.cache_bytes(n_pos) == sum(measured)
@@ -156,7 +157,9 @@ def test_the_table_has_a_row_for_each_layer_and_says_what_is_missing() -> None:
 
 def test_they_are_printed_with_the_anatomy_and_go_to_the_map() -> None:
     text = repr(tiny.hooked("gemma3").anatomy)
-    assert text.splitlines()[-1].endswith("13,400      26,400         192 (last 4)")
+    assert text.splitlines()[-1].split()[-5:] == ["13,400", "26,400", "192", "(last", "4)"]
+    assert "  per token   88,088 FLOPs with weights, 576 for each position it looks at, 576 bytes of cache\n" in text
+    assert "  cache: the model is run without a cache\n" in repr(tiny.hooked("bert").anatomy)
     assert "state of 2,880 B" in repr(tiny.hooked("jamba").anatomy)
     model_map = tiny.hooked("gemma3").anatomy.map
     layer = model_map.layers[0]
