@@ -79,7 +79,7 @@ class LayerFigure(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
 
     def close(self) -> None:
         """Remove the figure and everything that it is made of."""
-        for widget in parts_of(self):
+        for widget in parts_of(self) | parts_of(self._up) | parts_of(self._up_log):
             if widget is not self:
                 widget.close()
         super().close()
@@ -114,9 +114,12 @@ class LayerFigure(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
         self._across = bqplot.Axis(
             scale=self._x, label="layer", label_offset="30px", tick_format="d", grid_lines="none"
         )
-        self._up = bqplot.Axis(
-            scale=self._linear, side="left", num_ticks=5, grid_lines="solid", grid_color="#8884", label_offset="42px"
-        )
+        # One for each scale: an axis takes over another scale only after its ticks, which may have no place on the old.
+        self._up, self._up_log = (
+            bqplot.Axis(scale=scale, side="left", num_ticks=5, grid_lines="solid", grid_color="#8884",
+                        label_offset="42px")
+            for scale in (self._linear, self._log)
+        )  # fmt: skip
 
     def _build_marks(self) -> None:
         whole = bqplot.LinearScale(min=0, max=1)
@@ -186,10 +189,13 @@ class LayerFigure(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
         # A range that is empty or backwards for a moment would be drawn.
         with up.hold_sync():
             up.min, up.max, up.reverse = scale.low, scale.high, scale.reverse
-        self._up.scale = up
-        self._up.tick_values = None if scale.ticks is None else list(scale.ticks)
-        self._up.tick_format = scale.tick_format
-        self._up.label = self.quantities[self.quantity].axis if self.labelled else ""
+        axis = self._up_log if scale.log else self._up
+        with axis.hold_sync():
+            axis.tick_values = None if scale.ticks is None else list(scale.ticks)
+            axis.tick_format = scale.tick_format
+            axis.label = self.quantities[self.quantity].axis if self.labelled else ""
+        if self.figure.axes[1] is not axis:
+            self.figure.axes = [self._across, axis]
         return up
 
     def _draw_lines(self, curves: Curves, up: bqplot.Scale) -> None:

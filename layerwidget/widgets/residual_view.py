@@ -36,7 +36,7 @@ _SHORT = {
 }  # fmt: skip
 QUANTITIES = {
     "norms": Quantity("norms", "L2 norm, log scale", "length of the stream and of what is added to it"),
-    "cosines": Quantity("cosines", "cosine", "cosine with the stream before the layer, and with the final stream"),
+    "cosines": Quantity("cosines", "cosine with", "cosine with the stream before the layer, and with the final stream"),
     "error": Quantity("error", "max|difference| / max|x|", "input plus additions against the output of the layer"),
 }
 _LARGEST_ERROR = 1e-5
@@ -71,11 +71,11 @@ class StreamCurves(LayerFigure):
         """Names, values of shape [curve, layer], and the y axis."""
         if self.quantity == "cosines":
             cosines = np.stack([grid.cos_previous[:, position], grid.cos_final[:, position]])
-            low = -1.0 if (cosines < 0).any() else 0.0
-            return ["with the layer before", "with the final stream"], cosines, Scale(low, 1.0)
+            scale = Scale(-1.0, 1.0, ticks=(-1, -0.5, 0, 0.5, 1)) if (cosines < 0).any() else Scale.shares()
+            return ["layer before", "final stream"], cosines, scale
         if self.quantity == "error":
             errors = grid.error[None, :, position]
-            return ["input plus additions against output"], errors, Scale.fitting(errors, at_least=1e-7)
+            return ["input + additions, output"], errors, Scale.fitting(errors, at_least=1e-7)
         # What enters a layer has left the one before: one of the two curves is enough.
         shown = [name for name in grid.components if name != "resid_pre"][::-1]
         norms = _above_zero(np.stack([grid.norm(name)[:, position] for name in shown]))

@@ -28,7 +28,7 @@ class ExplorerPage:
         self.prompt = self.root.locator("textarea.lw-prompt")
         self.chips = self.root.locator(".lw-chip")
         self.lens = self.root.locator(".lw-lens")
-        self.grid = self.root.locator(".lw-scroll canvas")
+        self.grid = self.root.locator(".lw-lens .lw-scroll canvas")
         self.words = self.root.locator(".lw-words .lw-word")
         self.attention = self.root.locator(".lw-attention")
         self.state = self.root.locator(".lw-state")
