@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from layerwidget.model.anatomy_table import anatomy_table
 from layerwidget.model.attention_shape import AttentionSite
+from layerwidget.model.cache_size import CacheSizes, not_measured
 from layerwidget.model.facts import AnatomyFacts, anatomy_facts
 from layerwidget.model.mapping import model_map
 from layerwidget.model.parts import LayerAnatomy
@@ -42,7 +43,7 @@ class Anatomy:
         ends: path of a parameter outside the layers -> `before` or `after`: on which side of them it is first used.
             Those that the watched pass did not use are not there.
         flops_outside: what one token costs in products with weights outside the layers: mostly the head.
-        no_cache: why it was not measured what the layers keep for the tokens that come next, or "".
+        cache_sizes: measures what the layers keep for the tokens that come next; it runs the model for a moment.
     """
 
     name: str
@@ -64,7 +65,7 @@ class Anatomy:
     weights: tuple[tuple[str, tuple[int, ...]], ...] = ()
     ends: Mapping[str, str] = field(default_factory=dict)
     flops_outside: WeightFlops = UNCOUNTED
-    no_cache: str = "not measured"
+    cache_sizes: Callable[[], CacheSizes] = field(default=not_measured, compare=False, repr=False)
 
     @property
     def n_layers(self) -> int:
@@ -120,7 +121,7 @@ class Anatomy:
 
     @property
     def facts(self) -> AnatomyFacts:
-        """How large each layer is, and what a token costs in it."""
+        """How large each layer is, and what a token costs in it; measured when somebody asks for the first time."""
         return anatomy_facts(self)
 
     def __repr__(self) -> str:

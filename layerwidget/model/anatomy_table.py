@@ -6,6 +6,7 @@ import re
 from itertools import groupby, takewhile
 from typing import TYPE_CHECKING
 
+from layerwidget.model.facts import AnatomyFacts, LayerFacts
 from layerwidget.model.parts import FeedForward, LayerAnatomy, Part
 
 if TYPE_CHECKING:
@@ -28,10 +29,11 @@ def anatomy_table(anatomy: Anatomy) -> str:
     if anatomy.d_vocab:
         notes = [*anatomy.transform, *(["weights of the embedding"] if anatomy.tied else [])]
         lines.append(f"  head        {anatomy.head or unknown}" + (f" ({', '.join(notes)})" if notes else ""))
-    lines += _costs(anatomy)
+    facts = anatomy.facts
+    lines += _costs(facts)
     absent = {name: why for name, why in anatomy.absent.items() if name != "cross_attn_out"}
     lines += [f"  no {component}: {reason}" for component, reason in absent.items()]
-    lines += _table([_HEADINGS, *_rows(anatomy.layers)])
+    lines += _table([_HEADINGS, *_rows(anatomy.layers, facts.layers)])
     return "\n".join([*lines, anatomy_table(anatomy.encoder)] if anatomy.encoder else lines)
 
 
@@ -40,9 +42,8 @@ _HEADINGS = (
 )  # fmt: skip
 
 
-def _costs(anatomy: Anatomy) -> list[str]:
+def _costs(facts: AnatomyFacts) -> list[str]:
     """What a token costs in all layers, and why something of it is not known."""
-    facts = anatomy.facts
     known = [
         ("FLOPs with weights", facts.flops_per_token),
         ("for each position it looks at", facts.flops_per_key or None),
@@ -55,18 +56,19 @@ def _costs(anatomy: Anatomy) -> list[str]:
     return lines + [f"  {reason}" for reason in (*reasons, *outside)]
 
 
-def _rows(layers: tuple[LayerAnatomy, ...]) -> list[tuple[str, ...]]:
+def _rows(layers: tuple[LayerAnatomy, ...], facts: tuple[LayerFacts, ...]) -> list[tuple[str, ...]]:
     """One row for every run of layers that differ in nothing but their number."""
-    runs = [list(run) for _, run in groupby(layers, key=lambda layer: _row(layer)[2:])]
-    return [_row(run[0]) if len(run) == 1 else _run(run[0], run[-1]) for run in runs]
+    rows = [(layer, _row(layer, own)) for layer, own in zip(layers, facts, strict=True)]
+    runs = [list(run) for _, run in groupby(rows, key=lambda one: one[1][2:])]
+    return [run[0][1] if len(run) == 1 else _run(run[0][0], run[-1][0], run[0][1]) for run in runs]
 
 
-def _run(first: LayerAnatomy, last: LayerAnatomy) -> tuple[str, ...]:
+def _run(first: LayerAnatomy, last: LayerAnatomy, row: tuple[str, ...]) -> tuple[str, ...]:
     module = first.where if first.where == last.where else f"{first.module} … {last.last[0]}"
-    return f"{first.layer}-{last.layer}", module, *_row(first)[2:]
+    return f"{first.layer}-{last.layer}", module, *row[2:]
 
 
-def _row(layer: LayerAnatomy) -> tuple[str, ...]:
+def _row(layer: LayerAnatomy, facts: LayerFacts) -> tuple[str, ...]:
     order = {True: "parallel", False: "sequential", None: ""}[layer.parallel]
     norms = f"{layer.norms}-norm" if layer.norms in ("pre", "post", "output") else layer.norms
     block = " ".join(word for word in (norms if norms != "none" else "", order) if word)
@@ -76,16 +78,16 @@ def _row(layer: LayerAnatomy) -> tuple[str, ...]:
     where = f"{layer.n_params:,}" + (f" on {layer.device}" if layer.device != "cpu" else "")
     flops = "-" if layer.flops.per_token is None else f"{layer.flops.per_token:,}"
     named = str(layer.layer), layer.where, block or "-", mixing or layer.trouble or "-", mlp or "-", kinds or "-"
-    return *named, where, flops, _kept(layer)
+    return *named, where, flops, _kept(facts)
 
 
-def _kept(layer: LayerAnatomy) -> str:
+def _kept(facts: LayerFacts) -> str:
     """What each token adds to the cache: `768`, `768 (last 4,095)`, `state of 2,880 B`."""
-    if layer.cache is None:
+    if facts.cache_bytes_per_token is None:
         return "-"
-    limit = f" (last {layer.cache.at_most:,})" if layer.cache.at_most is not None else ""
-    state = f"state of {layer.cache.state_bytes:,} B" if layer.cache.state_bytes else ""
-    growing = f"{layer.cache.bytes_per_token:,}{limit}" if layer.cache.bytes_per_token or not state else ""
+    limit = f" (last {facts.cache_limit:,})" if facts.cache_limit is not None else ""
+    state = f"state of {facts.state_bytes:,} B" if facts.state_bytes else ""
+    growing = f"{facts.cache_bytes_per_token:,}{limit}" if facts.cache_bytes_per_token or not state else ""
     return " + ".join(word for word in (growing, state) if word)
 
 

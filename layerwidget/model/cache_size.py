@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +13,6 @@ from layerwidget.model.paths import tensors_in
 from layerwidget.model.running import ModelInput
 
 if TYPE_CHECKING:
-    from layerwidget.model.anatomy import Anatomy
     from layerwidget.model.parts import LayerAnatomy
 
 _SHORT, _LONG = 2, 3
@@ -47,6 +46,20 @@ class CacheSizes:
 
     layers: tuple[LayerCache, ...] = ()
     trouble: str = ""
+
+    def of(self, place: int) -> LayerCache | None:
+        """What the layer at this place of the stack keeps; None where it is not known."""
+        return None if self.trouble else self.layers[place]
+
+
+def not_measured() -> CacheSizes:
+    """Of a stack of which nobody has said how."""
+    return CacheSizes(trouble="not measured")
+
+
+def of_an_encoder() -> CacheSizes:
+    """Of a stack that runs once."""
+    return CacheSizes(trouble="an encoder runs once and keeps nothing")
 
 
 def measured_cache(
@@ -119,22 +132,3 @@ def _window(entry: tuple[Any, ...]) -> int | None:
     """How many positions a layer's entry lets a token see, itself included; one less stays for the next."""
     size = getattr(entry[0], "sliding_window", None)
     return size if isinstance(size, int) else None
-
-
-def with_cache(anatomy: Anatomy, model: nn.Module, read: ModelInput, n_ctx: int | None) -> Anatomy:
-    """The anatomy with what its layers keep, or the reason why that was not measured.
-
-    Args:
-        anatomy: where everything is.
-        model: the model, in inference mode.
-        read: any token ids.
-        n_ctx: the longest prompt, or None.
-    """
-    sizes = measured_cache(model, anatomy.layers, read, n_ctx)
-    layers = anatomy.layers if sizes.trouble else tuple(map(_kept, anatomy.layers, sizes.layers))
-    encoder = anatomy.encoder and replace(anatomy.encoder, no_cache="an encoder runs once and keeps nothing")
-    return replace(anatomy, layers=layers, no_cache=sizes.trouble, encoder=encoder)
-
-
-def _kept(layer: LayerAnatomy, cache: LayerCache) -> LayerAnatomy:
-    return replace(layer, cache=cache)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from layerwidget.errors import MissingComponentError
 from layerwidget.model.attention_shape import AttentionSite
+from layerwidget.model.cache_size import LayerCache
 from layerwidget.model.parts import LayerAnatomy
 
 if TYPE_CHECKING:
@@ -156,14 +157,15 @@ class AnatomyFacts:
 
 
 def anatomy_facts(anatomy: Anatomy) -> AnatomyFacts:
-    """What was measured of a model when it was hooked."""
-    layers = tuple(_facts(layer, anatomy.no_cache) for layer in anatomy.layers)
+    """What was seen of a model when it was hooked, and what its cache is measured to hold."""
+    sizes = anatomy.cache_sizes()
+    layers = tuple(_facts(layer, sizes.of(place), sizes.trouble) for place, layer in enumerate(anatomy.layers))
     outside = anatomy.flops_outside
     return AnatomyFacts(anatomy.name, layers, anatomy.n_params, outside.per_token, outside.trouble)
 
 
-def _facts(layer: LayerAnatomy, no_cache: str) -> LayerFacts:
-    flops, cache = layer.flops, layer.cache
+def _facts(layer: LayerAnatomy, cache: LayerCache | None, no_cache: str) -> LayerFacts:
+    flops = layer.flops
     per_key = _per_key(layer.attention_sites, layer, "attention")
     per_source_key = _per_key(layer.cross_sites, layer, "cross_attention")
     counted = flops.per_token is not None
@@ -179,7 +181,7 @@ def _facts(layer: LayerAnatomy, no_cache: str) -> LayerFacts:
         cache_limit=None if cache is None else cache.at_most,
         cache_bytes_per_source_token=None if cache is None else cache.bytes_per_source_token,
         state_bytes=None if cache is None else cache.state_bytes,
-        reasons=tuple(_reasons(layer, no_cache, None in (per_key, per_source_key))),
+        reasons=tuple(_reasons(layer, cache, no_cache, None in (per_key, per_source_key))),
     )
 
 
@@ -190,7 +192,7 @@ def _per_key(sites: tuple[AttentionSite, ...], layer: LayerAnatomy, kind: str) -
     return _sum([site.flops_per_key for site in sites])
 
 
-def _reasons(layer: LayerAnatomy, no_cache: str, no_attention: bool) -> list[str]:
+def _reasons(layer: LayerAnatomy, cache: LayerCache | None, no_cache: str, no_attention: bool) -> list[str]:
     found = []
     if layer.flops.per_token is None:
         found.append(f"FLOPs: {layer.flops.trouble}")
@@ -198,9 +200,9 @@ def _reasons(layer: LayerAnatomy, no_cache: str, no_attention: bool) -> list[str
         found.append("FLOPs: without what it does to its state")
     if no_attention:
         found.append("attention: its products could not be told")
-    if layer.cache is None:
+    if cache is None:
         found.append(f"cache: {no_cache}")
-    elif layer.cache.state_bytes and not layer.cache.bytes_per_token:
+    elif cache.state_bytes and not cache.bytes_per_token:
         found.append("cache: a state of constant size, nothing for each token")
     return found
 

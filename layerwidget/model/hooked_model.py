@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from threading import RLock
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import nn
 from layerwidget.errors import PromptError, QuestionError, StructureError
 from layerwidget.model.activations import trace_of
 from layerwidget.model.anatomy import Anatomy
-from layerwidget.model.cache_size import with_cache
+from layerwidget.model.cache_size import CacheSizes, measured_cache, of_an_encoder
 from layerwidget.model.capture import Capture
 from layerwidget.model.decoding import Logits, WholeLogits
 from layerwidget.model.interventions import skipped_layers
@@ -74,7 +74,13 @@ class HookedModel:
             located = locate(hf_model, self.name, read, partial(run_model, hf_model))
             self._any_input = read.of_length(1)
             self._dtype = weight_dtype(hf_model)
-            self.anatomy = with_cache(self._proved(located), hf_model, self._any_input, self.n_ctx)
+            proved = self._proved(located)
+        encoder = proved.encoder and replace(proved.encoder, cache_sizes=of_an_encoder)
+        self.anatomy = replace(proved, cache_sizes=cache(self._measure_cache), encoder=encoder)
+
+    def _measure_cache(self) -> CacheSizes:
+        with self.lock, inference(self.hf_model):
+            return measured_cache(self.hf_model, self.anatomy.layers, self._any_input, self.n_ctx)
 
     def _proved(self, located: Located) -> Anatomy:
         """What was located, as far as it holds; where the place of the positions is not known, the one that holds."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from layerwidget.model.attention_shape import AttentionSite
-from layerwidget.model.cache_size import LayerCache
 from layerwidget.model.layer_parts import Factor
 from layerwidget.model.paths import Path, show
 from layerwidget.model.weight_products import UNCOUNTED, WeightFlops
@@ -155,7 +154,6 @@ class LayerAnatomy:
         further: where no module is the layer, the modules after the first, in order, and which call of each: (path,
             call). The stream leaves at the last.
         flops: what one token costs in products with its weights.
-        cache: what it keeps for the tokens that come next, or None where that was not measured.
     """
 
     layer: int
@@ -175,7 +173,6 @@ class LayerAnatomy:
     device: str = "cpu"
     further: tuple[tuple[str, int], ...] = ()
     flops: WeightFlops = UNCOUNTED
-    cache: LayerCache | None = None
 
     @property
     def modules(self) -> tuple[str, ...]:
