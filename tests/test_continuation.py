@@ -32,6 +32,17 @@ def assert_close(found: torch.Tensor, expected: torch.Tensor) -> None:
     assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
+def rounding(trace: lw.Trace, layer: int) -> float:
+    """How far two full passes of a causal model are from each other: over a prompt, and over one token more.
+
+    Random weights can be so large that what a processor's kernels round differently for another length is seen.
+    """
+    assert trace.anatomy.causal
+    ids, n_pos = trace.tokens.ids.tolist(), len(trace.tokens)
+    longer = trace.model.trace([*ids, ids[-1]], interventions=trace.interventions)
+    return float((longer.pattern(layer)[:, :n_pos, :n_pos] - trace.pattern(layer)).abs().max())
+
+
 def assert_alike(found: lw.Trace, expected: lw.Trace) -> None:
     assert_close(found.logits, expected.logits)
     for component in COMPONENTS:
@@ -40,7 +51,8 @@ def assert_alike(found: lw.Trace, expected: lw.Trace) -> None:
             assert_close(found.component(component), expected.component(component))
     assert found.attention_layers == expected.attention_layers
     for layer in expected.attention_layers:
-        assert (found.pattern(layer) - expected.pattern(layer)).abs().max() <= 1e-5
+        off = (found.pattern(layer) - expected.pattern(layer)).abs().max()
+        assert off <= 1e-5 or off <= 2 * rounding(expected, layer)
     for layer in range(expected.anatomy.n_layers):
         for one, other in zip(found.ledger(layer), expected.ledger(layer), strict=True):
             assert type(one) is type(other)
