@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import layerwidget as lw
-import layerwidget.analysis  # noqa: F401 - registers the answers
+import layerwidget.analysis  # registers the answers
 from layerwidget.analysis.head_rows import HeadRows
 from layerwidget.model.continuation import Continuation
 from layerwidget.model.head_writing import head_writing
