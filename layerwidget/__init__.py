@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         SettleDepth as SettleDepth,
     )
     from layerwidget.questions.lens import LensGrid as LensGrid, LogitLens as LogitLens
+    from layerwidget.questions.neurons import NeuronGrid as NeuronGrid, Neurons as Neurons
     from layerwidget.questions.position import LossGrid as LossGrid, PositionLoss as PositionLoss
     from layerwidget.questions.residual import ResidualGrid as ResidualGrid, ResidualStream as ResidualStream
     from layerwidget.questions.skip_effect import SkipEffect as SkipEffect, SkipGrid as SkipGrid
@@ -97,6 +98,8 @@ _HOMES = {
     "MissingComponentError": "errors",
     "ModelLoadError": "errors",
     "ModelMap": "model_map",
+    "NeuronGrid": "questions.neurons",
+    "Neurons": "questions.neurons",
     "PositionLoss": "questions.position",
     "PromptEditor": "widgets.prompt_editor",
     "PromptError": "errors",

@@ -6,9 +6,20 @@ from layerwidget.analysis import (
     attribution,
     depth,
     logit_lens,
+    neurons,
     position,
     residual,
     skip_effect,
 )
 
-__all__ = ["attention", "attention_flow", "attribution", "depth", "logit_lens", "position", "residual", "skip_effect"]
+__all__ = [
+    "attention",
+    "attention_flow",
+    "attribution",
+    "depth",
+    "logit_lens",
+    "neurons",
+    "position",
+    "residual",
+    "skip_effect",
+]

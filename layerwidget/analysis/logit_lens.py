@@ -6,21 +6,27 @@ Source: science.md, "Logit lens".
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 import torch
 
 from layerwidget.analysis.about import about
 from layerwidget.analysis.decoding import BLOCK_BYTES, BLOCK_WIDTH, Final, decode
+from layerwidget.analysis.head_rows import HeadRows
 from layerwidget.cancellation import checkpoint
-from layerwidget.errors import QuestionError, SelectionError
+from layerwidget.errors import MissingComponentError, QuestionError, SelectionError
 from layerwidget.layers import parse_layers
 from layerwidget.questions import OnScreen, steps
-from layerwidget.questions.lens import LensGrid, LogitLens
+from layerwidget.questions.lens import HEAD, LensGrid, LogitLens
 from layerwidget.trace import COMPONENTS, Trace
+
+#: Layer, first position and the one after the last -> what is decoded, shape [pos, d_model].
+_RowsOf: TypeAlias = Callable[[int, int, int], torch.Tensor]
 
 #: Probabilities of the model's own prediction that are held; as much again is needed to compute them.
 _FINAL_BYTES = 12 * 2**20
@@ -47,7 +53,7 @@ def logit_lens_steps(
 
     Raises:
         SelectionError: when layers or tokens are out of range, or the chosen layers lack the component.
-        MissingComponentError: when no layer has the component.
+        MissingComponentError: when no layer has the component, or the heads of a layer cannot be told apart.
     """
     layers, n_pos = _layers(question, trace), len(trace.tokens)
     board = _Board.of(question, trace, layers, before, n_same)
@@ -82,6 +88,7 @@ class _Board:
     Attributes:
         cells: the arrays of the grid.
         done: which cells are, shape [layer, pos].
+        rows: what is decoded.
     """
 
     question: LogitLens
@@ -89,6 +96,7 @@ class _Board:
     layers: tuple[int, ...]
     cells: dict[str, np.ndarray]
     done: np.ndarray
+    rows: _RowsOf
 
     @classmethod
     def of(
@@ -105,7 +113,8 @@ class _Board:
             for name in _CELLS
         }
         cells["final_ids"] = np.zeros(n_pos, np.int64)
-        board = cls(question, trace, layers, cells, np.zeros((len(layers), n_pos), dtype=bool))
+        rows = _rows(question, trace, n_same if before is not None else 0)
+        board = cls(question, trace, layers, cells, np.zeros((len(layers), n_pos), dtype=bool), rows)
         if before is not None:
             board.done[:, :n_same] = True if before.done is None else before.done[:, :n_same]
             board.cells["final_ids"][:n_same] = before.final_ids[:n_same]
@@ -119,7 +128,7 @@ class _Board:
         if not layers:
             return
         rows = [self.layers.index(layer) for layer in layers]
-        new = lens_cells(self.question, self.trace, layers, start, stop)
+        new = lens_cells(self.question, self.trace, layers, start, stop, self.rows)
         self.cells["final_ids"][start:stop] = new["final_ids"]
         for name in _CELLS:
             self.cells[name][rows, start:stop] = new[name]
@@ -133,9 +142,19 @@ class _Board:
 
 
 def lens_cells(
-    question: LogitLens, trace: Trace, layers: tuple[int, ...], first: int, end: int
+    question: LogitLens, trace: Trace, layers: tuple[int, ...], first: int, end: int, rows: _RowsOf | None = None
 ) -> dict[str, np.ndarray]:
-    """All arrays of `LensGrid` of some layers, at the positions from `first` to before `end`."""
+    """All arrays of `LensGrid` of some layers, at the positions from `first` to before `end`.
+
+    Args:
+        question: the question.
+        trace: the trace.
+        layers: of which layers.
+        first: the first position.
+        end: the one after the last.
+        rows: where to take what is decoded from; by default from the trace.
+    """
+    rows = rows or _rows(question, trace, first)
     logits = trace.logits_between(first, end)
     d_vocab = logits.shape[-1]
     tokens = torch.tensor(question.tokens, dtype=torch.long, device=logits.device)
@@ -150,7 +169,7 @@ def lens_cells(
         for begin in range(0, len(layers), per_call):
             checkpoint(f"the lens of layer {layers[begin]}, position {start}")
             chosen = layers[begin : begin + per_call]
-            residuals = [trace.rows(question.component, layer, start, stop).to(logits.device) for layer in chosen]
+            residuals = [rows(layer, start, stop).to(logits.device) for layer in chosen]
             decoded = trace.model.decoded(torch.stack(residuals, 1).flatten(0, 1))
             parts.append(decode(decoded, final, tokens, len(chosen), min(question.k, d_vocab)))
         column = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
@@ -169,15 +188,34 @@ def _evenly(first: int, end: int, longest: int) -> Iterator[tuple[int, int]]:
     return pairwise(bounds)
 
 
+def _rows(question: LogitLens, trace: Trace, first: int) -> _RowsOf:
+    """What is decoded, of the positions from `first` on."""
+    if question.head is not None:
+        return HeadRows(trace, question.head, first)
+    return partial(trace.rows, question.component)
+
+
 def _layers(question: LogitLens, trace: Trace) -> tuple[int, ...]:
-    if question.component not in COMPONENTS:
-        raise QuestionError(f"The logit lens decodes one of {COMPONENTS}; got component={question.component!r}.")
+    if question.component not in (*COMPONENTS, HEAD):
+        known = (*COMPONENTS, HEAD)
+        raise QuestionError(f"The logit lens decodes one of {known}; got component={question.component!r}.")
     wanted = parse_layers(question.layers, trace.anatomy.n_layers)
-    have = trace.layers_with(question.component)
+    have = trace.layers_with(question.component) if question.head is None else _layers_with_head(trace, question.head)
     layers = tuple(layer for layer in wanted if layer in have)
     if not layers:
         raise SelectionError(f"None of the layers {wanted} has {question.component!r}; layers with it: {have}.")
     return layers
+
+
+def _layers_with_head(trace: Trace, head: int) -> tuple[int, ...]:
+    """Layers whose attention is known and has so many heads; those that were skipped have none."""
+    if not trace.attention_layers:
+        raise MissingComponentError(f"{trace.anatomy.name} has no attention weights, so no head's output.")
+    n_heads = {layer: trace.anatomy.layers[layer].n_heads for layer in trace.attention_layers}
+    if not 0 <= head < max(n_heads.values()):
+        n = max(n_heads.values())
+        raise SelectionError(f"Head {head} is out of range: {trace.anatomy.name} has {n} heads, 0 to {n - 1}.")
+    return tuple(layer for layer, n in n_heads.items() if head < n)
 
 
 def _valid_tokens(tokens: tuple[int, ...], d_vocab: int) -> None:
@@ -194,6 +232,7 @@ def _grid(question: LogitLens, trace: Trace, layers: tuple[int, ...], arrays: di
         **about(trace, layers, shown),
         d_vocab=trace.anatomy.d_vocab,
         component=question.component,
+        head=question.head,
         tokens=question.tokens,
         top_ids=arrays["top_ids"],
         top_probs=arrays["top_probs"],

@@ -39,6 +39,21 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class Step:
+    """A module that reads one tensor alone, so that it can be called again.
+
+    Attributes:
+        module: its path.
+        input: where that tensor sits in `{"args": args, "kwargs": kwargs}`.
+        output: where what it is called for sits in its output.
+    """
+
+    module: str
+    input: Path
+    output: Path
+
+
+@dataclass(frozen=True)
 class FeedForward:
     """What an FFN is made of.
 
@@ -49,6 +64,8 @@ class FeedForward:
         n_experts: how many experts a router chooses from; 0 without.
         n_active: how many of them each token goes through.
         router: path of the module that scores them.
+        steps: the modules that lead from the stream to its output, before a norm after it: each reads what the one
+            before it returned. Empty where there is no such row of modules.
     """
 
     n_neurons: int
@@ -57,6 +74,7 @@ class FeedForward:
     n_experts: int = 0
     n_active: int = 0
     router: str = ""
+    steps: tuple[Step, ...] = ()
 
     @property
     def kind(self) -> str:

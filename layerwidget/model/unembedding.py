@@ -8,14 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from layerwidget.errors import MissingComponentError
 from layerwidget.model.frozen_norm import FrozenNorm, frozen_norm, in_fp32
-from layerwidget.model.running import submodule, weights_in_memory
+from layerwidget.model.running import submodule, weight_at, weights_in_memory
 from layerwidget.rounding import tolerance
 from layerwidget.trace import Trace
+
+#: Rows of W_U that are multiplied at once.
+_BLOCK = 16384
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +71,59 @@ def logit_direction(trace: Trace, token: int, minus: int | None, position: int) 
         head_bias=float(signs @ biases.cpu().double()),
         transform=transform,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Promotion:
+    """Which logits vectors raise most and least, by `W_U . v`, without the final norm.
+
+    Attributes:
+        top_ids: tokens of the largest products, the largest first, shape [n, k].
+        top_logits: these products, fp32.
+        bottom_ids: tokens of the smallest products, the smallest first.
+        bottom_logits: these products, fp32.
+    """
+
+    top_ids: torch.Tensor
+    top_logits: torch.Tensor
+    bottom_ids: torch.Tensor
+    bottom_logits: torch.Tensor
+
+
+@torch.no_grad()
+def promotion(trace: Trace, vectors: torch.Tensor, position: int, k: int) -> Promotion:
+    """What vectors of the stream promote and demote.
+
+    Args:
+        trace: a trace.
+        vectors: shape [n, d_model], fp32.
+        position: where it is made sure that the logits are W_U times the normed stream.
+        k: how many tokens.
+
+    Raises:
+        MissingComponentError: when they are not.
+    """
+    logit_direction(trace, 0, None, position)
+    k = min(k, trace.anatomy.d_vocab)
+    head = submodule(trace.model.hf_model, trace.anatomy.head or "")
+    with trace.model.lock, weights_in_memory(head):
+        # Block by block: a copy of W_U in fp32 would be as large as the model.
+        blocks = [_extremes(block, vectors, k) for block in weight_at(head, "weight").split(_BLOCK)]
+    firsts = range(0, trace.anatomy.d_vocab, _BLOCK)
+    found = []
+    for end in (0, 1):
+        products = torch.cat([block[end].values for block in blocks], -1)
+        ids = torch.cat([block[end].indices + first for first, block in zip(firsts, blocks, strict=True)], -1)
+        best, place = products.topk(k, largest=end == 0)
+        found += [ids.gather(-1, place), best]
+    return Promotion(*found)
+
+
+def _extremes(block: torch.Tensor, vectors: torch.Tensor, k: int) -> tuple[Any, Any]:
+    """The largest and the smallest products with some rows of W_U."""
+    products = vectors.to(block.device) @ block.float().T
+    k = min(k, products.shape[-1])
+    return products.topk(k), products.topk(k, largest=False)
 
 
 def _refusal(trace: Trace) -> str:

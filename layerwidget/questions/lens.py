@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+#: The component that is one head's output.
+HEAD = "head_out"
+
 
 @dataclass(frozen=True, eq=False)
 class LensGrid(Grid):
@@ -36,6 +39,7 @@ class LensGrid(Grid):
         token_ranks: how many logits are strictly larger than the token's, shape [layer, pos, token].
         token_log_probs: natural log of the token's probability, shape [layer, pos, token].
         done: which cells are computed, shape [layer, pos]; None when all are. The others hold nothing.
+        head: whose output was decoded; None for the activations that are the layer's.
 
     Source: science.md, "Logit lens".
     """
@@ -53,6 +57,7 @@ class LensGrid(Grid):
     token_ranks: IntArray
     token_log_probs: FloatArray
     done: BoolArray | None = None
+    head: int | None = None
 
     @property
     def complete(self) -> bool:
@@ -119,19 +124,25 @@ class LogitLens(TraceQuestion[LensGrid]):
 
     Attributes:
         layers: layer selection, e.g. `"10-20"`; see `layerwidget.layers`.
-        component: the activation that is decoded: `resid_pre`, `resid_mid`, `resid_post`, `attn_out` or `mlp_out`.
+        component: the activation that is decoded: `resid_pre`, `resid_mid`, `resid_post`, `attn_out`, `mlp_out`, or
+            `head_out`: what one head adds to the stream, after a post-norm and a multiplier, without any bias. (What
+            one neuron adds is always its value vector, so its lens is a list of words and not a grid: see `Neurons`.)
         k: how many of the most probable tokens to keep per cell.
         tokens: token ids whose rank and log-probability are wanted in every cell.
+        head: number of the head, the same in every layer, for `head_out`; None for the others.
     """
 
     layers: LayerSelection = "all"
     component: str = "resid_post"
     k: int = 5
     tokens: tuple[int, ...] = ()
+    head: int | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked without a model."""
         object.__setattr__(self, "layers", frozen_selection(self.layers))
         object.__setattr__(self, "tokens", tuple(int(token) for token in self.tokens))
+        if (self.head is None) == (self.component == HEAD):
+            raise QuestionError(f"A head goes with component={HEAD!r}; got {self.component!r} and head={self.head}.")
         if self.k < 1:
             raise QuestionError(f"LogitLens keeps the k most probable tokens: expected k >= 1, got {self.k}.")
