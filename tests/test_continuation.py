@@ -311,9 +311,9 @@ def test_what_is_given_up_half_way_is_not_lost(monkeypatch: pytest.MonkeyPatch) 
     decoded: list[int] = []
     decode = logit_lens.lens_cells
 
-    def counted(question: Any, trace: Any, layers: Any, first: int, end: int) -> Any:
+    def counted(question: Any, trace: Any, layers: Any, first: int, end: int, *vectors: Any) -> Any:
         decoded.append(end - first)
-        return decode(question, trace, layers, first, end)
+        return decode(question, trace, layers, first, end, *vectors)
 
     monkeypatch.setattr(logit_lens, "lens_cells", counted)
     found = live.update(prompt, question)[0]

@@ -9,6 +9,19 @@ from layerwidget.analysis import (
     position,
     residual,
     skip_effect,
+    tuned_lens,
+    tuned_lens_training,
 )
 
-__all__ = ["attention", "attention_flow", "attribution", "depth", "logit_lens", "position", "residual", "skip_effect"]
+__all__ = [
+    "attention",
+    "attention_flow",
+    "attribution",
+    "depth",
+    "logit_lens",
+    "position",
+    "residual",
+    "skip_effect",
+    "tuned_lens",
+    "tuned_lens_training",
+]

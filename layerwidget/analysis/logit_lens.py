@@ -6,9 +6,10 @@ Source: science.md, "Logit lens".
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -30,6 +31,9 @@ _WORTH_A_PART = 6
 _ROWS_PER_STEP = 512
 
 
+#: What is decoded of one layer: `(question, trace, layer, start, stop)` to vectors, shape [stop - start, d_model].
+Vectors: TypeAlias = "Callable[[LogitLens, Trace, int, int, int], torch.Tensor]"
+
 _CELLS = (
     "top_ids", "top_probs", "entropy_nats", "kl_to_final_nats", "final_probs", "final_ranks", "token_ranks",
     "token_log_probs",
@@ -49,8 +53,20 @@ def logit_lens_steps(
         SelectionError: when layers or tokens are out of range, or the chosen layers lack the component.
         MissingComponentError: when no layer has the component.
     """
+    yield from lens_steps(question, trace, before, n_same, on_screen, captured)
+
+
+def captured(question: LogitLens, trace: Trace, layer: int, start: int, stop: int) -> torch.Tensor:
+    """A layer's component as the pass left it."""
+    return trace.rows(question.component, layer, start, stop)
+
+
+def lens_steps(
+    question: LogitLens, trace: Trace, before: LensGrid | None, n_same: int, on_screen: OnScreen, vectors: Vectors
+) -> Iterator[LensGrid]:
+    """What `logit_lens_steps` gives, of other vectors in the place of the component."""
     layers, n_pos = _layers(question, trace), len(trace.tokens)
-    board = _Board.of(question, trace, layers, before, n_same)
+    board = _Board.of(question, trace, layers, before, n_same, vectors)
     missing = np.flatnonzero(~board.done.all(axis=0))
     if on_screen.layers and len(missing) >= _WORTH_A_PART:
         board.fill(tuple(layer for layer in layers if layer in on_screen.layers), n_pos - 1, n_pos)
@@ -82,6 +98,7 @@ class _Board:
     Attributes:
         cells: the arrays of the grid.
         done: which cells are, shape [layer, pos].
+        vectors: what is decoded.
     """
 
     question: LogitLens
@@ -89,10 +106,17 @@ class _Board:
     layers: tuple[int, ...]
     cells: dict[str, np.ndarray]
     done: np.ndarray
+    vectors: Vectors
 
     @classmethod
     def of(
-        cls, question: LogitLens, trace: Trace, layers: tuple[int, ...], before: LensGrid | None, n_same: int
+        cls,
+        question: LogitLens,
+        trace: Trace,
+        layers: tuple[int, ...],
+        before: LensGrid | None,
+        n_same: int,
+        vectors: Vectors,
     ) -> _Board:
         """An empty board, or one that begins with the cells of an earlier answer."""
         n_pos, d_vocab = len(trace.tokens), trace.anatomy.d_vocab
@@ -105,7 +129,7 @@ class _Board:
             for name in _CELLS
         }
         cells["final_ids"] = np.zeros(n_pos, np.int64)
-        board = cls(question, trace, layers, cells, np.zeros((len(layers), n_pos), dtype=bool))
+        board = cls(question, trace, layers, cells, np.zeros((len(layers), n_pos), dtype=bool), vectors)
         if before is not None:
             board.done[:, :n_same] = True if before.done is None else before.done[:, :n_same]
             board.cells["final_ids"][:n_same] = before.final_ids[:n_same]
@@ -119,7 +143,7 @@ class _Board:
         if not layers:
             return
         rows = [self.layers.index(layer) for layer in layers]
-        new = lens_cells(self.question, self.trace, layers, start, stop)
+        new = lens_cells(self.question, self.trace, layers, start, stop, self.vectors)
         self.cells["final_ids"][start:stop] = new["final_ids"]
         for name in _CELLS:
             self.cells[name][rows, start:stop] = new[name]
@@ -133,7 +157,7 @@ class _Board:
 
 
 def lens_cells(
-    question: LogitLens, trace: Trace, layers: tuple[int, ...], first: int, end: int
+    question: LogitLens, trace: Trace, layers: tuple[int, ...], first: int, end: int, vectors: Vectors = captured
 ) -> dict[str, np.ndarray]:
     """All arrays of `LensGrid` of some layers, at the positions from `first` to before `end`."""
     logits = trace.logits_between(first, end)
@@ -150,7 +174,7 @@ def lens_cells(
         for begin in range(0, len(layers), per_call):
             checkpoint(f"the lens of layer {layers[begin]}, position {start}")
             chosen = layers[begin : begin + per_call]
-            residuals = [trace.rows(question.component, layer, start, stop).to(logits.device) for layer in chosen]
+            residuals = [vectors(question, trace, layer, start, stop).to(logits.device) for layer in chosen]
             decoded = trace.model.decoded(torch.stack(residuals, 1).flatten(0, 1))
             parts.append(decode(decoded, final, tokens, len(chosen), min(question.k, d_vocab)))
         column = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
