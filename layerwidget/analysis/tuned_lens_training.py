@@ -156,25 +156,35 @@ class _Training:
         return len(self.curve) - 1 - int(np.argmin(self.curve)) >= _PATIENCE
 
     def run_epoch(self) -> None:
-        """See every position once; keep what came of it if it is better, else take it back."""
+        """See every position once; keep what came of it if it is better, else as much of it as is."""
         train = self._streams.train
         order = torch.randperm(len(train), generator=self._generator).to(train.device)
         for at in train[order].split(_BATCH):
             checkpoint(f"training the lens of layer {self._layer}")
             self._step(at)
         kl = self._held_out_kl()
-        if kl < min(self.curve):
-            self.best, self._kept = self._translator(), (self._A.clone(), self._b.clone())
-        else:
-            self._take_back()
+        if not self._kept_if_better(kl):
+            kl = self._taken_back(kl)
         self.curve.append(kl)
 
-    def _take_back(self) -> None:
-        """Go on from the best state, with shorter steps."""
-        self._A.copy_(self._kept[0])
-        self._b.copy_(self._kept[1])
+    def _kept_if_better(self, kl: float) -> bool:
+        better = kl < min(self.curve)
+        if better:
+            self.best, self._kept = self._translator(), (self._A.clone(), self._b.clone())
+        return better
+
+    def _taken_back(self, kl: float) -> float:
+        """Go a part of the way only, or none of it, and on from there with shorter steps; the held-out KL, if better."""
+        ways = [now - kept for now, kept in zip((self._A, self._b), self._kept, strict=True)]
         self._adam.state.clear()
         self._rates = [rate / _SHORTER for rate in self._rates]
+        for share in (1 / _SHORTER, 1 / _SHORTER**2, 0.0):
+            for now, kept, way in zip((self._A, self._b), self._kept, ways, strict=True):
+                now.copy_(kept + share * way)
+            part = self._held_out_kl() if share else kl
+            if self._kept_if_better(part):
+                return part
+        return kl
 
     def _step(self, at: torch.Tensor) -> None:
         units = (self._stream[at] - self._mean) / self._spread

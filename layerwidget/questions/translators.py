@@ -61,19 +61,19 @@ class Translators:
     @property
     def n_layers(self) -> int:
         """How many layers the model has."""
-        return self.weights.shape[0]
+        return int(self.weights.shape[0])
 
     @property
     def d_model(self) -> int:
         """The width of its stream."""
-        return self.weights.shape[1]
+        return int(self.weights.shape[1])
 
     @cached_property
     def fingerprint(self) -> str:
         """What identifies the numbers, 32 hexadecimal digits."""
         digest = blake2b(repr(self.weights.shape).encode(), digest_size=16)
         for array in (*self.weights, self.biases):
-            digest.update(np.ascontiguousarray(array))
+            digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
     def __eq__(self, other: object) -> bool:

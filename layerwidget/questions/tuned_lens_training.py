@@ -82,8 +82,8 @@ class TrainTunedLens(ModelQuestion[TunedLensTraining]):
 
     Attributes:
         texts: a text, or several texts or rows of token ids.
-        epochs: how often each layer sees the text at most; an epoch after which the held-out
-            KL is not smaller is taken back and tried with smaller steps, and after three of them the layer is left.
+        epochs: how often each layer sees the text at most. Of an epoch that does not make the held-out KL smaller a
+            part is kept, or nothing, and steps get shorter; after three such epochs the layer is left.
         max_positions: of a longer text, passages of about so many tokens in all are taken, spread over it. Their stream
             is held in memory, `4 * (n_layers + 1) * d_model` bytes each; where that would be more than 1 GiB, fewer are
             taken.
