@@ -174,7 +174,7 @@ class _Training:
         return better
 
     def _taken_back(self, kl: float) -> float:
-        """Go a part of the way only, or none of it, and on from there with shorter steps; the held-out KL, if better."""
+        """Go a part of the way only, or none of it, and on from there with shorter steps; returns the held-out KL."""
         ways = [now - kept for now, kept in zip((self._A, self._b), self._kept, strict=True)]
         self._adam.state.clear()
         self._rates = [rate / _SHORTER for rate in self._rates]
