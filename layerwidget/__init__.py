@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from layerwidget.model.interventions import SkipLayers as SkipLayers
     from layerwidget.model.learning_rates import layerwise_lr as layerwise_lr
     from layerwidget.model.load import load as load
+    from layerwidget.model.translator_files import (
+        load_translators as load_translators,
+        save_translators as save_translators,
+    )
     from layerwidget.model_map import ModelMap as ModelMap
     from layerwidget.questions.attention import Attention as Attention, AttentionGrid as AttentionGrid
     from layerwidget.questions.attention_flow import (
@@ -53,6 +57,12 @@ if TYPE_CHECKING:
     from layerwidget.questions.position import LossGrid as LossGrid, PositionLoss as PositionLoss
     from layerwidget.questions.residual import ResidualGrid as ResidualGrid, ResidualStream as ResidualStream
     from layerwidget.questions.skip_effect import SkipEffect as SkipEffect, SkipGrid as SkipGrid
+    from layerwidget.questions.translators import Translators as Translators
+    from layerwidget.questions.tuned_lens import TunedLens as TunedLens
+    from layerwidget.questions.tuned_lens_training import (
+        TrainTunedLens as TrainTunedLens,
+        TunedLensTraining as TunedLensTraining,
+    )
     from layerwidget.tokens import Tokens as Tokens
     from layerwidget.trace import Trace as Trace
     from layerwidget.widgets.attention_view import AttentionView as AttentionView
@@ -118,12 +128,18 @@ _HOMES = {
     "StructureError": "errors",
     "Tokens": "tokens",
     "Trace": "trace",
+    "TrainTunedLens": "questions.tuned_lens_training",
+    "Translators": "questions.translators",
+    "TunedLens": "questions.tuned_lens",
+    "TunedLensTraining": "questions.tuned_lens_training",
     "ValueWeightedAttention": "questions.attention_flow",
     "ValueWeightedGrid": "questions.attention_flow",
     "check": "analysis.check",
     "explore": "explorer",
     "layerwise_lr": "model.learning_rates",
     "load": "model.load",
+    "load_translators": "model.translator_files",
+    "save_translators": "model.translator_files",
 }
 # Whoever has a model can ask questions of its traces.
 _WITH_ANALYSES = {"HookedModel", "load", "Live", "Explorer", "explore"}

@@ -10,6 +10,8 @@ from layerwidget.analysis import (
     position,
     residual,
     skip_effect,
+    tuned_lens,
+    tuned_lens_training,
 )
 
 __all__ = [
@@ -22,4 +24,6 @@ __all__ = [
     "position",
     "residual",
     "skip_effect",
+    "tuned_lens",
+    "tuned_lens_training",
 ]

@@ -26,7 +26,7 @@ from layerwidget.questions.lens import HEAD, LensGrid, LogitLens
 from layerwidget.trace import COMPONENTS, Trace
 
 #: Layer, first position and the one after the last -> what is decoded, shape [pos, d_model].
-_RowsOf: TypeAlias = Callable[[int, int, int], torch.Tensor]
+RowsOf: TypeAlias = Callable[[int, int, int], torch.Tensor]
 
 #: Probabilities of the model's own prediction that are held; as much again is needed to compute them.
 _FINAL_BYTES = 12 * 2**20
@@ -55,8 +55,20 @@ def logit_lens_steps(
         SelectionError: when layers or tokens are out of range, or the chosen layers lack the component.
         MissingComponentError: when no layer has the component, or the heads of a layer cannot be told apart.
     """
+    yield from lens_steps(question, trace, before, n_same, on_screen)
+
+
+def lens_steps(
+    question: LogitLens,
+    trace: Trace,
+    before: LensGrid | None,
+    n_same: int,
+    on_screen: OnScreen,
+    rows: RowsOf | None = None,
+) -> Iterator[LensGrid]:
+    """What `logit_lens_steps` gives; of `rows` in the place of the component where there are some."""
     layers, n_pos = _layers(question, trace), len(trace.tokens)
-    board = _Board.of(question, trace, layers, before, n_same)
+    board = _Board.of(question, trace, layers, before, n_same, rows)
     missing = np.flatnonzero(~board.done.all(axis=0))
     if on_screen.layers and len(missing) >= _WORTH_A_PART:
         board.fill(tuple(layer for layer in layers if layer in on_screen.layers), n_pos - 1, n_pos)
@@ -96,11 +108,17 @@ class _Board:
     layers: tuple[int, ...]
     cells: dict[str, np.ndarray]
     done: np.ndarray
-    rows: _RowsOf
+    rows: RowsOf
 
     @classmethod
     def of(
-        cls, question: LogitLens, trace: Trace, layers: tuple[int, ...], before: LensGrid | None, n_same: int
+        cls,
+        question: LogitLens,
+        trace: Trace,
+        layers: tuple[int, ...],
+        before: LensGrid | None,
+        n_same: int,
+        rows: RowsOf | None = None,
     ) -> _Board:
         """An empty board, or one that begins with the cells of an earlier answer."""
         n_pos, d_vocab = len(trace.tokens), trace.anatomy.d_vocab
@@ -113,7 +131,7 @@ class _Board:
             for name in _CELLS
         }
         cells["final_ids"] = np.zeros(n_pos, np.int64)
-        rows = _rows(question, trace, n_same if before is not None else 0)
+        rows = rows or _rows(question, trace, n_same if before is not None else 0)
         board = cls(question, trace, layers, cells, np.zeros((len(layers), n_pos), dtype=bool), rows)
         if before is not None:
             board.done[:, :n_same] = True if before.done is None else before.done[:, :n_same]
@@ -142,7 +160,7 @@ class _Board:
 
 
 def lens_cells(
-    question: LogitLens, trace: Trace, layers: tuple[int, ...], first: int, end: int, rows: _RowsOf | None = None
+    question: LogitLens, trace: Trace, layers: tuple[int, ...], first: int, end: int, rows: RowsOf | None = None
 ) -> dict[str, np.ndarray]:
     """All arrays of `LensGrid` of some layers, at the positions from `first` to before `end`.
 
@@ -188,7 +206,7 @@ def _evenly(first: int, end: int, longest: int) -> Iterator[tuple[int, int]]:
     return pairwise(bounds)
 
 
-def _rows(question: LogitLens, trace: Trace, first: int) -> _RowsOf:
+def _rows(question: LogitLens, trace: Trace, first: int) -> RowsOf:
     """What is decoded, of the positions from `first` on."""
     if question.head is not None:
         return HeadRows(trace, question.head, first)

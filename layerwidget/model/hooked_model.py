@@ -242,11 +242,13 @@ class HookedModel:
         encoded = None if source is None else torch.tensor(source.ids)[None]
         return ModelInput(torch.tensor(tokens.ids)[None], encoded).to(self._any_input.ids.device)
 
-    def tail(self, rows: torch.Tensor) -> torch.Tensor:
+    def tail(self, rows: torch.Tensor, *, differentiable: bool = False) -> torch.Tensor:
         """What the model would predict from residual vectors: its final norm, head and output transform.
 
         Args:
             rows: residual vectors, shape [n, d_model].
+            differentiable: whether the logits remember how they were made of the rows. Ask `torch.autograd.grad` for
+                the rows alone, so that the model's weights get no gradients.
 
         Returns:
             Logits, shape [n, d_vocab], fp32. Half-precision models answer with an fp32 copy of these weights, which is
@@ -257,7 +259,9 @@ class HookedModel:
         """
         self._check_rows(rows)
         with self.lock, inference(self.hf_model):
-            return self._tail_in_fp32(rows, self._any_input).float()
+            tail = self._tail_in_fp32
+            with torch.set_grad_enabled(differentiable):
+                return tail(rows, self._any_input).float()
 
     @property
     def decodes_in_blocks(self) -> bool:
@@ -265,19 +269,20 @@ class HookedModel:
         with self.lock:
             return self._tail_in_fp32.in_blocks(self._any_input)
 
-    def decoded(self, rows: torch.Tensor) -> Logits:
+    def decoded(self, rows: torch.Tensor, *, differentiable: bool = False) -> Logits:
         """What `tail` gives, but computed in blocks where that is possible.
 
         Args:
             rows: residual vectors, shape [n, d_model].
+            differentiable: whether what enters the head, or the logits, remember how they were made of the rows.
 
         Raises:
             QuestionError: for rows of another shape.
         """
         if not self.decodes_in_blocks:
-            return WholeLogits(self.tail(rows))
+            return WholeLogits(self.tail(rows, differentiable=differentiable))
         self._check_rows(rows)
-        with self.lock, inference(self.hf_model):
+        with self.lock, inference(self.hf_model), torch.set_grad_enabled(differentiable):
             return self._tail_in_fp32.blocked(rows)
 
     def _check_rows(self, rows: torch.Tensor) -> None:
