@@ -11,6 +11,7 @@ from layerwidget.analysis.about import about
 from layerwidget.cancellation import checkpoint
 from layerwidget.errors import MissingComponentError, SelectionError
 from layerwidget.layers import LayerSelection, parse_layers
+from layerwidget.model.cores import leaving_a_core
 from layerwidget.questions import OnScreen, steps
 from layerwidget.questions.attention import Attention, AttentionGrid
 from layerwidget.results import FloatArray
@@ -36,7 +37,8 @@ def attention_steps(
     pattern = np.zeros(shape, dtype=np.float32) if before is None else continued(before.pattern, n_same, n_pos)
     for index, layer in enumerate(layers if n_same < n_pos else ()):
         checkpoint(f"the attention of layer {layer}")
-        pattern[index, :, n_same:] = trace.pattern_from(layer, n_same).float().cpu().numpy()[list(heads)]
+        with leaving_a_core(n_pos - n_same):
+            pattern[index, :, n_same:] = trace.pattern_from(layer, n_same).float().cpu().numpy()[list(heads)]
     yield _grid(trace, layers, heads, pattern)
 
 

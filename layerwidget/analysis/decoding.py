@@ -1,20 +1,24 @@
 """What the lens says of logits, from one look at each block of the vocabulary: they are never held all together.
 
 Sums of exponentials are kept relative to the largest logit so far, and rescaled when a larger one comes ("online"
-log-sum-exp). Blocks are looked at in pieces that stay in the processor's cache, which is where the time goes.
+log-sum-exp). Blocks are looked at in pieces that stay in the processor's cache, which is where the time goes. Threads
+share the blocks out among them, each with sums of its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 
+from layerwidget.model.cores import n_sharers, shared_out
 from layerwidget.model.decoding import Logits
 
-#: Logits computed at once, of all rows.
+#: Logits computed at once, of all rows, by all threads.
 BLOCK_BYTES = 16 * 2**20
-#: Tokens of a block.
+#: Tokens whose logits are computed at once, by all threads.
 BLOCK_WIDTH = 8192
 #: Numbers that one operation looks at; more on a GPU, where the way to memory is short and each operation has a price.
 _PIECE = 2**20
@@ -55,6 +59,7 @@ class _Sums:
         energy: sum of exp(logit - peak) * logit.
         cross: sum of the final prediction's probability * logit.
         larger: how many logits are larger than those asked for, shape [pos, layer, asked].
+        asked: the logits asked for; 0 where they have not come yet.
         top: the largest logits, shape [pos, layer, k].
         top_ids: whose they are.
     """
@@ -64,6 +69,7 @@ class _Sums:
     energy: torch.Tensor
     cross: torch.Tensor
     larger: torch.Tensor
+    asked: torch.Tensor
     top: torch.Tensor
     top_ids: torch.Tensor
 
@@ -71,13 +77,15 @@ class _Sums:
         """After the tokens of both."""
         peak = torch.maximum(self.peak, other.peak)
         mine, others = (self.peak - peak).exp(), (other.peak - peak).exp()
-        top, chosen = torch.cat([self.top, other.top], -1).topk(k)
+        tops = torch.cat([self.top, other.top], -1)
+        top, chosen = tops.topk(min(k, tops.shape[-1]))
         return _Sums(
             peak,
             self.norm * mine + other.norm * others,
             self.energy * mine + other.energy * others,
             self.cross + other.cross,
             self.larger + other.larger,
+            self.asked + other.asked,
             top,
             torch.cat([self.top_ids, other.top_ids], -1).gather(-1, chosen),
         )
@@ -97,33 +105,40 @@ def decode(logits: Logits, final: Final, tokens: torch.Tensor, n_layers: int, k:
         Tensors of shape [layer, pos, ...], named like the arrays of `LensGrid`.
     """
     n_pos, d_vocab = final.probs.shape
+    device = final.probs.device
     asked_ids = torch.cat([final.top_id[:, None], tokens.expand(n_pos, -1)], -1)
     distinct, which = asked_ids.unique(return_inverse=True)
     near = logits.at(distinct).unflatten(0, (n_pos, n_layers))
     near = near.gather(-1, which[:, None].expand(-1, n_layers, -1)).clamp_(min=-1e30)
-    asked = torch.empty_like(near)
-    sums: _Sums | None = None
-    room = near.new_empty(n_pos * n_layers * min(BLOCK_WIDTH, d_vocab))
-    for first in range(0, d_vocab, BLOCK_WIDTH):
-        stop = min(first + BLOCK_WIDTH, d_vocab)
-        # A masked token has minus infinity, and 0 * -inf would be NaN: it is very unlikely instead.
-        block = logits.between(first, stop, room).clamp_(min=-1e30).unflatten(0, (n_pos, n_layers))
-        found = _look(block, final.probs[:, first:stop], near, min(k, stop - first))
-        here = (asked_ids >= first) & (asked_ids < stop)
-        if here.any():
-            local = (asked_ids - first).clamp(0, stop - first - 1)
-            own = block.gather(-1, local[:, None].expand(-1, n_layers, -1))
-            asked = torch.where(here[:, None], own, asked)
-            # A token is not larger than itself, whatever rounding says.
-            found.larger.sub_((here[:, None] & (own > near)).long())
-        found.top_ids.add_(first)
-        sums = found if sums is None else sums.then(found, min(k, sums.top.shape[-1] + found.top.shape[-1]))
-    assert sums is not None, "no vocabulary"
-    return _cells(sums, final, asked)
+    width = max(1, min(BLOCK_WIDTH // n_sharers(device), d_vocab))
+
+    def look(starts: Iterator[int]) -> dict[int, _Sums]:
+        room, found = near.new_empty(n_pos * n_layers * width), {}
+        for first in starts:
+            stop = min(first + width, d_vocab)
+            # A masked token has minus infinity, and 0 * -inf would be NaN: it is very unlikely instead.
+            block = logits.between(first, stop, room).clamp_(min=-1e30).unflatten(0, (n_pos, n_layers))
+            found[first] = _look(block, final.probs[:, first:stop], near, asked_ids - first, min(k, stop - first))
+            found[first].top_ids.add_(first)
+        return found
+
+    found = {
+        first: sums for share in shared_out(look, range(0, d_vocab, width), device) for first, sums in share.items()
+    }
+    # In the order of the vocabulary: the same sums come out, whichever thread was faster.
+    return _cells(reduce(lambda sums, more: sums.then(more, k), [found[first] for first in sorted(found)]), final)
 
 
-def _look(block: torch.Tensor, final_probs: torch.Tensor, near: torch.Tensor, k: int) -> _Sums:
-    """Everything about some tokens; shapes [pos, layer, token], [pos, token], [pos, layer, asked]."""
+def _look(block: torch.Tensor, final_probs: torch.Tensor, near: torch.Tensor, places: torch.Tensor, k: int) -> _Sums:
+    """Everything about some tokens.
+
+    Args:
+        block: their logits, shape [pos, layer, token].
+        final_probs: of the model's own prediction, shape [pos, token].
+        near: the logits asked for, up to rounding, shape [pos, layer, asked].
+        places: where in the block they are, shape [pos, asked]; some are before or behind it.
+        k: how many of the largest are kept.
+    """
     n_pos, n_layers, width = block.shape
     piece = _PIECE if block.device.type == "cpu" else _PIECE_GPU
     per_piece = max(1, piece // (n_layers * width))
@@ -136,12 +151,25 @@ def _look(block: torch.Tensor, final_probs: torch.Tensor, near: torch.Tensor, k:
         top, top_ids = largest(logits, k)
         peak = top[..., 0]
         # Counting as floats is exact below 2**24 and an order of magnitude faster than summing booleans.
-        larger = [torch.gt(logits, one[..., None], out=room).sum(-1) for one in near[here].unbind(-1)]
+        counted = [torch.gt(logits, one[..., None], out=room).sum(-1) for one in near[here].unbind(-1)]
+        asked, beyond = _asked(logits, near[here], places[here])
+        larger = torch.stack(counted, -1).long() - beyond
         torch.sub(logits, peak[..., None], out=room).exp_()
         norm, energy = room.sum(-1), room.mul_(logits).sum(-1)
         cross = torch.mul(logits, final_probs[here, None], out=room).sum(-1)
-        parts.append((peak, norm, energy, cross, torch.stack(larger, -1).long(), top, top_ids))
+        parts.append((peak, norm, energy, cross, larger, asked, top, top_ids))
     return _Sums(*(torch.cat(each) for each in zip(*parts, strict=True)))
+
+
+def _asked(logits: torch.Tensor, near: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | int]:
+    """The logits asked for, 0 where they are in no place here; and which of them rounding makes larger than `near`."""
+    width = logits.shape[-1]
+    here = ((places >= 0) & (places < width))[:, None]
+    if not here.any():
+        return torch.zeros_like(near), 0
+    own = logits.gather(-1, places.clamp(0, width - 1)[:, None].expand(near.shape))
+    # A token is not larger than itself, whatever rounding says.
+    return torch.where(here, own, 0), (here & (own > near)).long()
 
 
 def largest(logits: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -157,8 +185,8 @@ def largest(logits: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     return top, chosen.gather(-1, place // _NEIGHBOURS) * _NEIGHBOURS + place % _NEIGHBOURS
 
 
-def _cells(sums: _Sums, final: Final, asked: torch.Tensor) -> dict[str, torch.Tensor]:
-    log_norm = sums.peak + sums.norm.log()
+def _cells(sums: _Sums, final: Final) -> dict[str, torch.Tensor]:
+    asked, log_norm = sums.asked, sums.peak + sums.norm.log()
     log_probs = asked - log_norm[..., None]
     kl = log_norm - sums.cross + final.neg_entropy[:, None]
     # Among the tokens that are listed the order is certain; others come after these.

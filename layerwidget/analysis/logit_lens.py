@@ -21,6 +21,7 @@ from layerwidget.analysis.head_rows import HeadRows
 from layerwidget.cancellation import checkpoint
 from layerwidget.errors import MissingComponentError, QuestionError, SelectionError
 from layerwidget.layers import parse_layers
+from layerwidget.model.cores import leaving_a_core
 from layerwidget.questions import OnScreen, steps
 from layerwidget.questions.lens import HEAD, LensGrid, LogitLens
 from layerwidget.trace import COMPONENTS, Trace
@@ -182,7 +183,8 @@ def lens_cells(
     columns = []
     # Of equal width: a product of few rows takes as long as one of many.
     for start, stop in _evenly(first, end, width):
-        final = Final.of(logits[start - first : stop - first])
+        with leaving_a_core(stop - start):
+            final = Final.of(logits[start - first : stop - first])
         parts = []
         for begin in range(0, len(layers), per_call):
             checkpoint(f"the lens of layer {layers[begin]}, position {start}")

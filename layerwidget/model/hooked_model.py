@@ -17,6 +17,7 @@ from layerwidget.model.activations import trace_of
 from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.cache_size import CacheSizes, measured_cache, of_an_encoder
 from layerwidget.model.capture import Capture
+from layerwidget.model.cores import leaving_a_core
 from layerwidget.model.decoding import Logits, WholeLogits
 from layerwidget.model.interventions import skipped_layers
 from layerwidget.model.locate import Located, locate, probe
@@ -203,7 +204,8 @@ class HookedModel:
             if self.anatomy.encoder and source is not None:
                 other = Capture(self.hf_model, self.anatomy.encoder, beside=(capture,), n_pos=len(source))
                 encoder = hooks.enter_context(other)
-            logits = tensor_at(run_model(hf_model, read, cache), anatomy.logits)[0]
+            with leaving_a_core(n_rows):
+                logits = tensor_at(run_model(hf_model, read, cache), anatomy.logits)[0]
         encoded = None
         if self.anatomy.encoder and source is not None:
             encoded = trace_of(self, self.anatomy.encoder, encoder, source, None, interventions)

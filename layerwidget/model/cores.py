@@ -1,0 +1,121 @@
+"""How work is spread over the processor's cores, beside a browser that wants some of them too.
+
+An operation that torch splits over all cores is done when its slowest part is. Where another process takes one of them,
+such as the browser that shows the picture, every such operation waits until that one gives way. A pass over a few
+positions is hundreds of them; it then takes up to three times as long, though a core less does it in the same time. So
+such a pass leaves one core to others, and long work is cut into pieces that wait for nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from contextvars import copy_context
+from typing import TypeVar
+
+import torch
+
+#: A pass over so many positions at most takes as long with a core less: it reads every weight for a few products.
+FEW_ROWS = 4
+#: Threads that share out pieces; where there are more cores, each of them uses several.
+_MOST_SHARERS = 4
+
+_Piece = TypeVar("_Piece")
+_Found = TypeVar("_Found")
+
+_pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
+_pools_lock = threading.Lock()
+
+
+@contextmanager
+def leaving_a_core(n_rows: int) -> Iterator[None]:
+    """Inside, operations of this thread leave one core to other processes, if they look at few rows.
+
+    Args:
+        n_rows: at how many.
+    """
+    before = torch.get_num_threads()
+    fewer = min(before, max(1, _n_cores() - 1))
+    if n_rows > FEW_ROWS or fewer == before:
+        yield
+        return
+    torch.set_num_threads(fewer)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def n_sharers(device: torch.device) -> int:
+    """How many threads do work for `shared_out`; one on a GPU, which needs no help."""
+    return min(torch.get_num_threads(), _MOST_SHARERS) if device.type == "cpu" else 1
+
+
+def shared_out(
+    work: Callable[[Iterator[_Piece]], _Found], pieces: Iterable[_Piece], device: torch.device
+) -> list[_Found]:
+    """What each of `n_sharers` threads found. A thread whose core is busy otherwise takes fewer pieces.
+
+    Args:
+        work: called once in every thread, without gradients; it takes pieces until there are none.
+        pieces: what is to be done, in order.
+        device: where the tensors are.
+    """
+    rest = _OneByOne(pieces)
+    n_threads = n_sharers(device)
+    if n_threads == 1:
+        return [work(rest)]
+    try:
+        running = [_pool(n_threads).submit(copy_context().run, work, rest) for _ in range(n_threads)]
+    except RuntimeError:  # the interpreter is ending and starts no more threads
+        return [work(rest)]
+    wait(running)
+    return [one.result() for one in running]
+
+
+class _OneByOne(Iterator[_Piece]):
+    """Pieces for several threads."""
+
+    def __init__(self, pieces: Iterable[_Piece]) -> None:
+        self._pieces = iter(pieces)
+        self._lock = threading.Lock()
+
+    def __next__(self) -> _Piece:
+        with self._lock:
+            return next(self._pieces)
+
+
+def _n_cores() -> int:
+    """Cores that this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
+def _pool(n_threads: int) -> ThreadPoolExecutor:
+    """Threads among which torch's are divided."""
+    n_torch = torch.get_num_threads()
+    with _pools_lock:
+        if (n_threads, n_torch) not in _pools:
+            _pools[n_threads, n_torch] = pool = ThreadPoolExecutor(n_threads, "layerwidget-share", _share, (n_torch,))
+            together = threading.Barrier(n_threads + 1)
+            started: list[Future[int]] = [pool.submit(together.wait) for _ in range(n_threads)]
+            together.wait()
+            wait(started)
+            # What one thread says also holds for those that torch has not seen yet.
+            torch.set_num_threads(n_torch)
+        return _pools[n_threads, n_torch]
+
+
+def _share(n_torch: int) -> None:
+    torch.set_grad_enabled(False)
+    # Asked first, torch does not take the number of all threads afterwards.
+    torch.get_num_threads()
+    torch.set_num_threads(n_torch // min(n_torch, _MOST_SHARERS))
+
+
+if hasattr(os, "register_at_fork"):
+    # Threads do not live on in a child.
+    os.register_at_fork(after_in_child=_pools.clear)
