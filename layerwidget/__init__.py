@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from layerwidget.widgets.layer_map import LayerMap as LayerMap
     from layerwidget.widgets.layer_slider import LayerSlider as LayerSlider
     from layerwidget.widgets.logit_lens_view import LogitLensView as LogitLensView
+    from layerwidget.widgets.neurons_view import NeuronsView as NeuronsView
     from layerwidget.widgets.prompt_editor import PromptEditor as PromptEditor
     from layerwidget.widgets.residual_view import ResidualView as ResidualView
     from layerwidget.widgets.traits import Selection as Selection
@@ -110,6 +111,7 @@ _HOMES = {
     "ModelMap": "model_map",
     "NeuronGrid": "questions.neurons",
     "Neurons": "questions.neurons",
+    "NeuronsView": "widgets.neurons_view",
     "PositionLoss": "questions.position",
     "PromptEditor": "widgets.prompt_editor",
     "PromptError": "errors",

@@ -1,0 +1,118 @@
+"""The neurons of an FFN: which are at work, what they promote, and one of them over the whole prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import traitlets as t
+
+from layerwidget.errors import LayerWidgetError
+from layerwidget.questions import TraceQuestion
+from layerwidget.questions.neurons import NeuronGrid, Neurons
+from layerwidget.results import FloatArray
+from layerwidget.tokens import IntArray
+from layerwidget.widgets.base import View
+from layerwidget.widgets.page import Page, Scene
+from layerwidget.widgets.traits import SelectionTraits
+
+_SHOWN = 24
+_WORDS = 6
+
+
+class NeuronTable(View, module="neuron_table"):
+    """A row for each of the strongest neurons, and the tokens of the prompt in the colours of the followed one.
+
+    Attributes:
+        neuron: the neuron that is followed over the prompt; None while there is none.
+    """
+
+    neuron = t.Int(None, allow_none=True).tag(sync=True)
+
+    def __init__(self, grid: NeuronGrid | None = None, **traits: Any) -> None:
+        if grid is not None:
+            traits = {"layer": grid.layers[0], "position": grid.position, "neuron": grid.neuron, **traits}
+        super().__init__(**traits)
+        # Another layer has other neurons.
+        self.observe(self._forget, "layer")
+        if grid is not None:
+            self.show(grid)
+
+    def show(self, grid: NeuronGrid | None, prompt: str | None = None, note: str = "") -> None:
+        """Draw a result, or `note` in its place; `prompt` is the text it is about."""
+        if grid is None:
+            self._publish({"layers": [], "prompt": prompt, "note": note}, {})
+            return
+        meta = {
+            "prompt": prompt,
+            "layers": list(grid.layers),
+            "position": grid.position,
+            "kind": grid.kind,
+            "n_neurons": grid.n_neurons,
+            "n_experts": grid.n_experts,
+            "share": grid.share,
+            "n_half": grid.n_half,
+            "error": grid.error,
+            "note": grid.note,
+            "neurons": grid.neurons.tolist(),
+            "promotes": _words(grid, grid.promoted_ids),
+            "demotes": _words(grid, grid.demoted_ids),
+            "followed": grid.neuron,
+            "prompt_visible": [piece.visible for piece in grid.prompt_pieces()],
+            "experts": None if grid.experts is None else grid.experts.tolist(),
+        }
+        arrays: dict[str, FloatArray | None] = {
+            "activations": grid.activations, "contributions": grid.contributions, "gates": grid.gates, "ups": grid.ups,
+            "by_position": grid.by_position, "router_weights": grid.router_weights,
+        }  # fmt: skip
+        self._publish(meta, {name: np.float32(array) for name, array in arrays.items() if array is not None})
+
+    def _forget(self, _change: object) -> None:
+        self.neuron = None
+
+
+def _words(grid: NeuronGrid, ids: IntArray | None) -> list[list[str]] | None:
+    return None if ids is None else [[grid.pieces[int(token)].visible for token in row] for row in ids]
+
+
+class NeuronsView(Page):
+    """The strongest neurons of the chosen layer at the chosen position.
+
+    Attributes:
+        table: its view; `table.neuron` is the neuron that is followed over the prompt.
+    """
+
+    page_name = "neurons"
+    page_title = "Neurons"
+
+    def __init__(self, grid: NeuronGrid | None = None, **selection: Any) -> None:
+        self.table = NeuronTable(grid, **selection)
+        super().__init__(self.table)
+
+    @property
+    def views(self) -> tuple[SelectionTraits, ...]:
+        """Those that take part in the selection."""
+        return (self.table,)
+
+    def show(self, grid: NeuronGrid | None, prompt: str | None = None) -> None:
+        """Draw a result; None clears the page; `prompt` is the text it is about."""
+        self.table.show(grid, prompt)
+
+    def questions(self, scene: Scene) -> Mapping[str, TraceQuestion[Any]]:
+        """The neurons of the chosen layer."""
+        position = min(scene.position, len(scene.tokens) - 1)
+        question = Neurons(scene.layer, position, k=_SHOWN, neuron=self.table.neuron, n_tokens=_WORDS)
+        return {"neurons": question}
+
+    def answer(self, name: str, answer: Any, prompt: str) -> None:
+        """Draw the neurons."""
+        self.show(answer, prompt)
+
+    def refuse(self, name: str, error: LayerWidgetError, prompt: str) -> None:
+        """Say why this layer has no neurons to be shown."""
+        self.table.show(None, prompt, str(error))
+
+    def clear(self, prompt: str) -> None:
+        """Draw nothing."""
+        self.table.show(None, prompt)
