@@ -23,7 +23,7 @@ _KINDS = {
 
 
 class AttributionFigure(LayerFigure):
-    """Bars for the parts of every layer; the line is their sum, from `embed` at the left edge to the logit at the other.
+    """Bars for the parts of every layer; the line is their sum, from `embed` on the left to the logit on the right.
 
     Attributes:
         running: the line; the first of its points is `embed`, the last one is after the biases of norm and head.
