@@ -34,7 +34,7 @@ def test_the_parts_are_pythons_and_a_click_chooses_the_layer(explorer: ExplorerP
     expect(panel.locator("[data-kind=error]")).to_be_visible()
     panel.get_by_role("button", name="attn23").click()
     explorer.notebook.expect_value("ex.layer", 23)
-    expect(panel.locator(".lw-here")).to_have_text(re.compile("attn23"))
+    expect(panel.locator(".lw-here .lw-word")).to_have_text(["attn23", "mlp23"])
 
 
 def test_a_head_is_opened_with_its_sources(explorer: ExplorerPage, panel: Locator) -> None:

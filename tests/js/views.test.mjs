@@ -355,7 +355,7 @@ test("the bars of an attribution stand around zero and its rows are the whole lo
 });
 
 test("the bars of source tokens are as wide as fits, and alike on both sides of zero", () => {
-  assert.deepEqual([sourceWidth(5, 500), sourceWidth(21, 510), sourceWidth(3000, 500)], [52, 24, 16]);
+  assert.deepEqual([sourceWidth(5, 500), sourceWidth(21, 510), sourceWidth(3000, 500)], [52, 24, 12]);
   assert.deepEqual(sourceEnds([1, 3]), [0, 3]);
   assert.deepEqual(sourceEnds([1, -3]), [-3, 3]);
   assert.deepEqual(sourceEnds([0]), [0, 1]);

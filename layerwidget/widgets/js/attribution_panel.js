@@ -94,7 +94,7 @@ export default withStore(({ model, el, store }) => {
     const whose = model.get("answered") ? "" : ` · “${data.token}”${data.minus === null ? "" : ` minus “${data.minus}”`}`;
     detail.textContent = `${whose} · logits · after “${data.after}” (position ${data.position})`;
     const words = model.get("words");
-    of.show(words, shared.get("token"), `${data.own} (answer)`);
+    of.show(words, shared.get("token"), `${data.own} (top)`);
     minus.show(words, shared.get("minus"), "nothing");
     const ledger = ledgerRows(data);
     const largest = Math.max(...data.parts.map((part) => Math.abs(part.logit)), Math.abs(data.others));

@@ -7,7 +7,7 @@ import { dimStale, withStore } from "./store.js";
 const PLOT_HEIGHT = 190;
 const WORDS_HEIGHT = 78;
 const AXIS_WIDTH = 44;
-const WIDTHS = [52, 36, 24, 16];
+const WIDTHS = [52, 36, 24, 16, 12];
 const PAD = 14;
 
 /** Width of a bar's column: the widest step at which all fit, else the narrowest, which scrolls. */
@@ -119,7 +119,7 @@ export default withStore(({ model, el, store }) => {
     }
     paint();
     const whose = `“${data.token}”${data.minus === null ? "" : ` minus “${data.minus}”`}`;
-    detail.textContent = ` · layer ${data.layers[0]} head ${data.head} · to the logit of ${whose} · sum ${exactValue(data.total)} logits`;
+    detail.textContent = ` · layer ${data.layers[0]} head ${data.head} · to ${whose} · sum ${exactValue(data.total)} logits`;
     const place = hover ?? scene.largest;
     readout.textContent = `${hover === null ? "most from " : ""}“${data.labels[place]}” (position ${place}): ${exactValue(scene.values[place])} logits`;
     scroll.setAttribute("aria-label", `What head ${data.head} of layer ${data.layers[0]} takes from each token: arrow keys read one after the other`);
