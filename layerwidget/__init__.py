@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from layerwidget.questions.attribution import (
         AttributionGrid as AttributionGrid,
         DirectLogitAttribution as DirectLogitAttribution,
+        HeadSources as HeadSources,
+        SourceGrid as SourceGrid,
     )
     from layerwidget.questions.depth import (
         AngleGrid as AngleGrid,
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from layerwidget.tokens import Tokens as Tokens
     from layerwidget.trace import Trace as Trace
     from layerwidget.widgets.attention_view import AttentionView as AttentionView
+    from layerwidget.widgets.attribution_view import AttributionView as AttributionView
     from layerwidget.widgets.depth_curves import DepthCurves as DepthCurves
     from layerwidget.widgets.heat_grid import HeatColumns as HeatColumns, HeatGrid as HeatGrid, Sheet as Sheet
     from layerwidget.widgets.layer_map import LayerMap as LayerMap
@@ -85,6 +88,7 @@ _HOMES = {
     "AttentionRollout": "questions.attention_flow",
     "AttentionView": "widgets.attention_view",
     "AttributionGrid": "questions.attribution",
+    "AttributionView": "widgets.attribution_view",
     "BlockInfluence": "questions.depth",
     "DepthCurves": "widgets.depth_curves",
     "DepthGrid": "questions.depth",
@@ -94,6 +98,7 @@ _HOMES = {
     "Explorer": "explorer",
     "HeadScoreGrid": "questions.attention_flow",
     "HeadScores": "questions.attention_flow",
+    "HeadSources": "questions.attribution",
     "HeatColumns": "widgets.heat_grid",
     "HeatGrid": "widgets.heat_grid",
     "HookedModel": "model.hooked_model",
@@ -127,6 +132,7 @@ _HOMES = {
     "SkipEffect": "questions.skip_effect",
     "SkipGrid": "questions.skip_effect",
     "SkipLayers": "model.interventions",
+    "SourceGrid": "questions.attribution",
     "StructureError": "errors",
     "Tokens": "tokens",
     "Trace": "trace",

@@ -17,10 +17,12 @@ from layerwidget.ledger import Added, Scaled
 from layerwidget.model.head_writing import HeadWriting, head_writing
 from layerwidget.model.unembedding import LogitDirection, logit_direction
 from layerwidget.questions import answers
-from layerwidget.questions.attribution import AttributionGrid, DirectLogitAttribution
+from layerwidget.questions.attribution import AttributionGrid, DirectLogitAttribution, HeadSources, SourceGrid
 from layerwidget.trace import Trace
 
 _NAMES = {"attention": "attn", "cross_attention": "cross_attn", "mlp": "mlp", "mixer": "mixer", "bias": "bias"}
+#: How many of the most probable tokens a result names.
+_K = 10
 
 
 @answers(DirectLogitAttribution)
@@ -32,20 +34,22 @@ def direct_logit_attribution(question: DirectLogitAttribution, trace: Trace) -> 
         SelectionError: when token, position or head are out of range.
         MissingComponentError: when the model is not a sum of parts, or the asked head cannot be told from the others.
     """
-    _valid(question, trace)
+    _valid(question, trace, question.head)
     position = question.position % len(trace.tokens)
     stream = _Stream.of(trace, position)
-    direction = logit_direction(trace, question.token, question.minus, position)
+    top_ids = _top_ids(trace, position)
+    token = top_ids[0] if question.token is None else question.token
+    direction = logit_direction(trace, token, question.minus, position)
     names, layers = stream.names(), tuple(layer for _, layer in stream.kinds)
     exact = [float(value @ direction.direction) for value in stream.values]
     exact += [direction.norm_bias, direction.head_bias]
     heads, notes = _heads(trace, position, direction, stream)
-    asked = {question.token, *([question.minus] if question.minus is not None else [])}
     return AttributionGrid(
-        **about(trace, tuple(range(trace.anatomy.n_layers)), asked),
+        **about(trace, tuple(range(trace.anatomy.n_layers)), {*top_ids, *_asked(token, question.minus)}),
         position=position,
-        token=question.token,
+        token=token,
         minus=question.minus,
+        top_ids=np.array(top_ids, dtype=np.int64),
         logit=direction.logit,
         error=direction.logit - sum(exact),
         names=(*names, "norm_bias", "head_bias"),
@@ -53,9 +57,45 @@ def direct_logit_attribution(question: DirectLogitAttribution, trace: Trace) -> 
         values=np.array(exact, dtype=np.float32),
         heads=heads,
         head=question.head,
-        sources=_sources(trace, position, direction, stream, question.head),
+        sources=None if question.head is None else _sources(trace, position, direction, stream, question.head),
         note=" ".join([*_transform_note(direction), *notes]),
     )
+
+
+@answers(HeadSources)
+@torch.no_grad()
+def head_sources(question: HeadSources, trace: Trace) -> SourceGrid:
+    """What one head takes from every position to a logit.
+
+    Raises:
+        SelectionError: when layer, head, token or position are out of range.
+        MissingComponentError: when the model is not a sum of parts, or the head cannot be told from the others.
+    """
+    head = (question.layer, question.head)
+    _valid(question, trace, head)
+    position = question.position % len(trace.tokens)
+    stream = _Stream.of(trace, position)
+    token = _top_ids(trace, position)[0] if question.token is None else question.token
+    direction = logit_direction(trace, token, question.minus, position)
+    return SourceGrid(
+        **about(trace, (question.layer,), _asked(token, question.minus)),
+        position=position,
+        token=token,
+        minus=question.minus,
+        head=head,
+        sources=_sources(trace, position, direction, stream, head),
+    )
+
+
+def _top_ids(trace: Trace, position: int) -> list[int]:
+    """The most probable next tokens, best first."""
+    logits = trace.logits_between(position, position + 1)[0]
+    found: list[int] = logits.topk(min(_K, len(logits))).indices.tolist()
+    return found
+
+
+def _asked(token: int, minus: int | None) -> set[int]:
+    return {token} if minus is None else {token, minus}
 
 
 @dataclass
@@ -169,11 +209,9 @@ def _given(
 
 
 def _sources(
-    trace: Trace, position: int, direction: LogitDirection, stream: _Stream, head: tuple[int, int] | None
-) -> np.ndarray | None:
+    trace: Trace, position: int, direction: LogitDirection, stream: _Stream, head: tuple[int, int]
+) -> np.ndarray:
     """What one head takes from each position, shape [key_pos]."""
-    if head is None:
-        return None
     layer, number = head
     sources = np.zeros(len(trace.tokens), dtype=np.float32)
     if layer not in trace.patterns and trace.anatomy.layers[layer].attention_sites:
@@ -193,7 +231,7 @@ def _transform_note(direction: LogitDirection) -> tuple[str, ...]:
     return (f"Logits are those before the model's output transform ({', '.join(direction.transform)}).",)
 
 
-def _valid(question: DirectLogitAttribution, trace: Trace) -> None:
+def _valid(question: DirectLogitAttribution | HeadSources, trace: Trace, asked: tuple[int, int] | None) -> None:
     d_vocab, n_pos, anatomy = trace.anatomy.d_vocab, len(trace.tokens), trace.anatomy
     for token in (question.token, question.minus):
         if token is not None and trace.held_logits is not None and not 0 <= token < d_vocab:
@@ -202,9 +240,9 @@ def _valid(question: DirectLogitAttribution, trace: Trace) -> None:
             )
     if not -n_pos <= question.position < n_pos:
         raise SelectionError(f"Position {question.position} is out of range: the prompt has {n_pos}, 0 to {n_pos - 1}.")
-    if question.head is None:
+    if asked is None:
         return
-    layer, head = question.head
+    layer, head = asked
     if not 0 <= layer < anatomy.n_layers:
         raise SelectionError(
             f"Layer {layer} is out of range: this model has {anatomy.n_layers} layers, 0 to {anatomy.n_layers - 1}."

@@ -9,6 +9,7 @@ import numpy as np
 
 from layerwidget.questions.base import TraceQuestion
 from layerwidget.results import FloatArray, Grid
+from layerwidget.tokens import IntArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,7 @@ class AttributionGrid(Grid):
         position: at which position the next token is predicted.
         token: whose logit it is.
         minus: whose logit is taken off; None for one token alone.
+        top_ids: the tokens that the model thinks most probable there, best first, shape [k].
         logit: the model's own logit, or difference of two, before its output transform.
         error: `logit` minus the sum of `values`: rounding alone.
         names: what the parts are: `embed` (what enters the first layer), `attn0`, `mlp0`, ..., `norm_bias` (of the
@@ -40,6 +42,7 @@ class AttributionGrid(Grid):
     position: int
     token: int
     minus: int | None
+    top_ids: IntArray
     logit: float
     error: float
     names: tuple[str, ...]
@@ -73,13 +76,13 @@ class DirectLogitAttribution(TraceQuestion[AttributionGrid]):
     """What every part adds to the logit of a token, with the final norm's scale frozen at the final stream.
 
     Attributes:
-        token: a token id.
+        token: a token id; None for the token that the model itself thinks most probable.
         minus: the id of another token, for the difference of the two logits; or None.
         position: where the next token is predicted; negative numbers count from the end.
         head: layer and number of a head to split over the positions that it reads; or None.
     """
 
-    token: int
+    token: int | None = None
     minus: int | None = None
     position: int = -1
     head: tuple[int, int] | None = None
@@ -89,3 +92,52 @@ class DirectLogitAttribution(TraceQuestion[AttributionGrid]):
         if self.head is not None:
             layer, head = self.head
             object.__setattr__(self, "head", (int(layer), int(head)))
+
+
+@dataclass(frozen=True, eq=False)
+class SourceGrid(Grid):
+    """The answer to `HeadSources`. All numbers are in units of logits; `layers` holds the head's layer alone.
+
+    Attributes:
+        position: at which position the next token is predicted.
+        token: whose logit it is.
+        minus: whose logit is taken off; None for one token alone.
+        head: layer and number of the head.
+        sources: what it takes from each position, shape [key_pos]. They sum to what the head gives.
+
+    Source: science.md, "Direct logit attribution".
+    """
+
+    position: int
+    token: int
+    minus: int | None
+    head: tuple[int, int]
+    sources: FloatArray
+
+    @property
+    def total(self) -> float:
+        """What the head gives to the logit."""
+        return float(self.sources.sum(dtype=np.float64))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per position: columns `pos`, `token`, `logit`."""
+        import pandas as pd
+
+        words = [piece.visible for piece in self.prompt_pieces()]
+        return pd.DataFrame({"pos": np.arange(len(words)), "token": words, "logit": self.sources})
+
+
+@dataclass(frozen=True)
+class HeadSources(TraceQuestion[SourceGrid]):
+    """What one head takes from every position it reads to the logit of a token: `sources` alone, without the rest.
+
+    Attributes:
+        layer, head: which head.
+        token, minus, position: as in `DirectLogitAttribution`.
+    """
+
+    layer: int
+    head: int
+    token: int | None = None
+    minus: int | None = None
+    position: int = -1

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
+import { ledgerRows, signedBar } from "../../layerwidget/widgets/js/attribution_panel.js";
 import { shareTraits } from "../../layerwidget/widgets/js/bus.js";
 import { luminance, makeRamp, shade, signedRamps } from "../../layerwidget/widgets/js/colour.js";
 import { chosenSheet, exactValue, heatEnds, heatShare, shortValue } from "../../layerwidget/widgets/js/heat_cells.js";
@@ -21,6 +22,7 @@ import { inSight } from "../../layerwidget/widgets/js/head_gallery.js";
 import { labelled } from "../../layerwidget/widgets/js/pattern_matrix.js";
 import { blend, galleryPixels, matrixPixels, rowShares, rowWeights, sameRows } from "../../layerwidget/widgets/js/patterns.js";
 import { layerNumbers, layersTitle, rowHeight } from "../../layerwidget/widgets/js/rows.js";
+import { largestPlace, sourceEnds, sourceWidth } from "../../layerwidget/widgets/js/source_bars.js";
 import { unpackArrays } from "../../layerwidget/widgets/js/store.js";
 import { movedPage, toggled } from "../../layerwidget/widgets/js/tab_bar.js";
 
@@ -339,4 +341,23 @@ test("pages are added, closed and moved, and the last one stays", () => {
   assert.deepEqual(movedPage(["a", "b", "c"], "a", 1), ["b", "a", "c"]);
   assert.deepEqual(movedPage(["a", "b", "c"], "c", 1), ["a", "b", "c"]);
   assert.deepEqual(movedPage(["a", "b"], "c", -1), ["a", "b"]);
+});
+
+test("the bars of an attribution stand around zero and its rows are the whole logit", () => {
+  assert.deepEqual(signedBar(4, 8), { left: 50, width: 25 });
+  assert.deepEqual(signedBar(-8, 8), { left: 0, width: 50 });
+  assert.deepEqual(signedBar(0, 0), { left: 50, width: 0 });
+  const parts = [{ name: "mlp1", layer: 1, logit: 3 }, { name: "embed", layer: null, logit: -1 }];
+  const rows = ledgerRows({ parts, n_others: 2, others: 0.5, error: 0.25, logit: 2.75 });
+  assert.deepEqual(rows.map(({ name }) => name), ["mlp1", "embed", "2 others", "error", "logit"]);
+  assert.equal(rows.slice(0, -1).reduce((sum, row) => sum + row.logit, 0), rows.at(-1).logit);
+  assert.deepEqual(ledgerRows({ parts, n_others: 0, others: 0, error: 0, logit: 2 }).map(({ text }) => text), [undefined, undefined, "0", undefined]);
+});
+
+test("the bars of source tokens are as wide as fits, and alike on both sides of zero", () => {
+  assert.deepEqual([sourceWidth(5, 500), sourceWidth(21, 510), sourceWidth(3000, 500)], [52, 24, 12]);
+  assert.deepEqual(sourceEnds([1, 3]), [0, 3]);
+  assert.deepEqual(sourceEnds([1, -3]), [-3, 3]);
+  assert.deepEqual(sourceEnds([0]), [0, 1]);
+  assert.deepEqual([largestPlace([1, -3, 2]), largestPlace([0])], [1, 0]);
 });

@@ -1,0 +1,34 @@
+"""What one head takes from each token to a logit, as bars over the prompt."""
+
+from __future__ import annotations
+
+import traitlets as t
+
+from layerwidget.questions.attribution import SourceGrid
+from layerwidget.widgets.base import View
+
+
+class SourceBars(View, module="source_bars"):
+    """One bar for each position of the prompt; they sum to what the head gives.
+
+    Attributes:
+        placeholder: what stands in place of the bars while there is nothing to show.
+    """
+
+    placeholder = t.Unicode("Choose a head, and what it takes from each token appears here.").tag(sync=True)
+
+    def show(self, grid: SourceGrid | None, prompt: str | None = None) -> None:
+        """Draw a result; None clears the bars; `prompt` is the text it is about."""
+        if grid is None:
+            self._publish({"layers": [], "prompt": prompt}, {})
+            return
+        meta = {
+            "prompt": prompt,
+            "layers": list(grid.layers),
+            "head": grid.head[1],
+            "token": grid.pieces[grid.token].visible,
+            "minus": None if grid.minus is None else grid.pieces[grid.minus].visible,
+            "labels": [piece.visible for piece in grid.prompt_pieces()],
+            "total": grid.total,
+        }
+        self._publish(meta, {"sources": grid.sources})
