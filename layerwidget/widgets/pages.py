@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from layerwidget.widgets.depth_profile import DepthProfile
 from layerwidget.widgets.lens_page import LensPage
 from layerwidget.widgets.map_page import MapPage
 from layerwidget.widgets.page import Page
 from layerwidget.widgets.residual_view import ResidualView
 
-PAGES: tuple[type[Page], ...] = (LensPage, ResidualView, MapPage)
+PAGES: tuple[type[Page], ...] = (LensPage, ResidualView, DepthProfile, MapPage)
