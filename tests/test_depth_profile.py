@@ -55,7 +55,7 @@ def test_the_strip_sends_where_predictions_settle_and_emerge(trace: lw.Trace) ->
     assert meta["shares"] == {
         name: pytest.approx((settled.layer == layer).mean()) for layer, name in enumerate(("early", "middle", "late"))
     }
-    other = lw.Emergence(4).run(hooked("llama").trace(ids(N_POS, 3)))
+    other = lw.Emergence(4).run(hooked("llama").trace(ids(N_POS, 5)))
     with pytest.raises(ValueError, match="two prompts"):
         view.show(settled, other)
     view.show(None, None, "text")
@@ -91,7 +91,7 @@ def test_the_loss_view_marks_lengths(trace: lw.Trace) -> None:
 def test_the_figures_draw_what_the_results_hold(trace: lw.Trace) -> None:
     influence, angles = lw.BlockInfluence().run(trace), lw.AngularDistance(2).run(trace)
     figure = InfluenceFigure(influence)
-    np.testing.assert_array_equal(figure.lines.y, influence.values[None])
+    np.testing.assert_array_equal(figure.lines.y, influence.values)
     most = int(influence.values.argmax())
     assert figure.driver.detail == f"most at layer {most}: {influence.values[most]:.3f}"
     block = AngleFigure(angles)
@@ -109,7 +109,7 @@ def test_the_figures_draw_what_the_results_hold(trace: lw.Trace) -> None:
 def test_small_influences_are_seen_on_a_logarithmic_scale(trace: lw.Trace) -> None:
     influence = dataclasses.replace(lw.BlockInfluence().run(trace), values=np.float32([0.9, 0, 0.02]))
     figure = InfluenceFigure(influence, quantity="log")
-    np.testing.assert_array_equal(figure.lines.y, np.float32([[0.9, np.nan, 0.02]]))
+    np.testing.assert_array_equal(figure.lines.y, np.float32([0.9, np.nan, 0.02]))
     assert (figure._log.min, figure._log.max) == (0.01, 1.0)
     figure.show(dataclasses.replace(influence, values=np.zeros(3, np.float32)))
     assert (figure._log.min, figure._log.max) == (1.0, 10.0)
@@ -126,7 +126,7 @@ def test_the_skip_effect_stands_beside_block_influence() -> None:
         ("kl", skipped.mean_kl_nats), ("last", skipped.last_kl_nats), ("loss", skipped.cross_entropy_change_nats),
     ):  # fmt: skip
         figure.quantity = quantity
-        np.testing.assert_array_equal(figure.lines.y, values[None])
+        np.testing.assert_array_equal(figure.lines.y, values)
     assert f"{skipped.rank_correlation:.3f}" in agreement(skipped)
     assert f"without layer {skipped.mean_kl_nats.argmax()}," in agreement(skipped)
     one = lw.SkipEffect((3,)).run(hooked("llama"))
@@ -137,10 +137,11 @@ def test_the_skip_effect_stands_beside_block_influence() -> None:
 @pytest.mark.parametrize(
     ("influence", "expected"),
     [
-        ([0.1, 0.2, 0.3, 0.4], -0.2),
+        ([0.1, 0.2, 0.3, 0.4], 0.0),
         ([3, 1, 4, 2], 1.0),
         ([2, 4, 1, 3], -1.0),
-        ([1, 1, 2, 2], 0.0),
+        ([1, 3, 4, 2], 0.2),
+        ([1, 1, 2, 2], 0.447214),
         ([5, 1, 5, 1], 0.894427),
         ([7, 7, 7, 7], np.nan),
     ],
@@ -222,7 +223,7 @@ def test_the_skip_effect_is_asked_on_request(explorer: lw.Explorer) -> None:
     page.skip_bar._handle_custom_msg({"type": "run"}, [])
     assert done.wait(30)
     expected = lw.SkipEffect(tuple(explorer.model.tokenize("abcdabc").ids.tolist())).run(explorer.model)
-    np.testing.assert_allclose(page.skip.lines.y, expected.mean_kl_nats[None], atol=1e-6)
+    np.testing.assert_allclose(page.skip.lines.y, expected.mean_kl_nats, atol=1e-6)
     assert page.verdict.value == agreement(expected)
     assert page.skip.driver.prompt == page.skip_bar.prompt == "abcdabc"
 

@@ -24,9 +24,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     seen: list[tuple[int, int]] = []
     right = logit_lens.lens_cells
 
-    def counted(question: Any, trace: Any, layers: tuple[int, ...], first: int, end: int) -> Any:
+    def counted(question: Any, trace: Any, layers: tuple[int, ...], first: int, end: int, *others: Any) -> Any:
         seen.append((len(layers), end - first))
-        return right(question, trace, layers, first, end)
+        return right(question, trace, layers, first, end, *others)
 
     monkeypatch.setattr(logit_lens, "lens_cells", counted)
     return seen

@@ -109,7 +109,7 @@ class AngleFigure(LayerFigure):
         least = angles.values[angles.row_of(angles.drop)]
         values[1, dropped] = least
         named = f"layers {angles.drop}–{angles.drop + angles.n - 1}" if angles.n > 1 else f"layer {angles.drop}"
-        names = [f"block of {angles.n} from this layer on", f"to drop: {named}"]
+        names = ["block from this layer", f"drop {named}"]
         detail = f"least {least:.3f}: {named}"
         return Curves(tuple(layers), values, names, [DATA_COLOUR, _DROP_COLOUR], Scale.fitting(values), detail)
 
@@ -132,9 +132,10 @@ class SkipFigure(LayerFigure):
     def __init__(self, skipped: SkipGrid | None = None, **selection: Any) -> None:
         self._skipped: SkipGrid | None = None
         self.placeholder = ipywidgets.Label(
-            "It runs the model once without each layer: press the button.",
-            layout=ipywidgets.Layout(width="100%", height="270px", justify_content="center"),
+            "On request: the model is run without each layer.", layout=ipywidgets.Layout(width="100%", height="270px")
         )
+        for name in ("lw", "lw-placeholder"):
+            self.placeholder.add_class(name)
         super().__init__(title="Skip effect", **selection)
         *above, legend = self.children
         self.children = [*above, self.placeholder, legend]
