@@ -95,15 +95,17 @@ def test_the_figures_draw_what_the_results_hold(trace: lw.Trace) -> None:
     most = int(influence.values.argmax())
     assert figure.driver.detail == f"most at layer {most}: {influence.values[most]:.3f}"
     block = AngleFigure(angles)
-    np.testing.assert_array_equal(block.lines.y[0], [*angles.values, np.nan])
-    dropped = np.full(N_LAYERS, np.nan)
-    dropped[angles.drop : angles.drop + 2] = angles.values.min()
-    np.testing.assert_array_equal(block.lines.y[1], dropped.astype(np.float32))
+    np.testing.assert_array_equal(block.lines.y, angles.values)
+    np.testing.assert_array_equal(block.lines.x, [0, 1])
+    np.testing.assert_allclose(block.dropped.x, [angles.drop - 0.4, angles.drop + 1.4])
+    np.testing.assert_array_equal(block.dropped.y, [angles.values.min()] * 2)
+    assert block._names[0].value == f"━ the block to drop: layers {angles.drop}–{angles.drop + 1}"
     assert f"layers {angles.drop}–{angles.drop + 1}" in block.driver.detail
     figure.show(None)
     block.show(None)
     assert not figure.lines.visible
     assert not block.lines.visible
+    assert not block.dropped.visible
 
 
 def test_small_influences_are_seen_on_a_logarithmic_scale(trace: lw.Trace) -> None:
@@ -118,10 +120,9 @@ def test_small_influences_are_seen_on_a_logarithmic_scale(trace: lw.Trace) -> No
 def test_the_skip_effect_stands_beside_block_influence() -> None:
     skipped = lw.SkipEffect(tuple(ids(N_POS))).run(hooked("llama"))
     figure = SkipFigure()
-    shown = lambda: (figure.figure.layout.display, figure.placeholder.layout.display)  # noqa: E731
-    assert shown() == ("none", None)
+    assert (figure.figure.layout.visibility, figure.placeholder.layout.display) == ("hidden", None)
     figure.show(skipped, "text")
-    assert shown() == (None, "none")
+    assert (figure.figure.layout.visibility, figure.placeholder.layout.display) == (None, "none")
     for quantity, values in (
         ("kl", skipped.mean_kl_nats), ("last", skipped.last_kl_nats), ("loss", skipped.cross_entropy_change_nats),
     ):  # fmt: skip

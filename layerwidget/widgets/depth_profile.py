@@ -71,7 +71,7 @@ class DepthProfile(Page):
         self.skip = SkipFigure(**shared)
         self.loss = PositionLossView(**shared)
         self.skip_bar = RequestBar(label="Skip each layer")
-        self.verdict = ipywidgets.Label(layout=ipywidgets.Layout(margin="0", min_width="0"))
+        self.verdict = ipywidgets.Label(layout=ipywidgets.Layout(margin="0 0 0 18px", min_width="0"))
         figures = (self.influence, self.angles, self.skip)
         for figure in figures:
             figure.layout = ipywidgets.Layout(flex="1 1 0", min_width="0", margin="0 14px 0 0")

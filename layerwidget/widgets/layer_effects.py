@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from math import ceil, floor, log10
 from typing import Any, ClassVar
 
+import bqplot
 import ipywidgets
 import numpy as np
 import traitlets as t
@@ -63,6 +64,7 @@ class AngleFigure(LayerFigure):
     Attributes:
         n: how many layers a block has; whoever answers hears of a change.
         longest: the largest choice of it.
+        dropped: the mark of the block to drop.
     """
 
     quantities: ClassVar[Mapping[str, Quantity]] = {
@@ -80,6 +82,11 @@ class AngleFigure(LayerFigure):
         self._angles: AngleGrid | None = None
         self.longest = longest
         super().__init__(title="Angular distance", **selection)
+        self.dropped = bqplot.Lines(
+            x=[0, 1], y=[0, 0], visible=False, colors=[_DROP_COLOUR], stroke_width=4, display_legend=False,
+            labels_visibility="none", scales={"x": self._x, "y": self._linear},
+        )  # fmt: skip
+        self.figure.marks = [*self.figure.marks, self.dropped]
         if angles is not None:
             self.show(angles)
 
@@ -102,16 +109,30 @@ class AngleFigure(LayerFigure):
         angles = self._angles
         if angles is None:
             return None
-        layers = np.arange(angles.n_layers)
-        dropped = (angles.drop <= layers) & (layers < angles.drop + angles.n)
-        values = np.full((2, angles.n_layers), np.nan, np.float32)
-        values[0, list(angles.layers)] = angles.values
         least = angles.values[angles.row_of(angles.drop)]
-        values[1, dropped] = least
-        named = f"layers {angles.drop}–{angles.drop + angles.n - 1}" if angles.n > 1 else f"layer {angles.drop}"
-        names = ["block from this layer", f"drop {named}"]
-        detail = f"least {least:.3f}: {named}"
-        return Curves(tuple(layers), values, names, [DATA_COLOUR, _DROP_COLOUR], Scale.fitting(values), detail)
+        detail = f"least {least:.3f}: {_block(angles)}"
+        return Curves(angles.layers, angles.values[None], [""], [DATA_COLOUR], Scale.fitting(angles.values), detail)
+
+    def _show_marks(self, curves: Curves | None) -> None:
+        super()._show_marks(curves)
+        angles = self._angles
+        self.dropped.visible = angles is not None and curves is not None
+        if angles is not None:
+            with self.dropped.hold_sync():
+                self.dropped.x = [angles.drop - 0.4, angles.drop + angles.n - 0.6]
+                self.dropped.y = [float(angles.values[angles.row_of(angles.drop)])] * 2
+
+    def _name(self, curves: Curves | None) -> None:
+        label, angles = self._names[0], self._angles
+        shown = curves is not None and angles is not None
+        label.value = f"━ the block to drop: {_block(angles)}" if angles is not None and shown else ""
+        label.layout.display = None if shown else "none"
+        label.style.text_color = _DROP_COLOUR
+
+
+def _block(angles: AngleGrid) -> str:
+    """The layers that turn the stream least."""
+    return f"layers {angles.drop}–{angles.drop + angles.n - 1}" if angles.n > 1 else f"layer {angles.drop}"
 
 
 class SkipFigure(LayerFigure):
@@ -132,7 +153,8 @@ class SkipFigure(LayerFigure):
     def __init__(self, skipped: SkipGrid | None = None, **selection: Any) -> None:
         self._skipped: SkipGrid | None = None
         self.placeholder = ipywidgets.Label(
-            "On request: the model is run without each layer.", layout=ipywidgets.Layout(width="100%", height="270px")
+            "On request: the model is run without each layer.",
+            layout=ipywidgets.Layout(width="100%", height="270px", margin="-270px 0 0"),
         )
         for name in ("lw", "lw-placeholder"):
             self.placeholder.add_class(name)
@@ -146,7 +168,8 @@ class SkipFigure(LayerFigure):
         with self._drawing:
             self._skipped = skipped
             self._renew(None if skipped is None else skipped.n_layers, prompt)
-            self.figure.layout.display = "none" if skipped is None else None
+            # Not taken out of the page: bqplot would not know its size.
+            self.figure.layout.visibility = "hidden" if skipped is None else None
             self.placeholder.layout.display = None if skipped is None else "none"
 
     def _curves(self) -> Curves | None:
