@@ -39,6 +39,8 @@ def opened(jupyter_server: JupyterServer, browser: Browser) -> Iterator[Notebook
 
 @pytest.fixture
 def notebook(request: pytest.FixtureRequest, opened: Notebook) -> Iterator[Notebook]:
+    # What is under the pointer is what is spoken of.
+    opened.page.mouse.move(0, 0)
     opened.run(FIRST_STATE)
     expect(strip(opened)).to_have_attribute("data-prompt", PROMPT)
     expect(readout(strip(opened))).to_contain_text("(position 20)")
