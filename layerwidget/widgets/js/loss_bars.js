@@ -63,9 +63,11 @@ function mark(context, frame, position, text, { palette }) {
   context.lineTo(x, frame.bottom);
   context.stroke();
   context.setLineDash([]);
-  context.textAlign = "left";
+  // Where there is no room on its right, it stands on the left.
+  const beside = x + 4 + context.measureText(text).width < frame.right + RIGHT;
+  context.textAlign = beside ? "left" : "right";
   context.fillStyle = palette.ink;
-  context.fillText(text, x + 4, 9);
+  context.fillText(text, beside ? x + 4 : x - 4, 9);
 }
 
 function axes(context, frame, { palette, data }) {
