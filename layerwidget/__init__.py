@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from layerwidget.widgets.attention_view import AttentionView as AttentionView
     from layerwidget.widgets.attribution_view import AttributionView as AttributionView
     from layerwidget.widgets.depth_curves import DepthCurves as DepthCurves
+    from layerwidget.widgets.depth_profile import DepthProfile as DepthProfile
     from layerwidget.widgets.heat_grid import HeatColumns as HeatColumns, HeatGrid as HeatGrid, Sheet as Sheet
     from layerwidget.widgets.layer_map import LayerMap as LayerMap
     from layerwidget.widgets.layer_slider import LayerSlider as LayerSlider
@@ -92,6 +93,7 @@ _HOMES = {
     "BlockInfluence": "questions.depth",
     "DepthCurves": "widgets.depth_curves",
     "DepthGrid": "questions.depth",
+    "DepthProfile": "widgets.depth_profile",
     "DirectLogitAttribution": "questions.attribution",
     "Emergence": "questions.depth",
     "EmptyPromptError": "errors",

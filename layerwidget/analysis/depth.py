@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from dataclasses import fields
 from math import pi
 
 import numpy as np
@@ -10,10 +10,9 @@ import torch
 
 from layerwidget.analysis.about import about
 from layerwidget.analysis.cosine import cosine
-from layerwidget.analysis.logit_lens import lens_cells
 from layerwidget.cancellation import checkpoint
 from layerwidget.errors import SelectionError
-from layerwidget.questions import OnScreen, answers, steps
+from layerwidget.questions import answers
 from layerwidget.questions.depth import (
     AngleGrid,
     AngularDistance,
@@ -23,27 +22,22 @@ from layerwidget.questions.depth import (
     InfluenceGrid,
     SettleDepth,
 )
-from layerwidget.questions.lens import LogitLens
+from layerwidget.questions.lens import LensGrid
+from layerwidget.results import Grid
 from layerwidget.tokens import IntArray
 from layerwidget.trace import Trace
 
-_FirstLayer = Callable[[IntArray], IntArray]
 
-
-@steps(SettleDepth)
-def settle_depth_steps(
-    question: SettleDepth, trace: Trace, before: DepthGrid | None, n_same: int, on_screen: OnScreen
-) -> Iterator[DepthGrid]:
+@answers(SettleDepth)
+def settle_depth(question: SettleDepth, lens: LensGrid) -> DepthGrid:
     """The first layer from which the final token is the most probable one for good."""
-    yield _depth(trace, before, n_same, settled)
+    return _depth(lens, 1, settled(lens.final_ranks))
 
 
-@steps(Emergence)
-def emergence_steps(
-    question: Emergence, trace: Trace, before: DepthGrid | None, n_same: int, on_screen: OnScreen
-) -> Iterator[DepthGrid]:
+@answers(Emergence)
+def emergence(question: Emergence, lens: LensGrid) -> DepthGrid:
     """The first layer where the final token is among the `k` most probable ones."""
-    yield _depth(trace, before, n_same, lambda ranks: emerged(ranks, question.k))
+    return _depth(lens, question.k, emerged(lens.final_ranks, question.k))
 
 
 def settled(ranks: IntArray) -> IntArray:
@@ -65,21 +59,10 @@ def emerged(ranks: IntArray, k: int) -> IntArray:
     return layer
 
 
-@torch.no_grad()
-def _depth(trace: Trace, before: DepthGrid | None, n_same: int, first_layer: _FirstLayer) -> DepthGrid:
-    """Depths of all positions; of the first ones from an earlier answer: they see nothing of the rest."""
-    n_pos, layers = len(trace.tokens), tuple(range(trace.anatomy.n_layers))
-    ranks, final_ids = np.zeros((len(layers), n_pos), np.int64), np.zeros(n_pos, np.int64)
-    kept = 0
-    if before is not None:
-        kept = n_same
-        ranks[:, :kept], final_ids[:kept] = before.final_ranks[:, :kept], before.final_ids[:kept]
-    if kept < n_pos:
-        cells = lens_cells(LogitLens(k=1), trace, layers, kept, n_pos)
-        ranks[:, kept:], final_ids[kept:] = cells["final_ranks"], cells["final_ids"]
-    return DepthGrid(
-        **about(trace, layers, final_ids.tolist()), layer=first_layer(ranks), final_ids=final_ids, final_ranks=ranks
-    )
+def _depth(lens: LensGrid, k: int, layer: IntArray) -> DepthGrid:
+    carried = {field.name: getattr(lens, field.name) for field in fields(Grid)}
+    carried["pieces"] = {int(token): lens.pieces[int(token)] for token in (*lens.token_ids, *lens.final_ids)}
+    return DepthGrid(**carried, k=k, layer=layer, final_ids=lens.final_ids, final_ranks=lens.final_ranks)
 
 
 @answers(BlockInfluence)

@@ -6,7 +6,6 @@ no position sees what comes after it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,21 +15,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from cachetools import LRUCache
 
+from layerwidget.engine.told import Told
 from layerwidget.errors import Cancelled, LayerWidgetError
 from layerwidget.layers import LayerSelection, parse_layers
 from layerwidget.model.continuation import Continuation, common_length
 from layerwidget.model.interventions import canonical
-from layerwidget.questions import OnScreen, TraceQuestion
+from layerwidget.questions import DerivedQuestion, OnScreen, TraceQuestion, sources
 from layerwidget.tokens import Tokens
 
 if TYPE_CHECKING:
     from layerwidget.model.hooked_model import HookedModel
     from layerwidget.trace import Trace
-
-
-#: Parts of answers that are told of at each edit.
-_MOST_PARTS = 2
-_NEXT_PART_S = 0.5
 
 
 #: Answers about recent prompts are kept up to this size: taking an edit back costs nothing.
@@ -119,7 +114,8 @@ class Live:
         """
         tokens = prompt if isinstance(prompt, Tokens) else self.model.tokenize(prompt)
         changes = canonical(interventions, self.model.anatomy.n_layers)
-        keys = {question: (question, tokens.ids.tobytes(), changes) for question in questions}
+        read = sources(questions)
+        keys = {question: (question, tokens.ids.tobytes(), changes) for question in (*questions, *read.values())}
         if all(key in self._recent for key in keys.values()):
             self.reused, self.reused_layers = len(tokens), 0
             self._answers = {question: _Answer(tokens, changes, self._recent[key]) for question, key in keys.items()}
@@ -128,17 +124,21 @@ class Live:
         self.reused, self.reused_layers = self._continuation.reused, self._continuation.reused_layers
         layers = parse_layers(on_screen, trace.anatomy.n_layers) if previewed is not None else ()
         begin_with = OnScreen(layers, *in_sight)
-        told = _Told(answered, previewed, refused)
-        running = [(question, self._steps(question, trace, tokens, begin_with)) for question in questions]
+        told = Told(questions, answered, previewed, refused)
+        others = [source for source in dict.fromkeys(read.values()) if source not in questions]
+        asked = [*(question for question in questions if question not in read), *others]
+        running = [(question, self._steps(question, trace, tokens, begin_with)) for question in asked]
         # Every question gets its first part before any gets the rest.
         for most in (1, None):
             running = [one for one in running if not self._advance(*one, most, told)]
-        self._answers = {question: self._answers[question] for question in questions if question in self._answers}
+        for derived in (one for one in questions if isinstance(one, DerivedQuestion)):
+            self._advance(derived, self._derived(derived, read[derived], told), None, told)
+        self._answers = {question: self._answers[question] for question in keys if question in self._answers}
         for question, answer in self._answers.items():
             self._keep(keys[question], answer.value)
         return self._told(questions, None)
 
-    def _advance(self, question: TraceQuestion[Any], steps: Iterator[Any], most: int | None, told: _Told) -> bool:
+    def _advance(self, question: TraceQuestion[Any], steps: Iterator[Any], most: int | None, told: Told) -> bool:
         """Take the next parts of an answer, or all that are left; whether there are no more."""
         try:
             for answer in islice(steps, most):
@@ -151,8 +151,8 @@ class Live:
             told.refusal(question, error)
             return True
         whole = _is_whole(self._answers[question].value)
-        if whole and told.answered is not None:
-            told.answered(question, self._answers[question].value)
+        if whole:
+            told.whole(question, self._answers[question].value)
         return whole
 
     def _told(
@@ -186,6 +186,20 @@ class Live:
             self._answers[question] = _Answer(tokens, trace.interventions, answer)
             yield answer
 
+    def _derived(self, question: DerivedQuestion[Any], source: TraceQuestion[Any], told: Told) -> Iterator[Any]:
+        """Bring the answer up to date with the one that it is read from.
+
+        Raises:
+            LayerWidgetError: why there is no such answer.
+        """
+        if source in told.errors:
+            raise told.errors[source]
+        read, held = self._answers[source], self._answers.get(question)
+        if held is None or held.tokens is not read.tokens or held.interventions != read.interventions:
+            value = question.derived(read.value)
+            self._answers[question] = _Answer(read.tokens, read.interventions, value)
+            yield value
+
     def _n_same(self, tokens: Tokens, held: _Answer | None) -> int:
         """How many positions of an answer hold after an edit."""
         return common_length(held.tokens, tokens) if held is not None and self._continuation.sequential else 0
@@ -204,30 +218,3 @@ def _owner(array: np.ndarray) -> np.ndarray:
 
 def _is_whole(answer: Any) -> bool:
     return bool(getattr(answer, "complete", True))
-
-
-class _Told:
-    """Who hears of answers; of their parts, the first at once, and one more when the rest takes long."""
-
-    def __init__(
-        self,
-        answered: Callable[[TraceQuestion[Any], Any], None] | None,
-        previewed: Callable[[TraceQuestion[Any], Any], None] | None,
-        refused: Callable[[TraceQuestion[Any], LayerWidgetError], None] | None,
-    ) -> None:
-        self.answered = answered
-        self._previewed = previewed
-        self._refused = refused
-        self._times: list[float] = []
-
-    def part(self, question: TraceQuestion[Any], answer: Any) -> None:
-        now = time.monotonic()
-        due = not self._times or (len(self._times) < _MOST_PARTS and now - self._times[-1] > _NEXT_PART_S)
-        if self._previewed is not None and due:
-            self._times.append(now)
-            self._previewed(question, answer)
-
-    def refusal(self, question: TraceQuestion[Any], error: LayerWidgetError) -> None:
-        if self._refused is None:
-            raise error
-        self._refused(question, error)

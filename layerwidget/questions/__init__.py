@@ -4,9 +4,11 @@ One file per question, with its result beside it.
 """
 
 from layerwidget.questions.base import (
+    DerivedQuestion as DerivedQuestion,
     ModelQuestion as ModelQuestion,
     OnScreen as OnScreen,
     TraceQuestion as TraceQuestion,
     answers as answers,
+    sources as sources,
     steps as steps,
 )

@@ -7,7 +7,7 @@ type of question is answered with `@answers`; `question.run(trace)` looks that u
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
@@ -45,8 +45,8 @@ class OnScreen:
 def answers(question_type: type) -> Callable[[_Function], _Function]:
     """Register the decorated function as the way to answer one type of question.
 
-    For a `TraceQuestion` it is `(question, trace) -> result`, for a `ModelQuestion` `(question, model, progress) ->
-    result`.
+    For a `TraceQuestion` it is `(question, trace) -> result`, for a `DerivedQuestion` `(question, answer to its source)
+    -> result`, for a `ModelQuestion` `(question, model, progress) -> result`.
     """
 
     def register(function: _Function) -> _Function:
@@ -101,6 +101,47 @@ class TraceQuestion(Generic[AnswerT]):
             yield from _STEPPERS[kind](self, trace, before, n_same, on_screen)
         else:
             yield _answerer(self)(self, trace)
+
+
+class DerivedQuestion(TraceQuestion[AnswerT], ABC):
+    """A question that is answered from the answer to another one, its source, without a look at the trace.
+
+    Whoever asks for several things shares one source among them: `sources`.
+    """
+
+    @property
+    @abstractmethod
+    def source(self) -> TraceQuestion[Any]:
+        """What is to be asked of the trace."""
+
+    def reads(self, other: TraceQuestion[Any]) -> bool:
+        """Whether the answer to another question holds what is needed of the source's."""
+        return other == self.source
+
+    def derived(self, answer: Any) -> AnswerT:
+        """The answer, from the whole answer to a question that it `reads`."""
+        result: AnswerT = _answerer(self)(self, answer)
+        return result
+
+    def answers(self, trace: Trace, before: Any | None, n_same: int, on_screen: OnScreen) -> Iterator[AnswerT]:
+        """The answer in one piece, by way of the source."""
+        yield self.derived(self.source.run(trace))
+
+
+def sources(questions: Iterable[TraceQuestion[Any]]) -> dict[TraceQuestion[Any], TraceQuestion[Any]]:
+    """Derived question -> what it is answered from: one that is asked anyway, else a source that they share.
+
+    Args:
+        questions: all that are asked; the others among them are not in what is returned.
+    """
+    questions = tuple(questions)
+    read = [question for question in questions if not isinstance(question, DerivedQuestion)]
+    found: dict[TraceQuestion[Any], TraceQuestion[Any]] = {}
+    for question in questions:
+        if isinstance(question, DerivedQuestion):
+            found[question] = next(filter(question.reads, read), question.source)
+            read.append(found[question])
+    return found
 
 
 class ModelQuestion(ABC, Generic[AnswerT]):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from layerwidget.errors import QuestionError
-from layerwidget.questions.base import TraceQuestion
+from layerwidget.layers import BANDS, band_layers
+from layerwidget.questions.base import DerivedQuestion, TraceQuestion
+from layerwidget.questions.lens import LogitLens
 from layerwidget.results import FloatArray, Grid
 from layerwidget.tokens import IntArray
 
@@ -21,6 +23,7 @@ class DepthGrid(Grid):
     """The answer to `SettleDepth` and `Emergence`.
 
     Attributes:
+        k: among how many most probable tokens the final one was looked for; 1 for `SettleDepth`.
         layer: the layer that was asked for at each position, shape [pos], 0 to `n_layers` - 1.
         final_ids: the model's own most probable next token, shape [pos].
         final_ranks: the rank that each layer's logit lens gives to `final_ids`, shape [layer, pos], 0 = most probable.
@@ -28,9 +31,18 @@ class DepthGrid(Grid):
     Source: science.md, "Depth of a prediction".
     """
 
+    k: int
     layer: IntArray
     final_ids: IntArray
     final_ranks: IntArray
+
+    def shares(self) -> dict[str, float]:
+        """At which share of the positions the layer lies in each band; sums to 1.
+
+        Bands that hold no layer are left out.
+        """
+        bands = {name: band_layers(name, self.n_layers) for name in BANDS}
+        return {name: float(np.isin(self.layer, layers).mean()) for name, layers in bands.items() if layers}
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per position: its token, the token that is predicted there, and the layer."""
@@ -94,13 +106,26 @@ class AngleGrid(Grid):
         return pd.DataFrame({"layer": first, "last_layer": first + self.n - 1, "angular_distance": self.values})
 
 
+class _OfLens(DerivedQuestion[DepthGrid]):
+    """A question that any logit lens of all layers' streams answers."""
+
+    @property
+    def source(self) -> LogitLens:
+        """The smallest of them."""
+        return LogitLens(k=1)
+
+    def reads(self, other: TraceQuestion[Any]) -> bool:
+        """Whether it is one of them, whatever else it asks for."""
+        return isinstance(other, LogitLens) and (other.layers, other.component) == ("all", "resid_post")
+
+
 @dataclass(frozen=True)
-class SettleDepth(TraceQuestion[DepthGrid]):
+class SettleDepth(_OfLens):
     """The first layer from which the logit lens names the model's own prediction for good, at every position."""
 
 
 @dataclass(frozen=True)
-class Emergence(TraceQuestion[DepthGrid]):
+class Emergence(_OfLens):
     """The first layer whose logit lens has the model's own prediction among its `k` most probable tokens.
 
     Attributes:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from layerwidget.errors import PromptError
 from layerwidget.layers import LayerSelection, frozen_selection, parse_layers
@@ -62,6 +63,17 @@ class SkipGrid(Grid):
         change: FloatArray = (self.skipped_nats - self.nats)[:, 1:].mean(axis=1)
         return change
 
+    @property
+    def rank_correlation(self) -> float:
+        """Spearman's rank correlation of `mean_kl_nats` and `block_influence`, -1 to 1.
+
+        NaN where there are fewer than two layers, or one of the two is the same everywhere.
+        """
+        ranks = np.stack([_ranks(self.mean_kl_nats), _ranks(self.block_influence)])
+        centred = ranks - ranks.mean(axis=1, keepdims=True)
+        size = float(np.sqrt((centred**2).sum(axis=1).prod()))
+        return float((centred[0] * centred[1]).sum()) / size if size else float("nan")
+
     def to_pandas(self) -> pd.DataFrame:
         """One row per layer: KL (mean and last), change of cross-entropy, block influence."""
         import pandas as pd
@@ -75,6 +87,14 @@ class SkipGrid(Grid):
                 "block_influence": self.block_influence,
             }
         )
+
+
+def _ranks(values: FloatArray) -> npt.NDArray[np.float64]:
+    """The rank of each value from 0; equal ones share the mean of theirs."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    ranks: npt.NDArray[np.float64] = (ends - (counts + 1) / 2)[place]
+    return ranks
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,8 @@ class LayerFigure(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
         self.children = [self.driver, self._build_choice(), self.figure, self._build_legend()]
         self.add_class("lw-figure")
         self.observe(self._redraw, "quantity")
-        self.driver.observe(self._redraw, list(self.follows))
+        for name in self.follows:
+            self.driver.observe(self._redraw, name)
         self.driver.observe(self._mark, ["layers", "layer"])
 
     def close(self) -> None:

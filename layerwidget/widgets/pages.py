@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from layerwidget.widgets.attribution_view import AttributionView
+from layerwidget.widgets.depth_profile import DepthProfile
 from layerwidget.widgets.lens_page import LensPage
 from layerwidget.widgets.map_page import MapPage
 from layerwidget.widgets.neurons_view import NeuronsView
 from layerwidget.widgets.page import Page
 from layerwidget.widgets.residual_view import ResidualView
 
-PAGES: tuple[type[Page], ...] = (LensPage, ResidualView, AttributionView, NeuronsView, MapPage)
+PAGES: tuple[type[Page], ...] = (LensPage, ResidualView, AttributionView, NeuronsView, DepthProfile, MapPage)

@@ -19,9 +19,12 @@ import {
   rangeText, shortAmount, stepGroups, weightLines,
 } from "../../layerwidget/widgets/js/map_words.js";
 import { inSight } from "../../layerwidget/widgets/js/head_gallery.js";
+import { lossFrame, lossSummary, lossText, meanOf } from "../../layerwidget/widgets/js/loss_bars.js";
 import { labelled } from "../../layerwidget/widgets/js/pattern_matrix.js";
 import { blend, galleryPixels, matrixPixels, rowShares, rowWeights, sameRows } from "../../layerwidget/widgets/js/patterns.js";
 import { layerNumbers, layersTitle, rowHeight } from "../../layerwidget/widgets/js/rows.js";
+import { curveFrame, layerMark, settledBy, settleLevel, sharesText } from "../../layerwidget/widgets/js/settle_cells.js";
+import { layerText, settleText } from "../../layerwidget/widgets/js/settle_strip.js";
 import { largestPlace, sourceEnds, sourceWidth } from "../../layerwidget/widgets/js/source_bars.js";
 import { unpackArrays } from "../../layerwidget/widgets/js/store.js";
 import { movedPage, toggled } from "../../layerwidget/widgets/js/tab_bar.js";
@@ -360,4 +363,56 @@ test("the bars of source tokens are as wide as fits, and alike on both sides of 
   assert.deepEqual(sourceEnds([1, -3]), [-3, 3]);
   assert.deepEqual(sourceEnds([0]), [0, 1]);
   assert.deepEqual([largestPlace([1, -3, 2]), largestPlace([0])], [1, 0]);
+});
+
+test("a prediction is none, among the top, the top, the top for good", () => {
+  assert.deepEqual([9, 5, 0, 1, 0].map((rank, layer) => settleLevel(rank, layer, 4, 6)), [0, 1, 2, 1, 3]);
+  // The last layer makes the prediction, whatever rounding says of its rank.
+  assert.equal(settleLevel(1, 4, 4, 1), 3);
+});
+
+const strip = {
+  layers: [0, 1, 2, 3], labels: ["a", "b", "c"], words: ["b", "c", "d"], k: 5, shares: { early: 1 / 3, middle: 0, late: 2 / 3 },
+  settled: { data: Int32Array.of(0, 3, 3) }, emerged: { data: Int32Array.of(0, 2, 3) },
+  ranks: { data: Uint32Array.of(0, 70, 80, 0, 7, 9, 0, 4, 6, 0, 0, 0) },
+};
+
+test("where a prompt is decided is said in words", () => {
+  assert.deepEqual(settledBy([0, 3, 3], 4), [1, 1, 1, 3]);
+  assert.equal(sharesText(strip.shares, 3), "early 33 % · middle 0 % · late 67 % of 3 predictions settle");
+  assert.equal(sharesText({ early: 1 }, 1), "early 100 % of 1 prediction settles");
+  const held = new Map(strip.layers.map((layer, row) => [layer, row]));
+  assert.equal(settleText({ layer: 2, column: 1 }, { data: strip, held }),
+    "after “b” (position 1): “c” is settled from layer 3 on, among the top 5 first at layer 2 · layer 2: rank 4");
+  assert.match(settleText({ layer: 0, column: 0 }, { data: strip, held }), /layer 0: rank 0, the most probable$/);
+  assert.equal(layerText(3, strip), "layer 3: 2 of 3 predictions settle here, 3 (100 %) are settled by now");
+});
+
+test("a mark out of view stands at the edge and says where", () => {
+  assert.deepEqual(layerMark(5, [7, 6, 5, 4]), { row: 5, text: "5" });
+  assert.deepEqual(layerMark(9, [7, 6, 5, 4]), { row: 7, text: "▴9" });
+  assert.deepEqual(layerMark(2, [7, 6, 5, 4]), { row: 4, text: "▾2" });
+  assert.deepEqual(layerMark(5, [8, 6, 4]), { row: 6, text: "5" });
+});
+
+test("every layer has its place in the picture of the shares", () => {
+  const frame = curveFrame(320, 444, 30);
+  for (const layer of [0, 7, 29]) assert.equal(frame.layerAt(frame.x(layer) + frame.step / 2), layer);
+  assert.deepEqual([frame.layerAt(-5), frame.layerAt(900)], [0, 29]);
+  assert.ok(frame.y(1) < frame.y(0));
+});
+
+test("positions share the width, and what cannot be seen of them is said", () => {
+  const nats = Float32Array.of(NaN, 1, 3);
+  const data = { labels: ["a", "b", "c"], nats: { data: nats }, n_ctx: 8, windows: [] };
+  const frame = lossFrame(1000, 170, nats);
+  assert.deepEqual([frame.positionAt(frame.x(2) + 1), frame.positionAt(0), frame.positionAt(999)], [2, null, null]);
+  assert.equal(meanOf([...nats]), 2);
+  assert.equal(lossSummary(data, frame), "nats per token · mean 2.000 (dashed) · trained for 8 positions: all inside");
+  const long = { ...data, n_ctx: 2, windows: [{ width: 2, layers: "0,2" }] };
+  assert.equal(lossSummary(long, { step: 0.3 }), "nats per token · mean 2.000 (dashed) · trained for 2 positions: 1 past it are "
+    + "extrapolation · window 2 in layers 0,2 · 4 positions per pixel, the tallest is seen");
+  assert.equal(lossText(0, data), "“a” (position 0): nothing predicts the first token");
+  assert.equal(lossText(2, long), "“c” (position 2): 3.000 nats, probability 0.0498 · past the trained length");
+  assert.equal(lossFrame(1000, 170, Float32Array.of(NaN)).high, 1);
 });

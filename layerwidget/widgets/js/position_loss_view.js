@@ -1,0 +1,88 @@
+import { shareTraits } from "./bus.js";
+import { readPalette } from "./colour.js";
+import { KEYS, element, onFrame, sizedContext, watchLook } from "./dom.js";
+import { lossFrame, lossSummary, lossText, paintLoss } from "./loss_bars.js";
+import { dimStale, withStore } from "./store.js";
+
+const HEIGHT = 170;
+
+export default withStore(({ model, el, store }) => {
+  const shared = shareTraits(model, ["position"]);
+  const canvas = element("canvas");
+  const title = element("span", { class: "lw-title" });
+  const detail = element("span", { class: "lw-detail" });
+  const empty = element("div", { class: "lw-placeholder" });
+  const readout = element("div", { class: "lw-heat-readout", "aria-live": "polite" });
+  const stage = element("div", {
+    ...KEYS, class: "lw-loss-stage", tabindex: 0, role: "group", style: `height:${HEIGHT}px`,
+    "aria-label": "Loss by position in nats: arrow keys choose a position",
+  }, canvas, empty);
+  el.classList.add("lw", "lw-loss");
+  el.append(element("div", { class: "lw-bar" }, title, detail), stage, readout);
+
+  let palette = null;
+  let hover = null;
+  let frame = null;
+  const dim = () => dimStale(el, shared, store.data);
+  const here = () => Math.min(shared.get("position"), store.data.labels.length - 1);
+  const draw = onFrame(() => {
+    const { data } = store;
+    const ready = Boolean(data?.layers.length);
+    title.textContent = model.get("title");
+    empty.textContent = model.get("placeholder");
+    empty.hidden = ready;
+    el.classList.toggle("lw-ready", ready);
+    dim();
+    palette = readPalette(el, palette);
+    const width = stage.clientWidth;
+    const context = sizedContext(canvas, width, ready ? HEIGHT : 1);
+    if (!ready) {
+      frame = null;
+      detail.textContent = "";
+      readout.textContent = "";
+      return;
+    }
+    frame = lossFrame(width, HEIGHT, data.nats.data);
+    paintLoss(context, frame, { data, palette, here: here(), hover });
+    detail.textContent = ` · ${lossSummary(data, frame)}`;
+    readout.textContent = lossText(hover ?? here(), data);
+    el.dataset.revision = data.revision;
+    el.dataset.prompt = data.prompt ?? "";
+  });
+
+  const at = (event) => frame?.positionAt(event.clientX - stage.getBoundingClientRect().left) ?? null;
+  const enter = (position) => {
+    if (position === hover) return;
+    hover = position;
+    draw();
+  };
+  stage.addEventListener("pointermove", (event) => enter(at(event)));
+  stage.addEventListener("pointerleave", () => enter(null));
+  stage.addEventListener("click", (event) => {
+    const position = at(event);
+    if (position !== null) shared.set({ position });
+  });
+  stage.addEventListener("keydown", (event) => {
+    if (!frame) return;
+    const last = store.data.labels.length - 1;
+    const target = { ArrowLeft: here() - 1, ArrowRight: here() + 1, Home: 0, End: last }[event.key];
+    if (target === undefined) return;
+    event.preventDefault();
+    event.stopPropagation();
+    shared.set({ position: Math.min(last, Math.max(0, target)) });
+  });
+  shared.listen((name) => {
+    if (name === "prompt") dim();
+    else draw();
+  });
+  const words = ["change:title", "change:placeholder"];
+  for (const word of words) model.on(word, draw);
+  const off = [store.listen(() => { hover = null; draw(); }), watchLook(el, draw)];
+  draw();
+  return () => {
+    off.forEach((stop) => stop());
+    for (const word of words) model.off(word, draw);
+    draw.cancel();
+    shared.close();
+  };
+});

@@ -1,0 +1,157 @@
+import { shareTraits } from "./bus.js";
+import { readPalette } from "./colour.js";
+import { KEYS, element, onFrame, sizedContext, watchLook } from "./dom.js";
+import { LABELS_HEIGHT, makeLayerGrid, movedCell } from "./layer_grid.js";
+import { GRID_HEIGHT, layerNumbers, layersTitle } from "./rows.js";
+import { curveFrame, levelColours, paintSettle, paintShares, percent, settledBy, sharesText } from "./settle_cells.js";
+import { dimStale, withStore } from "./store.js";
+
+const SIDE_WIDTH = 240;
+
+/** The page of the view: title line, strip, the shares beside it, and a line that says what is under the pointer. */
+function buildSettlePage(el) {
+  const page = {
+    canvas: element("canvas"),
+    shares: element("canvas", { class: "lw-settle-shares", role: "img" }),
+    title: element("span", { class: "lw-title" }),
+    detail: element("span", { class: "lw-detail" }),
+    legend: element("span", { class: "lw-legend" }),
+    empty: element("div", { class: "lw-placeholder" }),
+    readout: element("div", { class: "lw-heat-readout", "aria-live": "polite" }),
+  };
+  page.spacer = element("div", { class: "lw-spacer" }, page.canvas);
+  page.scroll = element("div", {
+    ...KEYS, class: "lw-scroll", tabindex: 0, role: "group", style: `height:${GRID_HEIGHT + LABELS_HEIGHT + 2}px`,
+    "aria-label": "Where each next token is decided, layers by tokens: arrow keys move the selected cell",
+  }, page.spacer);
+  el.classList.add("lw", "lw-settle");
+  el.append(
+    element("div", { class: "lw-bar" }, page.title, page.detail, page.legend),
+    element("div", { class: "lw-settle-body" }, page.scroll, page.shares, page.empty), page.readout);
+  return page;
+}
+
+/** What is said of a cell: what is predicted there, from where on, and its rank at the layer. */
+export function settleText({ layer, column }, { data, held }) {
+  const [settled, emerged] = [data.settled.data[column], data.emerged.data[column]];
+  const rank = data.ranks.data[held.get(layer) * data.labels.length + column];
+  return `after “${data.labels[column]}” (position ${column}): “${data.words[column]}” is settled from layer ${settled} on, `
+    + `among the top ${data.k} first at layer ${emerged} · layer ${layer}: rank ${rank}${rank ? "" : ", the most probable"}`;
+}
+
+/** What is said of a layer: how many predictions settle there, and how many are settled by then. */
+export function layerText(layer, data) {
+  const [by, total] = [settledBy(data.settled.data, data.layers.length), data.labels.length];
+  const here = by[layer] - (layer ? by[layer - 1] : 0);
+  return `layer ${layer}: ${here} of ${total} predictions settle here, ${by[layer]} (${percent(by[layer] / total)}) are settled by now`;
+}
+
+export default withStore(({ model, el, store }) => {
+  const shared = shareTraits(model, ["layers", "layer", "position"]);
+  const page = buildSettlePage(el);
+  const grid = makeLayerGrid(page, paintSettle);
+  let palette = null;
+  let scene = null;
+  let hover = null;
+  let hoverLayer = null;
+
+  const makeScene = (data) => {
+    const held = new Map(data.layers.map((layer, row) => [layer, row]));
+    const inView = layerNumbers(shared.get("layers")).filter((layer) => held.has(layer));
+    return {
+      data, held, palette, hover, hoverLayer, labels: data.labels, inView: new Set(inView), rows: [...inView].reverse(),
+      here: {
+        layer: held.has(shared.get("layer")) ? shared.get("layer") : data.layers.at(-1),
+        column: Math.min(shared.get("position"), data.labels.length - 1),
+      },
+    };
+  };
+  const describe = ({ data, rows, here }) => {
+    page.detail.textContent = ` · ${sharesText(data.shares, data.labels.length)} · ${layersTitle([...rows].reverse())}, last layer on top`;
+    const names = [`top ${data.k}`, "top 1", "top 1 for good"];
+    page.legend.replaceChildren(...names.flatMap((name, place) => [
+      element("span", { class: "lw-swatch", style: `background:${levelColours(palette, place + 1)[0]}` }), element("span", {}, name)]));
+    page.readout.textContent = hoverLayer === null ? settleText(hover ?? here, scene) : layerText(hoverLayer, data);
+    page.shares.setAttribute("aria-label", sharesText(data.shares, data.labels.length));
+  };
+  const dim = () => dimStale(el, shared, store.data);
+  const draw = onFrame(() => {
+    const { data } = store;
+    const ready = Boolean(data?.layers.length);
+    page.title.textContent = model.get("title");
+    page.empty.textContent = model.get("placeholder");
+    page.empty.hidden = ready;
+    el.classList.toggle("lw-blank", !ready);
+    el.classList.toggle("lw-ready", ready);
+    dim();
+    palette = readPalette(el, palette);
+    scene = ready ? makeScene(data) : null;
+    if (!scene) {
+      page.detail.textContent = "";
+      page.readout.textContent = "";
+      return;
+    }
+    grid.draw(scene);
+    const height = GRID_HEIGHT + LABELS_HEIGHT;
+    paintShares(sizedContext(page.shares, SIDE_WIDTH, height), SIDE_WIDTH, height, scene);
+    describe(scene);
+    el.dataset.revision = data.revision;
+    el.dataset.prompt = data.prompt ?? "";
+  });
+
+  const choose = ({ layer, column }) => shared.set({ layer, position: column });
+  const enter = (cell, layer) => {
+    if (cell?.layer === hover?.layer && cell?.column === hover?.column && layer === hoverLayer) return;
+    [hover, hoverLayer] = [cell, layer];
+    draw();
+  };
+  const layerAt = (event) => {
+    const x = event.clientX - page.shares.getBoundingClientRect().left;
+    return scene ? curveFrame(SIDE_WIDTH, 1, scene.data.layers.length).layerAt(x) : null;
+  };
+  page.scroll.addEventListener("pointermove", (event) => enter(grid.at(event), null));
+  page.scroll.addEventListener("pointerleave", () => enter(null, null));
+  page.scroll.addEventListener("scroll", draw);
+  page.scroll.addEventListener("click", (event) => {
+    const cell = scene && grid.at(event);
+    if (cell) choose(cell);
+  });
+  page.scroll.addEventListener("keydown", (event) => {
+    const cell = scene && movedCell(event.key, scene.here, scene.rows, scene.labels.length);
+    if (!cell) return;
+    event.preventDefault();
+    event.stopPropagation();
+    choose(cell);
+    grid.reveal(cell);
+  });
+  page.shares.addEventListener("pointermove", (event) => enter(null, layerAt(event)));
+  page.shares.addEventListener("pointerleave", () => enter(null, null));
+  page.shares.addEventListener("click", (event) => shared.set({ layer: layerAt(event) }));
+
+  /** After the next frame, when the strip has the size of the new data. */
+  const reveal = () => requestAnimationFrame(() => requestAnimationFrame(() => { if (scene) grid.reveal(scene.here); }));
+  shared.listen((name) => {
+    // Typing changes nothing in the picture until its answer is there.
+    if (name === "prompt") {
+      dim();
+      return;
+    }
+    if (name === "position") reveal();
+    draw();
+  });
+  const words = ["change:title", "change:placeholder"];
+  for (const word of words) model.on(word, draw);
+  const off = [store.listen(() => {
+    // What was under the pointer may be gone.
+    [hover, hoverLayer] = [null, null];
+    draw();
+    reveal();
+  }), watchLook(el, draw)];
+  draw();
+  return () => {
+    off.forEach((stop) => stop());
+    for (const word of words) model.off(word, draw);
+    draw.cancel();
+    shared.close();
+  };
+});
