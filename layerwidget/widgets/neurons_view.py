@@ -66,7 +66,9 @@ class NeuronTable(View, module="neuron_table"):
             "activations": grid.activations, "contributions": grid.contributions, "gates": grid.gates, "ups": grid.ups,
             "by_position": grid.by_position, "router_weights": grid.router_weights,
         }  # fmt: skip
-        self._publish(meta, {name: np.float32(array) for name, array in arrays.items() if array is not None})
+        self._publish(
+            meta, {name: np.asarray(array, np.float32) for name, array in arrays.items() if array is not None}
+        )
 
     def _forget(self, _change: object) -> None:
         self.neuron = None

@@ -23,6 +23,7 @@ import { lossFrame, lossSummary, lossText, meanOf } from "../../layerwidget/widg
 import { labelled } from "../../layerwidget/widgets/js/pattern_matrix.js";
 import { blend, galleryPixels, matrixPixels, rowShares, rowWeights, sameRows } from "../../layerwidget/widgets/js/patterns.js";
 import { layerNumbers, layersTitle, rowHeight } from "../../layerwidget/widgets/js/rows.js";
+import { cellColours, expertWords, neuronTitle } from "../../layerwidget/widgets/js/neuron_words.js";
 import { curveFrame, layerMark, settledBy, settleLevel, sharesText } from "../../layerwidget/widgets/js/settle_cells.js";
 import { layerText, settleText } from "../../layerwidget/widgets/js/settle_strip.js";
 import { largestPlace, sourceEnds, sourceWidth } from "../../layerwidget/widgets/js/source_bars.js";
@@ -415,4 +416,16 @@ test("positions share the width, and what cannot be seen of them is said", () =>
   assert.equal(lossText(0, data), "“a” (position 0): nothing predicts the first token");
   assert.equal(lossText(2, long), "“c” (position 2): 3.000 nats, probability 0.0498 · past the trained length");
   assert.equal(lossFrame(1000, 170, Float32Array.of(NaN)).high, 1);
+});
+
+test("neurons have a name, experts their weights, and values with a sign two colours", () => {
+  assert.equal(neuronTitle({ n_experts: 0, n_neurons: 48 }, 7), "7");
+  assert.equal(neuronTitle({ n_experts: 4, n_neurons: 48 }, 100), "2 · 4");
+  const data = { experts: [[1, 3], [0, 2]], router_weights: { data: [0.75, 0.25, 0.5, 0.5] } };
+  assert.equal(expertWords(data, 0), "1 3");
+  assert.equal(expertWords(data, 0, true), "1 (× 0.750), 3 (× 0.250)");
+  assert.equal(expertWords({ experts: null }, 0), "");
+  const half = (name) => ({ fills: Array.from({ length: 256 }, (_, place) => name + place), inks: Array(256).fill("#000") });
+  const colours = cellColours(Float32Array.from([2, -1, 0, NaN]), { above: half("a"), below: half("b") });
+  assert.deepEqual(colours.map(({ fill }) => fill), ["a255", "b128", "a0", ""]);
 });
