@@ -30,12 +30,20 @@ if TYPE_CHECKING:
         save_translators as save_translators,
     )
     from layerwidget.model_map import ModelMap as ModelMap
-    from layerwidget.questions.attention import Attention as Attention, AttentionGrid as AttentionGrid
+    from layerwidget.questions.attention import (
+        Attention as Attention,
+        AttentionGrid as AttentionGrid,
+        CrossAttention as CrossAttention,
+        CrossAttentionGrid as CrossAttentionGrid,
+    )
     from layerwidget.questions.attention_flow import (
+        AllHeadScores as AllHeadScores,
         AttentionRollout as AttentionRollout,
+        AttentionSink as AttentionSink,
         HeadScoreGrid as HeadScoreGrid,
         HeadScores as HeadScores,
         RolloutGrid as RolloutGrid,
+        SinkGrid as SinkGrid,
         ValueWeightedAttention as ValueWeightedAttention,
         ValueWeightedGrid as ValueWeightedGrid,
     )
@@ -71,6 +79,7 @@ if TYPE_CHECKING:
     from layerwidget.widgets.attribution_view import AttributionView as AttributionView
     from layerwidget.widgets.depth_curves import DepthCurves as DepthCurves
     from layerwidget.widgets.depth_profile import DepthProfile as DepthProfile
+    from layerwidget.widgets.head_map import HeadMap as HeadMap
     from layerwidget.widgets.heat_grid import HeatColumns as HeatColumns, HeatGrid as HeatGrid, Sheet as Sheet
     from layerwidget.widgets.layer_map import LayerMap as LayerMap
     from layerwidget.widgets.layer_slider import LayerSlider as LayerSlider
@@ -78,19 +87,24 @@ if TYPE_CHECKING:
     from layerwidget.widgets.neurons_view import NeuronsView as NeuronsView
     from layerwidget.widgets.prompt_editor import PromptEditor as PromptEditor
     from layerwidget.widgets.residual_view import ResidualView as ResidualView
+    from layerwidget.widgets.rollout_view import RolloutView as RolloutView
     from layerwidget.widgets.traits import Selection as Selection
 
 # Public name -> module. Loaded on first use, so that data and views can be read without torch.
 _HOMES = {
+    "AllHeadScores": "questions.attention_flow",
     "AngleGrid": "questions.depth",
     "AngularDistance": "questions.depth",
     "Attention": "questions.attention",
     "AttentionGrid": "questions.attention",
     "AttentionRollout": "questions.attention_flow",
+    "AttentionSink": "questions.attention_flow",
     "AttentionView": "widgets.attention_view",
     "AttributionGrid": "questions.attribution",
     "AttributionView": "widgets.attribution_view",
     "BlockInfluence": "questions.depth",
+    "CrossAttention": "questions.attention",
+    "CrossAttentionGrid": "questions.attention",
     "DepthCurves": "widgets.depth_curves",
     "DepthGrid": "questions.depth",
     "DepthProfile": "widgets.depth_profile",
@@ -98,6 +112,7 @@ _HOMES = {
     "Emergence": "questions.depth",
     "EmptyPromptError": "errors",
     "Explorer": "explorer",
+    "HeadMap": "widgets.head_map",
     "HeadScoreGrid": "questions.attention_flow",
     "HeadScores": "questions.attention_flow",
     "HeadSources": "questions.attribution",
@@ -127,10 +142,12 @@ _HOMES = {
     "ResidualStream": "questions.residual",
     "ResidualView": "widgets.residual_view",
     "RolloutGrid": "questions.attention_flow",
+    "RolloutView": "widgets.rollout_view",
     "Selection": "widgets.traits",
     "SelectionError": "errors",
     "SettleDepth": "questions.depth",
     "Sheet": "widgets.heat_grid",
+    "SinkGrid": "questions.attention_flow",
     "SkipEffect": "questions.skip_effect",
     "SkipGrid": "questions.skip_effect",
     "SkipLayers": "model.interventions",

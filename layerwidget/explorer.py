@@ -452,8 +452,9 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         except Exception as error:
             bar.end("failed", str(error) if isinstance(error, LayerWidgetError) else f"{type(error).__name__}: {error}")
         else:
-            request.show(answer, tokens.text)
-            bar.end("done", "", tokens.text)
+            text = tokens.text if request.of_prompt else None
+            request.show(answer, text)
+            bar.end("done", "", text)
 
     def _show_stopped(self, asked: int, cancelled: Cancelled) -> None:
         self.status.state = "stopped"

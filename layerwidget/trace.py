@@ -247,6 +247,11 @@ class Trace:
             )
         return self.patterns[layer]
 
+    @property
+    def cross_attention_layers(self) -> tuple[int, ...]:
+        """Layer numbers whose weights of attention to an encoder can be computed, ascending."""
+        return tuple(sorted(self._cross_patterns))
+
     def cross_pattern(self, layer: int) -> torch.Tensor:
         """Weights of one layer's attention to the encoder, shape [head, query_pos, source_pos], fp32.
 
@@ -256,6 +261,6 @@ class Trace:
         if layer not in self._cross_patterns:
             raise MissingComponentError(
                 f"Layer {layer} of {self.anatomy.name} does not attend to an encoder. "
-                f"Layers that do: {tuple(sorted(self._cross_patterns))}."
+                f"Layers that do: {self.cross_attention_layers}."
             )
         return self._cross_patterns[layer]()

@@ -9,6 +9,7 @@ import torch
 import layerwidget as lw
 from layerwidget.analysis.attention_flow import _score
 from layerwidget.model.head_writing import head_writing
+from layerwidget.questions import OnScreen
 from tests import tiny
 from tests.test_head_outputs import NOT_FUSED, PROJECTION, matrix_by_hand, seen_by_hand
 from tests.test_logit_lens import EIFFEL
@@ -115,3 +116,60 @@ def test_rollout_collapses_on_the_first_token_of_the_demo_model(demo_model: lw.H
     trace = demo_model.trace(EIFFEL)
     assert lw.AttentionRollout(hide_first=False).run(trace).rollout[-1, 0] > 0.999
     assert lw.AttentionRollout().run(trace).rollout[-1, 0] == 0
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt_oss", "jamba", "bert"])
+def test_the_sink_is_the_first_column_of_every_pattern(kind: str) -> None:
+    trace = tiny.hooked(kind).trace(tiny.ids(7))
+    grid = lw.AttentionSink("1-2").run(trace)
+    assert grid.layers == tuple(layer for layer in (1, 2) if layer in trace.attention_layers)
+    for row, layer in enumerate(grid.layers):
+        np.testing.assert_array_equal(grid.on_first[row], trace.pattern(layer)[..., 0])
+        expected = [[weights[query, 0] for query in range(1, 7)] for weights in trace.pattern(layer)]
+        np.testing.assert_allclose(grid.share[row], np.mean(expected, axis=1), atol=1e-6)
+        # The first query sees itself alone: with it, it would be another number.
+        assert kind == "bert" or np.abs(grid.share[row] - grid.on_first[row].mean(-1)).max() > 1e-3
+    with pytest.raises(lw.SelectionError, match="7"):
+        lw.AttentionSink("7").run(trace)
+
+
+def test_the_sink_of_one_token_is_everything_and_without_attention_there_is_none() -> None:
+    np.testing.assert_array_equal(lw.AttentionSink().run(tiny.hooked("llama").trace([3])).share, np.ones((3, 4)))
+    with pytest.raises(lw.MissingComponentError, match="None of the layers"):
+        lw.AttentionSink().run(tiny.hooked("mamba").trace(tiny.ids(5)))
+
+
+def test_the_sink_of_an_appended_prompt_computes_the_new_rows_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, question, ids = tiny.hooked("llama"), lw.AttentionSink(), tiny.ids(9)
+    before = question.run(model.trace(ids[:6]))
+    trace = model.trace(ids)
+    firsts: list[int] = []
+    pattern_from = trace.pattern_from
+    monkeypatch.setattr(
+        trace, "pattern_from", lambda layer, first: (firsts.append(first), pattern_from(layer, first))[1]
+    )
+    (grid,) = question.answers(trace, before, 6, OnScreen())
+    assert firsts == [6, 6, 6]
+    np.testing.assert_allclose(grid.on_first, question.run(model.trace(ids)).on_first, atol=1e-6)
+
+
+def test_all_head_scores_are_those_of_each_kind_from_one_pass() -> None:
+    model = lw.HookedModel(tiny.tiny("jamba"))
+    passes: list[int] = []
+    model.hf_model.register_forward_pre_hook(lambda *_: passes.append(1))
+    question = lw.AllHeadScores(n_tokens=12, seed=2)
+    grids = question.run(model)
+    assert len(passes) == question.n_passes(model) == 1
+    for kind, grid in zip(("induction", "previous", "duplicate"), grids, strict=True):
+        alone = lw.HeadScores(kind, n_tokens=12, seed=2).run(model)
+        assert grid.kind == kind
+        np.testing.assert_array_equal(grid.values, alone.values)
+    assert not np.array_equal(grids[0].values, grids[2].values)
+
+
+def test_the_sink_of_the_demo_model(demo_model: lw.HookedModel) -> None:
+    share = lw.AttentionSink().run(demo_model.trace(EIFFEL)).share
+    assert share.shape == (30, 9)
+    assert 0.44 <= share.mean() <= 0.80
+    weighted = lw.ValueWeightedAttention(heads=6, layers=18).run(demo_model.trace(EIFFEL)).norms[0, 0]
+    assert (weighted[1:, 0] / weighted[1:].sum(-1)).mean() < share[18, 6]

@@ -13,8 +13,8 @@ import traitlets
 
 import layerwidget as lw
 from layerwidget.widgets import attention_view, esm
-from layerwidget.widgets.attention_view import eight_bit_roots, without_first
 from layerwidget.widgets.base import parts_of
+from layerwidget.widgets.gallery_packing import eight_bit_roots, without_first
 from tests.tiny import D_VOCAB, N_LAYERS, ids, tiny
 
 N_POS = 7
@@ -174,9 +174,9 @@ def test_of_an_appended_prompt_only_the_new_rows_are_packed(monkeypatch: pytest.
     packed: list[int] = []
     row_of = attention_view.gallery_row
 
-    def counted(grid: lw.AttentionGrid, row: int, block: int, hidden: bool) -> bytes:
+    def counted(grid: lw.AttentionGrid, row: int, *look: Any) -> bytes:
         packed.append(row)
-        return row_of(grid, row, block, hidden)
+        return row_of(grid, row, *look)
 
     monkeypatch.setattr(attention_view, "gallery_row", counted)
     model, question, view = lw.HookedModel(tiny("llama")), lw.Attention(), lw.AttentionView()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ def attention_steps(
         checkpoint(f"the attention of layer {layer}")
         with leaving_a_core(n_pos - n_same):
             pattern[index, :, n_same:] = trace.pattern_from(layer, n_same).float().cpu().numpy()[list(heads)]
-    yield _grid(trace, layers, heads, pattern)
+    yield AttentionGrid(**about_heads(trace, layers, heads), pattern=pattern)
 
 
 def continued(before: FloatArray, n_same: int, n_pos: int) -> FloatArray:
@@ -91,13 +92,13 @@ def layers_with_attention(layers_asked: LayerSelection, trace: Trace) -> tuple[i
     return layers
 
 
-def _grid(trace: Trace, layers: tuple[int, ...], heads: tuple[int, ...], pattern: np.ndarray) -> AttentionGrid:
+def about_heads(trace: Trace, layers: tuple[int, ...], heads: tuple[int, ...]) -> dict[str, Any]:
+    """The fields of `HeadGrid`."""
     anatomy = trace.anatomy
-    return AttentionGrid(
+    return {
         **about(trace, layers),
-        heads=heads,
-        kv_heads=tuple(head // max(1, anatomy.n_heads // anatomy.n_kv_heads) for head in heads),
-        pattern=pattern,
-        causal=bool(anatomy.causal),
-        attention_layers=trace.attention_layers,
-    )
+        "heads": heads,
+        "kv_heads": tuple(head // max(1, anatomy.n_heads // anatomy.n_kv_heads) for head in heads),
+        "causal": bool(anatomy.causal),
+        "attention_layers": trace.attention_layers,
+    }

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 
 from layerwidget.analysis.about import about
-from layerwidget.analysis.attention import chosen_heads, layers_with_attention
+from layerwidget.analysis.attention import about_heads, chosen_heads, layers_with_attention
 from layerwidget.cancellation import checkpoint
 from layerwidget.errors import MissingComponentError, QuestionError
+from layerwidget.model.cores import leaving_a_core
 from layerwidget.model.head_writing import head_writing
 from layerwidget.model.hooked_model import HookedModel
-from layerwidget.questions import answers
+from layerwidget.questions import OnScreen, answers, steps
 from layerwidget.questions.attention_flow import (
+    KINDS,
+    AllHeadScores,
     AttentionRollout,
+    AttentionSink,
     HeadScoreGrid,
     HeadScores,
     RolloutGrid,
+    SinkGrid,
     ValueWeightedAttention,
     ValueWeightedGrid,
 )
@@ -44,16 +49,38 @@ def value_weighted_attention(question: ValueWeightedAttention, trace: Trace) -> 
         lengths = _lengths(values.to(writing.W_O.device), writing.W_O, heads)
         weighted = pattern[list(heads)] * lengths.to(pattern.device)[:, None, :]
         norms[index] = weighted.cpu().numpy()
-    return ValueWeightedGrid(
-        **about(trace, layers),
-        heads=heads,
-        norms=norms,
-    )
+    return ValueWeightedGrid(**about_heads(trace, layers, heads), norms=norms)
 
 
 def _lengths(values: torch.Tensor, W_O: torch.Tensor, heads: tuple[int, ...]) -> torch.Tensor:
     """The length of what each head would write of each position at weight 1, shape [head, key_pos]."""
     return torch.stack([(values[head] @ W_O[head]).norm(dim=-1) for head in heads])
+
+
+@steps(AttentionSink)
+@torch.no_grad()
+def attention_sink(
+    question: AttentionSink, trace: Trace, before: SinkGrid | None, n_same: int, on_screen: OnScreen
+) -> Iterator[SinkGrid]:
+    """The first column of every pattern; the weights of one layer are held at a time.
+
+    Of the first positions it is taken from an earlier answer: they see nothing of the rest.
+
+    Raises:
+        SelectionError: when layers are out of range.
+        MissingComponentError: when none of the chosen layers has attention.
+    """
+    layers, n_pos = layers_with_attention(question.layers, trace), len(trace.tokens)
+    n_heads = max(trace.anatomy.layers[layer].n_heads for layer in layers)
+    on_first = np.full((len(layers), n_heads, n_pos), np.nan, dtype=np.float32)
+    if before is not None:
+        on_first[:, :, :n_same] = before.on_first[:, :, :n_same]
+    for index, layer in enumerate(layers if n_same < n_pos else ()):
+        checkpoint(f"the attention of layer {layer}")
+        with leaving_a_core(n_pos - n_same):
+            weights = trace.pattern_from(layer, n_same)[..., 0]
+        on_first[index, : len(weights), n_same:] = weights.cpu().numpy()
+    yield SinkGrid(**about(trace, layers), on_first=on_first)
 
 
 @answers(AttentionRollout)
@@ -102,23 +129,43 @@ def head_scores(question: HeadScores, model: HookedModel, progress: Callable[[in
         PromptError: when the repeated sequence is longer than the model can read.
         MissingComponentError: when the model has no attention.
     """
-    anatomy = model.anatomy
+    return _scores((question,), model, progress)[0]
+
+
+@answers(AllHeadScores)
+def all_head_scores(
+    question: AllHeadScores, model: HookedModel, progress: Callable[[int, int], None]
+) -> tuple[HeadScoreGrid, ...]:
+    """Mean weights at the offset of every kind, of every head.
+
+    Raises:
+        What `head_scores` raises.
+    """
+    return _scores(tuple(question.of_kind(kind) for kind in KINDS), model, progress)
+
+
+def _scores(
+    questions: tuple[HeadScores, ...], model: HookedModel, progress: Callable[[int, int], None]
+) -> tuple[HeadScoreGrid, ...]:
+    """The answers to questions about the same sequence, from one pass."""
+    anatomy, sequence = model.anatomy, questions[0]
     if anatomy.encoder is not None:
         raise QuestionError(f"{model.name} reads a prompt and a target: head scores are for models that read one text.")
-    sequence = _random_sequence(question.n_tokens, anatomy.n_embeddings, question.seed)
-    trace = model.trace(np.concatenate([sequence, sequence]))
+    ids = _random_sequence(sequence.n_tokens, anatomy.n_embeddings, sequence.seed)
+    trace = model.trace(np.concatenate([ids, ids]))
     if not trace.attention_layers:
         raise MissingComponentError(f"{model.name} has no attention weights, so none of its heads can be scored.")
-    values = np.full((anatomy.n_layers, max(layer.n_heads for layer in anatomy.layers)), np.nan, dtype=np.float32)
+    n_heads = max(layer.n_heads for layer in anatomy.layers)
+    values = np.full((len(questions), anatomy.n_layers, n_heads), np.nan, dtype=np.float32)
     for layer in trace.attention_layers:
         checkpoint(f"the head scores of layer {layer}")
         pattern = trace.pattern(layer)
-        values[layer, : len(pattern)] = _score(pattern, question).cpu().numpy()
+        for place, question in enumerate(questions):
+            values[place, layer, : len(pattern)] = _score(pattern, question).cpu().numpy()
     progress(1, 1)
-    return HeadScoreGrid(
-        **about(trace, tuple(range(anatomy.n_layers))),
-        kind=question.kind,
-        values=values,
+    shared = about(trace, tuple(range(anatomy.n_layers)))
+    return tuple(
+        HeadScoreGrid(**shared, kind=question.kind, values=values[place]) for place, question in enumerate(questions)
     )
 
 

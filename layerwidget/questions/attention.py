@@ -3,36 +3,65 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from layerwidget.errors import SelectionError
 from layerwidget.layers import LayerSelection, frozen_selection
 from layerwidget.questions.base import TraceQuestion
 from layerwidget.results import FloatArray, Grid
+from layerwidget.tokens import IntArray, Piece
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
 @dataclass(frozen=True, eq=False)
-class AttentionGrid(Grid):
-    """The answer to `Attention`.
+class HeadGrid(Grid):
+    """What every answer carries that has one matrix for each layer and head: query tokens down, key tokens across.
 
     Attributes:
         heads: query-head numbers, ascending.
         kv_heads: the key/value head that each of `heads` reads, same length; equal to `heads` without grouping.
-        pattern: attention weights, shape [layer, head, query_pos, key_pos], 0 to 1, rows sum to 1.
         causal: whether no position attends to a later one.
-        attention_layers: all layers of the model that have attention weights, ascending.
-
-    Source: science.md, "Attention".
+        attention_layers: all layers of the model that have such matrices, ascending.
+        quantity: what the numbers are, in a few words; empty where they are plain attention weights.
+        unit: of the numbers; empty where they are shares of 1.
     """
 
     heads: tuple[int, ...]
     kv_heads: tuple[int, ...]
-    pattern: FloatArray
     causal: bool
     attention_layers: tuple[int, ...]
+
+    quantity: ClassVar[str] = ""
+    unit: ClassVar[str] = ""
+
+    @property
+    def matrices(self) -> FloatArray:
+        """The numbers, shape [layer, head, query_pos, key_pos], >= 0."""
+        raise NotImplementedError
+
+    def key_pieces(self) -> list[Piece]:
+        """The piece at each position that is looked at."""
+        return self.prompt_pieces()
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionGrid(HeadGrid):
+    """The answer to `Attention`.
+
+    Attributes:
+        pattern: attention weights, shape [layer, head, query_pos, key_pos], 0 to 1, rows sum to 1.
+
+    Source: science.md, "Attention".
+    """
+
+    pattern: FloatArray
+
+    @property
+    def matrices(self) -> FloatArray:
+        """The pattern."""
+        return self.pattern
 
     def mean(self, over: tuple[str, ...] = ("layer", "head")) -> FloatArray:
         """Mean pattern over the named axes (`layer`, `head`), e.g. shape [query_pos, key_pos]."""
@@ -85,3 +114,34 @@ class HeadSelection:
 @dataclass(frozen=True)
 class Attention(HeadSelection, TraceQuestion[AttentionGrid]):
     """Where every head looks: attention weights after the softmax."""
+
+
+@dataclass(frozen=True, eq=False)
+class CrossAttentionGrid(HeadGrid):
+    """The answer to `CrossAttention`; `token_ids` are the target, which the decoder reads.
+
+    Attributes:
+        source_ids: the source, which the encoder reads, shape [source_pos].
+        pattern: attention weights, shape [layer, head, target_pos, source_pos], 0 to 1, rows sum to 1.
+
+    Source: science.md, "Attention".
+    """
+
+    source_ids: IntArray
+    pattern: FloatArray
+
+    quantity: ClassVar[str] = "cross-attention"
+
+    @property
+    def matrices(self) -> FloatArray:
+        """The pattern."""
+        return self.pattern
+
+    def key_pieces(self) -> list[Piece]:
+        """The piece at each position of the source."""
+        return [self.pieces[int(token_id)] for token_id in self.source_ids]
+
+
+@dataclass(frozen=True)
+class CrossAttention(HeadSelection, TraceQuestion[CrossAttentionGrid]):
+    """Where every head of an encoder-decoder's decoder looks in the source: attention weights after the softmax."""

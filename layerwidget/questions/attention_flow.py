@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from layerwidget.errors import QuestionError
 from layerwidget.layers import LayerSelection, frozen_selection
-from layerwidget.questions.attention import HeadSelection
+from layerwidget.questions.attention import HeadGrid, HeadSelection
 from layerwidget.questions.base import ModelQuestion, TraceQuestion
 from layerwidget.results import FloatArray, Grid
 
@@ -21,19 +21,48 @@ KINDS = ("induction", "previous", "duplicate")
 
 
 @dataclass(frozen=True, eq=False)
-class ValueWeightedGrid(Grid):
+class ValueWeightedGrid(HeadGrid):
     """The answer to `ValueWeightedAttention`.
 
     Attributes:
-        heads: query-head numbers, ascending.
         norms: length of what each head writes of each position, shape [layer, head, query_pos, key_pos], >= 0, in units
             of the raw attention output (before a post-norm or multiplier).
 
     Source: Kobayashi et al. 2020, arXiv 2004.10102; science.md, "Attention".
     """
 
-    heads: tuple[int, ...]
     norms: FloatArray
+
+    quantity: ClassVar[str] = "value-weighted"
+    unit: ClassVar[str] = "units"
+
+    @property
+    def matrices(self) -> FloatArray:
+        """The norms."""
+        return self.norms
+
+
+@dataclass(frozen=True, eq=False)
+class SinkGrid(Grid):
+    """The answer to `AttentionSink`; `layers` are those that have attention.
+
+    Attributes:
+        on_first: each position's weight on token 0, shape [layer, head, query_pos], 0 to 1; NaN where a layer has no
+            such head.
+
+    Source: science.md, "Attention".
+    """
+
+    on_first: FloatArray
+
+    @property
+    def share(self) -> FloatArray:
+        """The share of all attention that rests on token 0, shape [layer, head], 0 to 1: mean over queries from 1 on.
+
+        NaN where a layer has no such head. Of a single token, everything: it sees nothing else.
+        """
+        share: FloatArray = self.on_first[:, :, min(1, self.on_first.shape[-1] - 1) :].mean(-1)
+        return share
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +128,21 @@ class ValueWeightedAttention(HeadSelection, TraceQuestion[ValueWeightedGrid]):
 
 
 @dataclass(frozen=True)
+class AttentionSink(TraceQuestion[SinkGrid]):
+    """How much of its attention each head rests on token 0.
+
+    Attributes:
+        layers: layer selection; those without attention are left out.
+    """
+
+    layers: LayerSelection = "all"
+
+    def __post_init__(self) -> None:
+        """Make the question hashable."""
+        object.__setattr__(self, "layers", frozen_selection(self.layers))
+
+
+@dataclass(frozen=True)
 class AttentionRollout(TraceQuestion[RolloutGrid]):
     """Attention through a range of layers: `A' = 0.5 mean_h A + 0.5 I`, rows renormalised, `R = A'_b ... A'_a`.
 
@@ -137,6 +181,27 @@ class HeadScores(ModelQuestion[HeadScoreGrid]):
             raise QuestionError(f"HeadScores measures one of {KINDS}; got kind={self.kind!r}.")
         if self.n_tokens < 2:
             raise QuestionError(f"HeadScores repeats a sequence of 2 or more tokens; got n_tokens={self.n_tokens}.")
+
+    def n_passes(self, model: HookedModel) -> int:
+        """One."""
+        return 1
+
+
+@dataclass(frozen=True)
+class AllHeadScores(ModelQuestion[tuple[HeadScoreGrid, ...]]):
+    """All `KINDS` of `HeadScores` from one pass, in that order.
+
+    Attributes:
+        n_tokens: length of the sequence before it is repeated.
+        seed: of the sequence.
+    """
+
+    n_tokens: int = 50
+    seed: int = 0
+
+    def of_kind(self, kind: str) -> HeadScores:
+        """The question for one of them."""
+        return HeadScores(kind, self.n_tokens, self.seed)
 
     def n_passes(self, model: HookedModel) -> int:
         """One."""

@@ -10,9 +10,10 @@ import numpy as np
 import traitlets as t
 
 from layerwidget.layers import parse_layers
-from layerwidget.questions.attention import AttentionGrid
+from layerwidget.questions.attention import CrossAttentionGrid, HeadGrid
 from layerwidget.results import FloatArray
 from layerwidget.widgets.base import View
+from layerwidget.widgets.gallery_packing import first_share, gallery_row, largest, n_same
 
 #: The gallery sends every matrix whole up to this size; beyond it they are pooled.
 GALLERY_BYTES = 3 * 2**19
@@ -26,14 +27,16 @@ class _Shown:
         grid: the result.
         prompt: the text it answers.
         block: how many queries and keys share a cell of the gallery.
-        without_first: whether the gallery's weights leave out the first key.
+        without_first: whether the gallery's numbers leave out the first key.
+        limit: what the last colour stands for.
         rows: the gallery, one row of all its matrices after the other.
     """
 
-    grid: AttentionGrid
+    grid: HeadGrid
     prompt: str | None
     block: int
     without_first: bool
+    limit: float
     rows: tuple[bytes, ...]
 
 
@@ -51,24 +54,24 @@ class _Choice:
         """Its name in the browser."""
         return f"{self.layer}.{self.head}" if self.show_heads == "head" else f"{self.show_heads}.{self.layers}"
 
-    def rows(self, grid: AttentionGrid) -> FloatArray | None:
+    def rows(self, grid: HeadGrid) -> FloatArray | None:
         """The numbers of the matrix, causal ones row by row; None where the result does not hold it."""
         matrix = self._one(grid) if self.show_heads == "head" else self._combined(grid)
         return matrix[np.tri(len(matrix), dtype=bool)] if grid.causal and matrix is not None else matrix
 
-    def _one(self, grid: AttentionGrid) -> FloatArray | None:
+    def _one(self, grid: HeadGrid) -> FloatArray | None:
         held = self.layer in grid.layers and self.head in grid.heads
-        return grid.pattern[grid.layers.index(self.layer), grid.heads.index(self.head)] if held else None
+        return grid.matrices[grid.layers.index(self.layer), grid.heads.index(self.head)] if held else None
 
-    def _combined(self, grid: AttentionGrid) -> FloatArray | None:
+    def _combined(self, grid: HeadGrid) -> FloatArray | None:
         wanted = parse_layers(self.layers, grid.n_layers)
         rows = [row for row, layer in enumerate(grid.layers) if layer in wanted]
         if not rows:
             return None
         gapless = rows[-1] - rows[0] + 1 == len(rows)
         # Only layers with gaps have to be copied.
-        pattern = grid.pattern[rows[0] : rows[-1] + 1] if gapless else grid.pattern[rows]
-        combined: FloatArray = pattern.mean(axis=(0, 1)) if self.show_heads == "mean" else pattern.max(axis=(0, 1))
+        matrices = grid.matrices[rows[0] : rows[-1] + 1] if gapless else grid.matrices[rows]
+        combined: FloatArray = matrices.mean(axis=(0, 1)) if self.show_heads == "mean" else matrices.max(axis=(0, 1))
         return combined
 
 
@@ -79,19 +82,30 @@ class AttentionView(View, module="attention_view"):
 
     Attributes:
         show_heads: what the matrix shows: one `head`, or the `mean` or `max` over all heads of the layers in view.
-        hide_first: leave out the first token, on which most heads rest, and scale the rest of each row to sum to 1.
+        hide_first: leave out the first token, on which most heads rest, and scale the rest of each row to sum to 1;
+            what is no share of 1 stays as it is.
+        quantity: one of `quantities`; whoever answers hears of a change.
+        quantities: what can be shown; empty where nobody answers.
+        arcs: whether the chosen query's numbers are drawn as lines, too, beside the matrix.
+        head_note: a layer, a head, and what the title of its matrix says of it.
     """
 
     show_heads = t.Enum(("head", "mean", "max"), "head").tag(sync=True)
     hide_first = t.Bool(True).tag(sync=True)
+    quantity = t.Unicode("").tag(sync=True)
+    quantities = t.List(t.Unicode()).tag(sync=True)
+    arcs = t.Bool(False).tag(sync=True)
+    head_note = t.Tuple(t.Int(), t.Int(), t.Unicode(), default_value=(0, 0, "")).tag(sync=True)
 
-    def __init__(self, attention: AttentionGrid | None = None, **traits: Any) -> None:
+    def __init__(self, attention: HeadGrid | None = None, **traits: Any) -> None:
         self._shown: _Shown | None = None
         self._focused = ""
         # Results come from the model's thread, choices from the reader's: each message must be of one result.
         self._sending = threading.RLock()
         if attention is not None:
-            first = {"layers": ",".join(map(str, attention.layers)), "layer": attention.layers[-1]}
+            first: dict[str, Any] = {"layers": ",".join(map(str, attention.layers)), "layer": attention.layers[-1]}
+            if isinstance(attention, CrossAttentionGrid):
+                first["hide_first"] = False  # the first token of another text is no place to rest
             traits = {**first, "head": attention.heads[0], **traits}
         super().__init__(**traits)
         self.observe(self._refocus, ["layer", "head", "show_heads", "layers"])
@@ -99,7 +113,7 @@ class AttentionView(View, module="attention_view"):
         if attention is not None:
             self.show(attention)
 
-    def show(self, attention: AttentionGrid | None, prompt: str | None = None, note: str = "") -> None:
+    def show(self, attention: HeadGrid | None, prompt: str | None = None, note: str = "") -> None:
         """Draw a result, or `note` in its place; `prompt` is the text it answers."""
         with self._sending:
             before, self._shown = self._shown, None
@@ -111,38 +125,35 @@ class AttentionView(View, module="attention_view"):
             self.position = min(self.position, len(attention.token_ids) - 1)
             self._send_whole(attention, prompt, before)
 
-    def _send_whole(self, grid: AttentionGrid, prompt: str | None, before: _Shown | None) -> None:
+    def _send_whole(self, grid: HeadGrid, prompt: str | None, before: _Shown | None) -> None:
         n_pos, block = len(grid.token_ids), gallery_block(grid)
         # Where cells are single weights, the browser leaves out the first key by itself.
-        hidden = self.hide_first and block > 1
-        same = before is not None and (before.block, before.without_first) == (block, hidden)
-        kept = before.rows[: _n_same(before.grid, grid) // block] if before is not None and same else ()
-        new = [gallery_row(grid, row, block, hidden) for row in range(len(kept), -(-n_pos // block))]
-        self._shown = _Shown(grid, prompt, block, hidden, (*kept, *new))
+        hidden = self.hide_first and (block > 1 or bool(grid.unit))
+        limit = largest(grid, hidden) if grid.unit else 1.0
+        look = (block, hidden, limit)
+        same = before is not None and (before.block, before.without_first, before.limit) == look
+        kept = before.rows[: n_same(before.grid, grid) // block] if before is not None and same else ()
+        new = [gallery_row(grid, row, *look) for row in range(len(kept), -(-n_pos // block))]
+        self._shown = _Shown(grid, prompt, *look, (*kept, *new))
         choice = self._choice()
         focus = choice.rows(grid)
         self._focused = "" if focus is None else choice.key
         meta = {
+            **_described(grid),
             "prompt": prompt,
-            "layers": list(grid.layers),
-            "attention_layers": list(grid.attention_layers),
-            "heads": list(grid.heads),
-            "kv_heads": list(grid.kv_heads),
-            "grouped": grid.kv_heads != grid.heads,
-            "causal": grid.causal,
-            "n_pos": n_pos,
             "size": len(self._shown.rows),
             "block": block,
-            "prompt_visible": [piece.visible for piece in grid.prompt_pieces()],
+            "limit": limit,
+            "first_share": first_share(grid) if grid.unit else None,
             "focus_key": self._focused,
         }
         roots = np.frombuffer(b"".join(self._shown.rows), np.uint8)
         self._publish(meta, {"roots": roots, **({} if focus is None else {"focus": focus})})
 
     def _rehide(self, _change: object) -> None:
-        """Single weights are left out in the browser; pooled ones have to be before they are pooled."""
+        """Single weights are left out in the browser; others have to be before they are packed."""
         with self._sending:
-            if self._shown is not None and self._shown.block > 1:
+            if self._shown is not None and (self._shown.block > 1 or self._shown.grid.unit):
                 self._send_whole(self._shown.grid, self._shown.prompt, self._shown)
 
     def _refocus(self, _change: object) -> None:
@@ -160,54 +171,27 @@ class AttentionView(View, module="attention_view"):
         return _Choice(self.show_heads, self.layers, self.layer, self.head)
 
 
-def gallery_block(grid: AttentionGrid) -> int:
+def _described(grid: HeadGrid) -> dict[str, Any]:
+    """What the browser needs to know of a result besides its numbers."""
+    return {
+        "layers": list(grid.layers),
+        "attention_layers": list(grid.attention_layers),
+        "heads": list(grid.heads),
+        "kv_heads": list(grid.kv_heads),
+        "grouped": grid.kv_heads != grid.heads,
+        "causal": grid.causal,
+        "quantity": grid.quantity,
+        "unit": grid.unit,
+        "n_pos": len(grid.token_ids),
+        "n_keys": grid.matrices.shape[-1],
+        "prompt_visible": [piece.visible for piece in grid.prompt_pieces()],
+        "key_visible": [piece.visible for piece in grid.key_pieces()],
+    }
+
+
+def gallery_block(grid: HeadGrid) -> int:
     """How many queries, and keys, share a cell of the gallery: 1 while all matrices fit into `GALLERY_BYTES`."""
     cells = GALLERY_BYTES / (len(grid.layers) * len(grid.heads))
     side = max(16, int((2 * cells if grid.causal else cells) ** 0.5))
-    return -(-len(grid.token_ids) // side)
-
-
-def gallery_row(grid: AttentionGrid, row: int, block: int, hidden: bool) -> bytes:
-    """One row of all matrices of the gallery: `eight_bit_roots` of shape [layer, head, key].
-
-    Args:
-        grid: the result.
-        row: which queries: those from `row * block` to before `(row + 1) * block`.
-        block: how many queries, and keys, share a cell; it shows the largest of their weights.
-        hidden: whether the weights are those `without_first`.
-
-    A causal row ends with the cell of its own queries: they see nothing behind it.
-    """
-    stop = min((row + 1) * block, len(grid.token_ids))
-    weights = grid.pattern[:, :, row * block : stop, : stop if grid.causal else None]
-    if hidden:
-        weights = without_first(weights)
-    largest = weights.max(axis=2)
-    if block > 1:
-        largest = np.maximum.reduceat(largest, np.arange(0, largest.shape[-1], block), axis=-1)
-    return eight_bit_roots(largest).tobytes()
-
-
-def eight_bit_roots(weights: FloatArray) -> np.ndarray:
-    """Square roots of weights as the nearest of 255 steps: the places of their colours on a square-root scale.
-
-    As a weight, `(root / 255)²`, it is wrong by up to 0.004, and one below 4e-6 is 0.
-    """
-    roots: np.ndarray = np.rint(np.sqrt(np.clip(weights, 0, 1)) * 255).astype(np.uint8)
-    return roots
-
-
-def without_first(pattern: FloatArray) -> FloatArray:
-    """Patterns without their first key, the rest of each row scaled to sum to 1; rows that held nothing else are 0."""
-    rest = pattern.copy()
-    rest[..., 0] = 0
-    total = rest.sum(-1, keepdims=True)
-    scaled: FloatArray = np.divide(rest, total, out=rest, where=total > 0)
-    return scaled
-
-
-def _n_same(before: AttentionGrid, after: AttentionGrid) -> int:
-    """How many positions of causal patterns are the very same numbers: they lie in the same memory."""
-    one, other = before.pattern, after.pattern
-    alike = one.ctypes.data == other.ctypes.data and one.strides == other.strides and one.shape[:2] == other.shape[:2]
-    return min(one.shape[-1], other.shape[-1]) if alike and after.causal else 0
+    n_queries, n_keys = grid.matrices.shape[-2:]
+    return -(-max(int(n_queries), int(n_keys)) // side)

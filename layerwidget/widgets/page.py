@@ -51,11 +51,13 @@ class Request:
         bar: the button, with cost, progress and stop.
         question: what is asked, of where the reader is; raises a `LayerWidgetError` where nothing can be.
         show: draws the answer; is also told which text it is about, or None when it is about none.
+        of_prompt: whether the answer is about the prompt.
     """
 
     bar: RequestBar
     question: Callable[[Scene], ModelQuestion[Any]]
     show: Callable[[Any, str | None], None]
+    of_prompt: bool = True
 
 
 class Page(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types

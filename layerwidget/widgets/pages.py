@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from layerwidget.widgets.attention_page import AttentionPage
 from layerwidget.widgets.attribution_view import AttributionView
 from layerwidget.widgets.depth_profile import DepthProfile
 from layerwidget.widgets.lens_page import LensPage
@@ -10,4 +11,12 @@ from layerwidget.widgets.neurons_view import NeuronsView
 from layerwidget.widgets.page import Page
 from layerwidget.widgets.residual_view import ResidualView
 
-PAGES: tuple[type[Page], ...] = (LensPage, ResidualView, AttributionView, NeuronsView, DepthProfile, MapPage)
+PAGES: tuple[type[Page], ...] = (
+    LensPage,
+    ResidualView,
+    AttentionPage,
+    AttributionView,
+    NeuronsView,
+    DepthProfile,
+    MapPage,
+)

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
+import { arcLines, whyNoLines } from "../../layerwidget/widgets/js/arc_lines.js";
 import { ledgerRows, signedBar } from "../../layerwidget/widgets/js/attribution_panel.js";
 import { shareTraits } from "../../layerwidget/widgets/js/bus.js";
 import { luminance, makeRamp, shade, signedRamps } from "../../layerwidget/widgets/js/colour.js";
@@ -21,7 +22,8 @@ import {
 import { inSight } from "../../layerwidget/widgets/js/head_gallery.js";
 import { lossFrame, lossSummary, lossText, meanOf } from "../../layerwidget/widgets/js/loss_bars.js";
 import { labelled } from "../../layerwidget/widgets/js/pattern_matrix.js";
-import { blend, galleryPixels, matrixPixels, rowShares, rowWeights, sameRows } from "../../layerwidget/widgets/js/patterns.js";
+import { blend, galleryPixels, largestShown, matrixPixels, rowShares, rowWeights, sameRows } from "../../layerwidget/widgets/js/patterns.js";
+import { rolloutText } from "../../layerwidget/widgets/js/rollout_view.js";
 import { layerNumbers, layersTitle, rowHeight } from "../../layerwidget/widgets/js/rows.js";
 import { cellColours, expertWords, neuronTitle } from "../../layerwidget/widgets/js/neuron_words.js";
 import { curveFrame, layerMark, settledBy, settleLevel, sharesText } from "../../layerwidget/widgets/js/settle_cells.js";
@@ -90,6 +92,22 @@ test("a closed widget hears and says nothing more", () => {
   assert.equal(mine.get("layer"), 2);
 });
 
+test("what is a widget's own stays its own, in a group with another of its kind", async () => {
+  const [a, b] = [fakeModel({ group: "g9", layer: 1, sheet: "x" }), fakeModel({ group: "g9", layer: 1, sheet: "y" })];
+  const [mine, theirs] = [shareTraits(a, ["layer"], ["sheet"]), shareTraits(b, ["layer"], ["sheet"])];
+  const [heard, others] = [[], []];
+  mine.listen((name, value) => { heard.push([name, value]); });
+  theirs.listen((name, value) => { others.push([name, value]); });
+  mine.set({ layer: 2, sheet: "z" });
+  await tick();
+  assert.deepEqual(heard, [["layer", 2], ["sheet", "z"]]);
+  assert.deepEqual(others, [["layer", 2]]);
+  assert.deepEqual([mine.get("sheet"), theirs.get("sheet"), a.get("sheet"), b.get("sheet")], ["z", "y", "z", "y"]);
+  assert.deepEqual([a.saves, b.saves], [1, 0]);
+  mine.close();
+  theirs.close();
+});
+
 test("ranges move by an end or as a whole and stop at the bounds", () => {
   assert.deepEqual(movedRange([18, 29], "first", -6, 0, 29), [12, 29]);
   assert.deepEqual(movedRange([18, 29], "first", 40, 0, 29), [29, 29]);
@@ -156,6 +174,50 @@ test("mean and maximum over the matrices of a gallery", () => {
   near(blend(causalStack, [0, 1], "max"), [255, 51, 204, 5, 3, 4].map((root) => (root / 255) ** 2));
   near(blend(squareStack, [0, 1], "mean"), [(0.04 + 1) / 2, 0.08, (1 / 255) ** 2 / 2, (0.64 + (2 / 255) ** 2) / 2]);
   assert.deepEqual([blend(squareStack, [0], "head").weights.length, blend(causalStack, [0], "head").exact], [4, false]);
+});
+
+const LENGTHS = { size: 2, causal: true, limit: 4, weights: Float32Array.from([3, 2, 1]), exact: true };
+const CROSS = { size: 2, keys: 3, causal: false, weights: Float32Array.from([0.2, 0.3, 0.5, 0, 1, 0]), exact: true };
+
+test("lengths are drawn by their limit, and nothing is scaled up where the first key is hidden", () => {
+  assert.deepEqual([...rowShares(LENGTHS, 1, false)], [0.5, 0.25]);
+  assert.deepEqual([...rowShares(LENGTHS, 1, true)], [0, 0.25]);
+  assert.deepEqual([...rowWeights(LENGTHS, 1)], [2, 1]);
+  assert.deepEqual([largestShown(LENGTHS, false), largestShown(LENGTHS, true)], [3, 1]);
+  const stack = { size: 2, keys: 2, causal: true, count: 1, limit: 4, roots: Uint8Array.from([255, 0, 255]) };
+  assert.deepEqual([...blend(stack, [0], "max").weights], [4, 0, 4]);
+  assert.equal(blend(stack, [0], "max").limit, 4);
+});
+
+test("a matrix need not be square", () => {
+  assert.deepEqual([...rowWeights(CROSS, 1)], [0, 1, 0]);
+  const ramp = Array.from({ length: 256 }, (_, place) => [place, 0, 0]);
+  const pixels = matrixPixels(CROSS, false, ramp);
+  assert.equal(pixels.length, 4 * 6);
+  assert.deepEqual([pixels[4 * 3], pixels[4 * 4], pixels[4 * 5]], [0, 255, 0]);
+  const stack = { size: 2, keys: 3, causal: false, count: 2, roots: Uint8Array.from([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]) };
+  const drawn = galleryPixels(stack, [1], 0, false, ramp, 3);
+  assert.deepEqual([0, 1, 2, 3, 4, 5].map((place) => drawn[4 * place]), [4, 5, 6, 10, 11, 12]);
+  assert.equal(sameRows(stack, { ...stack, keys: 4 }), 0);
+  assert.equal(blend(stack, [0, 1], "max").weights.length, 6);
+});
+
+test("lines go to the keys that are looked at, the strongest on top; of many tokens there are none", () => {
+  const lines = arcLines([0.6, 0.004, 0.1, 0.296]);
+  assert.deepEqual(lines.map(({ key }) => key), [2, 3, 0]);
+  assert.ok(lines[2].width > lines[1].width);
+  assert.deepEqual(arcLines([]), []);
+  assert.equal(whyNoLines(40, 12), "");
+  assert.match(whyNoLines(12, 41), /these are 41/);
+});
+
+test("the line below a rollout names both tokens and the share", () => {
+  const matrix = { size: 2, causal: true, weights: Float32Array.from([0, 0.25, 0.75]), exact: true };
+  const words = ["a", "b"];
+  assert.equal(rolloutText({ matrix, words, position: 1, hover: null }), "most: “b” from “b” 0.750");
+  assert.equal(rolloutText({ matrix, words, position: 1, hover: { query: 1, key: 0 } }), "“b” from “a” 0.250");
+  assert.equal(rolloutText({ matrix, words, position: 1, hover: { query: 0, key: 1 } }), "“a” from “b” 0.000");
+  assert.match(rolloutText({ matrix, words, position: 0, hover: null }), /looks at nothing but/);
 });
 
 test("only the tiles in sight are drawn", () => {

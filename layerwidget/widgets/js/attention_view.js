@@ -1,14 +1,17 @@
+import { makeArcs, whyNoLines } from "./arc_lines.js";
 import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
 import { KEYS, choice, element, onFrame, watchLook } from "./dom.js";
 import { makeGallery } from "./head_gallery.js";
+import { exactValue, heatColours, shortValue } from "./heat_cells.js";
 import { makeMatrix } from "./pattern_matrix.js";
-import { blend, rowShares, rowWeights } from "./patterns.js";
+import { blend, largestShown, rowShares, rowWeights } from "./patterns.js";
 import { layerNumbers, layersTitle } from "./rows.js";
 import { dimStale, withStore } from "./store.js";
 
 const PANEL_HEIGHT = 336;
-const TRAITS = ["layers", "layer", "head", "position", "show_heads", "hide_first"];
+const TRAITS = ["layers", "layer", "head", "position"];
+const OWN_TRAITS = ["show_heads", "hide_first", "quantity", "quantities", "head_note", "arcs"];
 
 /** The page of the view: two canvases with their titles and controls. */
 function buildPage(el, shared) {
@@ -17,21 +20,39 @@ function buildPage(el, shared) {
     gallery: box("lw-gallery", "All heads of the layers in view: arrow keys choose a head"),
     matrix: box("lw-matrix", "Attention of the chosen head: up and down choose the query"),
     detail: element("span", { class: "lw-detail" }),
+    legend: element("span", { class: "lw-legend", hidden: true }),
     head: element("div", { class: "lw-panel-title" }),
+    arcs: element("div", { class: "lw-arcs", style: `height:${PANEL_HEIGHT}px` }, element("canvas")),
+    arcTitle: element("div", { class: "lw-panel-title" }),
+    noArcs: element("div", { class: "lw-no-arcs" }),
     readout: element("div", { class: "lw-facts", role: "status" }),
     empty: element("div", { class: "lw-placeholder" }),
     hideFirst: element("input", { ...KEYS, type: "checkbox" }),
     showHeads: choice("What the matrix shows", [["head", "one head"], ["mean", "mean of all in view"], ["max", "max of all in view"]],
       shared.get("show_heads"), (value) => shared.set({ show_heads: value })),
+    quantities: choice("What the colours are", [], "", (value) => shared.set({ quantity: value })),
   };
+  page.quantities.classList.add("lw-stays");
   page.hideFirst.addEventListener("change", () => shared.set({ hide_first: page.hideFirst.checked }));
+  page.arcSide = element("div", { class: "lw-arc-side", hidden: true }, page.arcTitle, page.arcs, page.noArcs);
   el.classList.add("lw", "lw-attention");
   el.append(
-    element("div", { class: "lw-bar" }, element("span", { class: "lw-title" }, "Attention heads"), page.detail,
+    element("div", { class: "lw-bar" }, element("span", { class: "lw-title" }, "Attention heads"), page.detail, page.legend,
       element("label", { class: "lw-check", title: "Leave out the first token, on which most heads rest, and scale the rest of each row to sum to 1" }, page.hideFirst, "hide first token"), page.showHeads),
     element("div", { class: "lw-attention-body" }, element("div", { class: "lw-gallery-side" }, page.gallery, page.empty),
-      element("div", { class: "lw-matrix-side" }, page.head, page.matrix, page.readout)));
+      element("div", { class: "lw-matrix-side" }, page.head, page.matrix, page.readout), page.arcSide));
   return page;
+}
+
+/** What the drop-down offers; nothing to choose from, no drop-down. */
+function offerQuantities({ quantities: select, legend }, quantities, chosen) {
+  if (select.dataset.offered !== quantities.join()) {
+    select.replaceChildren(...quantities.map((quantity) => element("option", { value: quantity }, quantity)));
+    select.dataset.offered = quantities.join();
+  }
+  if (quantities.length < 2) select.remove();
+  else if (!select.isConnected) legend.after(select);
+  select.value = chosen;
 }
 
 /** The matrix on the right: one head, or the mean or maximum of the layers in view; null where none of it is held. */
@@ -52,16 +73,17 @@ function makeChooser(shared) {
     const matrices = exact ? [] : chosen(made, how);
     // The kernel hears of every choice and sends its numbers; until they are here, the gallery's colours stand in.
     const standIn = matrices.length ? blend(stack, matrices, how) : null;
-    kept = { key, matrix: exact ? { size: data.n_pos, causal: data.causal, weights: data.focus.data, exact } : standIn };
+    kept = { key, matrix: exact ? { size: data.n_pos, keys: data.n_keys, causal: data.causal, limit: stack.limit, weights: data.focus.data, exact } : standIn };
     return kept.matrix;
   };
 }
 
 export default withStore(({ model, el, store }) => {
-  const shared = shareTraits(model, TRAITS);
+  const shared = shareTraits(model, TRAITS, OWN_TRAITS);
   const page = buildPage(el, shared);
   const gallery = makeGallery(page.gallery.firstChild, PANEL_HEIGHT);
   const matrix = makeMatrix(page.matrix.firstChild, PANEL_HEIGHT);
+  const arcs = makeArcs(page.arcs.firstChild, PANEL_HEIGHT);
   const choose = makeChooser(shared);
   let palette = null;
   let scene = null;
@@ -84,6 +106,7 @@ export default withStore(({ model, el, store }) => {
     }
     gallery.draw(scene);
     matrix.draw(scene.matrix, page.matrix.clientWidth);
+    drawArcs(scene.matrix);
     describe(scene);
     el.dataset.revision = data.revision;
     el.dataset.prompt = data.prompt ?? "";
@@ -94,53 +117,90 @@ export default withStore(({ model, el, store }) => {
     const made = {
       data,
       palette,
-      stack: { size: data.size, causal: data.causal, count: data.layers.length * data.heads.length, roots: data.roots.data },
+      stack: {
+        size: data.size, keys: Math.ceil(data.n_keys / data.block), causal: data.causal, limit: data.unit ? data.limit : 0,
+        count: data.layers.length * data.heads.length, roots: data.roots.data,
+      },
       // In an explorer, layers that are dragged into view are computed on release; a view alone has what it has.
       wanted: layerNumbers(shared.get("layers")).filter((layer) => (data.prompt === null ? data.layers : data.attention_layers).includes(layer)).reverse(),
       held: new Map(data.layers.map((layer, row) => [layer, row])),
       hideFirst: shared.get("hide_first") && data.n_pos > 1,
       // Pooled matrices come masked from the kernel: here, a first block would be more than the first token.
-      hideInGallery: shared.get("hide_first") && data.n_pos > 1 && data.size === data.n_pos,
+      hideInGallery: shared.get("hide_first") && data.n_pos > 1 && data.size === data.n_pos && !data.unit,
       here: { layer: shared.get("layer"), head: one ? shared.get("head") : null },
       hover: hoverHead,
     };
     const chosen = choose(made);
     const scale = chosen?.size === data.n_pos ? 1 : data.block;
+    // Lengths differ from layer to layer: the matrix has a scale of its own, and says so.
+    if (chosen && data.unit) {
+      const shown = made.hideFirst && scale === 1;
+      chosen.limits ??= [];
+      chosen.limit = chosen.limits[Number(shown)] ??= largestShown(chosen, shown) || 1;
+    }
     made.matrix = {
-      chosen, scale, palette, hideFirst: made.hideFirst && scale === 1, words: data.prompt_visible,
+      chosen, scale, palette, hideFirst: made.hideFirst && scale === 1,
+      words: data.prompt_visible, keyWords: data.key_visible,
       position: Math.min(shared.get("position"), data.n_pos - 1), hover: hoverCell,
     };
     return made;
   };
   const describe = ({ data, wanted, held, hideFirst, matrix: { chosen, position } }) => {
     const missing = wanted.filter((layer) => !held.has(layer)).length;
+    const rest = data.unit ? `first token hidden${data.first_share === null ? "" : ` (${(100 * data.first_share).toFixed(0)} % of a row)`}` : "first token hidden, rest scaled to 1";
+    const hidden = hideFirst ? rest : "";
     page.detail.textContent = [
-      "", wanted.length ? layersTitle([...wanted].reverse()) : "no layer with attention", "square-root scale",
-      hideFirst ? "first token hidden, rest scaled to 1" : "", data.size < data.n_pos ? `largest of ${data.block} × ${data.block} cells` : "",
+      "", data.quantity, wanted.length ? layersTitle([...wanted].reverse()) : "no layer with attention",
+      ...(data.unit ? [hidden, "square-root scale"] : ["square-root scale", hidden]), data.size < data.n_pos ? `largest of ${data.block} × ${data.block} cells` : "",
       missing ? `${missing} not computed` : "",
     ].filter((part, index) => !index || part).join(" · ");
+    legend(data);
     const one = shared.get("show_heads") === "head";
     const shared_ = one && data.grouped && data.heads.includes(shared.get("head")) ? ` (kv head ${data.kv_heads[data.heads.indexOf(shared.get("head"))]})` : "";
     const shownLayers = wanted.filter((layer) => held.has(layer)).reverse();
     const what = one ? `layer ${shared.get("layer")} · head ${shared.get("head")}` : `${shared.get("show_heads")} of ${layersTitle(shownLayers)}, all heads`;
-    page.head.replaceChildren(element("b", {}, what), `${shared_} · from “${data.prompt_visible[position]}”`);
+    const [layer, head, note] = shared.get("head_note") ?? [];
+    const named = note && one && layer === shared.get("layer") && head === shared.get("head");
+    page.head.replaceChildren(element("b", {}, what), `${named ? ` · ${note}` : shared_} · from “${data.prompt_visible[position]}”`);
     page.readout.textContent = chosen ? say(scene.matrix) : "";
   };
+  const drawArcs = (drawn) => {
+    page.arcSide.hidden = !shared.get("arcs");
+    if (page.arcSide.hidden) return;
+    const { words, keyWords, hover, position } = drawn;
+    page.noArcs.textContent = whyNoLines(words.length, keyWords.length);
+    page.noArcs.hidden = !page.noArcs.textContent;
+    page.arcs.hidden = !page.noArcs.hidden;
+    const query = hover && drawn.scale === 1 ? hover.query : position;
+    page.arcTitle.replaceChildren(element("b", {}, "Lines"), page.arcs.hidden ? "" : ` · from “${words[query]}” · width by ${store.data.unit ? "length" : "weight"}`);
+    if (page.arcs.hidden) arcs.forget();
+    else arcs.draw(drawn, page.arcs.clientWidth);
+  };
+  const legend = ({ unit, limit }) => {
+    page.legend.hidden = !unit;
+    if (!unit) return;
+    const ramp = `linear-gradient(to right, ${heatColours({ kind: "one-sided" }, palette).join(",")})`;
+    page.legend.title = "Length of what a head reads, in units of the raw attention output; square-root scale, the same for all small pictures";
+    page.legend.replaceChildren(element("span", {}, "0"), element("span", { class: "lw-ramp", style: `background:${ramp}` }), element("span", {}, `${shortValue(limit, 3)} ${unit}`));
+  };
   /** One line of truth: the weight under the pointer, else the strongest key of the selected query. */
-  const say = ({ chosen, scale, position, words, hideFirst }) => {
+  const say = ({ chosen, scale, position, words, keyWords, hideFirst }) => {
     const query = hoverCell ? hoverCell.query : Math.floor(position / scale);
-    if (hideFirst && query === 0) return "The first query sees only the first token, which is hidden.";
+    if (hideFirst && query === 0 && scene.data.causal) return "The first query sees only the first token, which is hidden.";
     const shares = rowShares(chosen, query, hideFirst);
     const largest = shares.reduce((best, share, key) => (share > shares[best] ? key : best), 0);
     const key = hoverCell ? hoverCell.key : largest;
     if (!hoverCell && hideFirst && !shares[key]) return "All weight rests on the first token, which is hidden.";
-    const word = (slot) => `“${words[Math.min(words.length - 1, slot * scale)]}”`;
+    const word = (slot, all = words) => `“${all[Math.min(all.length - 1, slot * scale)]}”`;
     const weights = rowWeights(chosen, query);
     // A causal query gives nothing to what comes after it.
-    const value = (slot) => (chosen.exact ? (weights[slot] ?? 0).toFixed(3) : `≈ ${(weights[slot] ?? 0).toFixed(2)}`);
+    const { unit } = scene.data;
+    const written = (number) => (unit ? `${exactValue(number)} ${unit}` : number.toFixed(3));
+    const value = (slot) => (chosen.exact ? written(weights[slot] ?? 0) : `≈ ${(weights[slot] ?? 0).toFixed(2)}`);
     const whose = scale > 1 ? ` ${scene.hideFirst ? "of what is not on the first token " : ""}(largest of the pooled cells)` : "";
     const sink = hideFirst ? ` · hidden on the first token: ${value(0)}` : "";
-    return `${hoverCell ? "" : "strongest: "}${word(query)} → ${word(key)} ${value(key)}${whose}${sink}`;
+    const scaled = unit ? ` · colours to ${shortValue(chosen.limit, 3)} ${unit}` : "";
+    return `${hoverCell ? "" : "strongest: "}${word(query)} → ${word(key, keyWords)} ${value(key)}${whose}${sink}${scaled}`;
   };
 
   const follow = (node, at, same, moved) => {
@@ -158,6 +218,17 @@ export default withStore(({ model, el, store }) => {
   follow(page.matrix, (event) => matrix.at(event), (found) => found?.key === hoverCell?.key && found?.query === hoverCell?.query, (found) => {
     hoverCell = found;
     draw();
+  });
+  follow(page.arcs, (event) => {
+    const found = arcs.at(event);
+    return found?.key === undefined ? null : { query: scene.matrix.position, key: found.key };
+  }, (found) => found?.key === hoverCell?.key && found?.query === hoverCell?.query, (found) => {
+    hoverCell = found;
+    draw();
+  });
+  page.arcs.addEventListener("click", (event) => {
+    const found = scene && arcs.at(event);
+    if (found) shared.set({ position: Math.min(scene.data.n_pos - 1, found.query ?? found.key) });
   });
   page.gallery.addEventListener("scroll", draw);
   page.gallery.addEventListener("click", (event) => {
@@ -191,6 +262,7 @@ export default withStore(({ model, el, store }) => {
       dim();
       return;
     }
+    offerQuantities(page, shared.get("quantities") ?? [], shared.get("quantity"));
     page.showHeads.value = shared.get("show_heads");
     page.hideFirst.checked = shared.get("hide_first");
     draw();

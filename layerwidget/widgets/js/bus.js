@@ -20,8 +20,9 @@ function forget(name) {
  *
  * Values live in the group, not in the widget's model: a model that was only told would send what it heard back to
  * the kernel with its next save. Only the widget that was touched saves; the kernel then brings the others in step.
+ * The traits of `own` are read and set the same way, but no other widget hears of them: a group may have two of a kind.
  */
-export function shareTraits(model, names) {
+export function shareTraits(model, names, own = []) {
   let joined = model.get("group");
   let group = groupOf(joined);
   let saving = 0;
@@ -42,7 +43,10 @@ export function shareTraits(model, names) {
     if (wait > 0) echoes.set(name, setTimeout(() => fromKernel(name), wait));
     else put(name, model.get(name));
   };
-  const watched = names.map((name) => [`change:${name}`, () => fromKernel(name)]);
+  const watched = [
+    ...names.map((name) => [`change:${name}`, () => fromKernel(name)]),
+    ...own.map((name) => [`change:${name}`, () => hear(name, model.get(name))]),
+  ];
   for (const [event, handler] of watched) model.on(event, handler);
   const join = () => {
     group.listeners.delete(hear);
@@ -56,10 +60,14 @@ export function shareTraits(model, names) {
   model.on("change:group", join);
   join();
   return {
-    get: (name) => (group.values.has(name) ? group.values.get(name) : model.get(name)),
+    get: (name) => (group.values.has(name) && !own.includes(name) ? group.values.get(name) : model.get(name)),
     /** Change shared values; `live` ones stay in the browser until they settle. */
     set(changes, { live = false } = {}) {
       for (const [name, value] of Object.entries(changes)) {
+        if (own.includes(name)) {
+          model.set(name, value);
+          continue;
+        }
         group.changedAt.set(name, performance.now());
         put(name, value);
         if (!live) model.set(name, value);

@@ -19,11 +19,12 @@ function makeAtlas() {
   let side = 0;
   let last = null;
   const renew = ({ stack }, now) => {
-    const fits = stack.size <= side && side <= 2 * (stack.size + SPARE_ROWS);
+    const extent = Math.max(stack.size, stack.keys);
+    const fits = extent <= side && side <= 2 * (extent + SPARE_ROWS);
     const same = now === look && fits ? sameRows(last, stack) : 0;
     if (!same) {
       sheets.clear();
-      side = stack.size + SPARE_ROWS;
+      side = extent + SPARE_ROWS;
     }
     for (const sheet of sheets.values()) sheet.rows = Math.min(sheet.rows, same);
     [look, last] = [now, stack];
@@ -52,7 +53,7 @@ function makeAtlas() {
       const sheet = sheets.get(row);
       if (sheet.rows < stack.size) paint(sheet, row, scene);
       const [left, top] = [head % sheet.columns, Math.floor(head / sheet.columns)];
-      context.drawImage(sheet.canvas, left * side, top * side, stack.size, stack.size, ...box);
+      context.drawImage(sheet.canvas, left * side, top * side, stack.keys, stack.size, ...box);
     },
   };
 }
@@ -93,7 +94,7 @@ export function makeGallery(canvas, height) {
       context.font = `${Math.min(11, rowHeight + 1)}px ${palette.font}`;
       context.textAlign = "right";
       context.textBaseline = "middle";
-      context.imageSmoothingEnabled = stack.size > width;
+      context.imageSmoothingEnabled = stack.keys > width;
       const every = Math.ceil(11 / rowHeight);
       const [top, bottom] = inSight(box.scrollTop, box.clientHeight, rowHeight, wanted.length);
       const [left, right] = inSight(box.scrollLeft - GUTTER_WIDTH, room, width, data.heads.length);

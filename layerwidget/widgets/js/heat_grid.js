@@ -39,7 +39,7 @@ export function cellText({ layer, column }, { data, sheet, values, held, labels 
 }
 
 export default withStore(({ model, el, store }) => {
-  const shared = shareTraits(model, ["layers", "layer", "position", "head", "column", "sheet"]);
+  const shared = shareTraits(model, ["layers", "layer", "position", "head"], ["column", "sheet"]);
   const page = buildHeatPage(el, shared);
   const grid = makeLayerGrid(page, paintHeat);
   let palette = null;

@@ -24,8 +24,8 @@ function makeSheet() {
   return ({ chosen, hideFirst, palette }) => {
     if (kept.chosen !== chosen || kept.hideFirst !== hideFirst || kept.palette !== palette) {
       const sheet = document.createElement("canvas");
-      sheet.width = sheet.height = chosen.size;
-      sheet.getContext("2d").putImageData(new ImageData(matrixPixels(chosen, hideFirst, palette.ramp), chosen.size), 0, 0);
+      [sheet.width, sheet.height] = [chosen.keys ?? chosen.size, chosen.size];
+      sheet.getContext("2d").putImageData(new ImageData(matrixPixels(chosen, hideFirst, palette.ramp), sheet.width), 0, 0);
       kept = { chosen, hideFirst, palette, sheet };
     }
     return kept.sheet;
@@ -36,32 +36,34 @@ export function makeMatrix(canvas, height) {
   const sheet = makeSheet();
   let drawn = null;
 
-  const labels = (context, { words, palette, position, hover }) => {
-    const { cell, side, scale } = drawn;
-    const middle = (index) => (Math.floor(index / scale) + 0.5) * cell;
+  const labels = (context, { words, keyWords = words, palette, position, hover }) => {
+    const { down, across, foot, scale } = drawn;
+    const middle = (index, cell) => (Math.floor(index / scale) + 0.5) * cell;
     // Where only some tokens have room for a label, those can be large.
-    context.font = `${cell < 11 ? 10 : Math.min(11, cell - 1)}px ${palette.mono}`;
+    const font = (cell) => `${cell < 11 ? 10 : Math.min(11, cell - 1)}px ${palette.mono}`;
+    context.font = font(down);
     context.textBaseline = "middle";
     context.textAlign = "right";
-    const pointed = (slot) => (hover ? [Math.min(words.length - 1, slot * scale)] : []);
-    const queries = [position, ...pointed(hover?.query)];
-    for (const index of labelled(words.length, cell, scale, queries)) {
+    const pointed = (slot, all) => (hover ? [Math.min(all.length - 1, slot * scale)] : []);
+    const queries = [position, ...pointed(hover?.query, words)];
+    for (const index of labelled(words.length, down, scale, queries)) {
       context.fillStyle = index === position ? palette.accent : queries.includes(index) ? palette.ink : palette.muted;
-      context.fillText(fitText(context, words[index], LABEL_WIDTH - 8), LABEL_WIDTH - 5, Math.max(6, middle(index) + 0.5));
+      context.fillText(fitText(context, words[index], LABEL_WIDTH - 8), LABEL_WIDTH - 5, Math.max(6, middle(index, down) + 0.5));
     }
-    const keys = pointed(hover?.key);
-    for (const index of labelled(words.length, cell, scale, keys)) {
+    context.font = font(across);
+    const keys = pointed(hover?.key, keyWords);
+    for (const index of labelled(keyWords.length, across, scale, keys)) {
       context.fillStyle = keys.includes(index) ? palette.ink : palette.muted;
       context.save();
-      context.translate(LABEL_WIDTH + middle(index), side + 6);
+      context.translate(LABEL_WIDTH + middle(index, across), foot + 6);
       context.rotate(-Math.PI / 3);
-      context.fillText(fitText(context, words[index], LABEL_HEIGHT + 2), 0, 2);
+      context.fillText(fitText(context, keyWords[index], LABEL_HEIGHT + 2), 0, 2);
       context.restore();
     }
   };
 
   return {
-    /** Draws `{chosen, words, scale, palette, hideFirst, position, hover}`; `chosen` may be null. */
+    /** Draws `{chosen, words, keyWords, scale, palette, hideFirst, position, hover}`; `chosen` may be null. */
     draw(scene, room) {
       const { chosen, scale, palette, position, hover } = scene;
       const context = sizedContext(canvas, room, height);
@@ -74,32 +76,34 @@ export function makeMatrix(canvas, height) {
         context.fillText("The attention of this head is not computed.", 8, 40);
         return;
       }
-      const { size } = chosen;
-      const cell = Math.min(30, Math.min(room - LABEL_WIDTH, height - LABEL_HEIGHT) / size);
-      const side = cell * size;
-      drawn = { cell, side, scale, size };
-      context.imageSmoothingEnabled = size > side;
-      context.drawImage(sheet(scene), LABEL_WIDTH, 0, side, side);
+      const { size, keys = size } = chosen;
+      const [widest, highest] = [(room - LABEL_WIDTH) / keys, (height - LABEL_HEIGHT) / size].map((most) => Math.min(30, most));
+      // Cells are squares where both axes are the same tokens.
+      const [across, down] = keys === size ? [Math.min(widest, highest), Math.min(widest, highest)] : [widest, highest];
+      const [side, foot] = [across * keys, down * size];
+      drawn = { across, down, foot, scale, size, keys };
+      context.imageSmoothingEnabled = size > foot || keys > side;
+      context.drawImage(sheet(scene), LABEL_WIDTH, 0, side, foot);
       context.strokeStyle = palette.line;
-      context.strokeRect(LABEL_WIDTH - 0.5, 0.5, side, side);
+      context.strokeRect(LABEL_WIDTH - 0.5, 0.5, side, foot);
       labels(context, scene);
       context.strokeStyle = palette.accent;
-      context.lineWidth = Math.max(1, Math.min(2, cell / 4));
-      const top = Math.max(1, Math.floor(position / scale) * cell);
-      context.strokeRect(LABEL_WIDTH, top, side, Math.max(2, Math.min(cell, side - top)));
+      context.lineWidth = Math.max(1, Math.min(2, down / 4));
+      const top = Math.max(1, Math.floor(position / scale) * down);
+      context.strokeRect(LABEL_WIDTH, top, side, Math.max(2, Math.min(down, foot - top)));
       if (hover) {
         context.strokeStyle = palette.muted;
         context.lineWidth = 1;
-        context.strokeRect(LABEL_WIDTH + hover.key * cell, hover.query * cell, Math.max(2, cell), Math.max(2, cell));
+        context.strokeRect(LABEL_WIDTH + hover.key * across, hover.query * down, Math.max(2, across), Math.max(2, down));
       }
     },
     /** Which query and key are under the pointer, or null. */
     at(event) {
       if (!drawn) return null;
       const box = canvas.getBoundingClientRect();
-      const key = Math.floor((event.clientX - box.left - LABEL_WIDTH) / drawn.cell);
-      const query = Math.floor((event.clientY - box.top) / drawn.cell);
-      return key >= 0 && key < drawn.size && query >= 0 && query < drawn.size ? { key, query } : null;
+      const key = Math.floor((event.clientX - box.left - LABEL_WIDTH) / drawn.across);
+      const query = Math.floor((event.clientY - box.top) / drawn.down);
+      return key >= 0 && key < drawn.keys && query >= 0 && query < drawn.size ? { key, query } : null;
     },
   };
 }

@@ -1,17 +1,18 @@
 // Attention patterns as the kernel packs them, query by query: first the first row of every matrix, then the second of
 // every matrix. A causal row ends at its own query. The gallery holds 8-bit roots of weights, the chosen matrix weights.
+// What is no share of 1 has a `limit`, for which the last colour stands; without one, that is 1.
 
 /** Weights of the 8-bit roots, 0 to 1. */
 const WEIGHTS = Float32Array.from({ length: 256 }, (_, root) => (root / 255) ** 2);
 
 /** How many keys a row has. */
-function rowLength({ size, causal }, query) {
-  return causal ? query + 1 : size;
+function rowLength({ size, keys = size, causal }, query) {
+  return causal ? query + 1 : keys;
 }
 
 /** Where a row of one of `count` matrices begins. */
-function rowStart({ size, causal, count = 1 }, query, matrix = 0) {
-  return (causal ? (count * query * (query + 1)) / 2 : count * query * size) + matrix * rowLength({ size, causal }, query);
+function rowStart({ size, keys = size, causal, count = 1 }, query, matrix = 0) {
+  return (causal ? (count * query * (query + 1)) / 2 : count * query * keys) + matrix * rowLength({ keys, causal }, query);
 }
 
 /** The weights of one row of a matrix, 0 to 1. */
@@ -20,31 +21,43 @@ export function rowWeights(matrix, query) {
   return matrix.weights.subarray(start, start + rowLength(matrix, query));
 }
 
-/** A row as it is drawn: with the first key hidden, the rest is scaled to sum to 1 again. */
+/** The largest number of a matrix that is drawn; 0 where there is none. */
+export function largestShown(matrix, hideFirst) {
+  let largest = 0;
+  for (let query = 0; query < matrix.size; query += 1) {
+    const weights = rowWeights(matrix, query);
+    for (let key = hideFirst ? 1 : 0; key < weights.length; key += 1) if (weights[key] > largest) largest = weights[key];
+  }
+  return largest;
+}
+
+/** A row as it is drawn, from 0 to 1: with the first key hidden, the rest of a row of shares is scaled to sum to 1. */
 export function rowShares(matrix, query, hideFirst) {
-  const shares = Float64Array.from(rowWeights(matrix, query));
+  const { limit } = matrix;
+  const shares = Float64Array.from(rowWeights(matrix, query), limit ? (weight) => weight / limit : undefined);
   if (!hideFirst) return shares;
   shares[0] = 0;
+  if (limit) return shares;
   const rest = shares.reduce((sum, weight) => sum + weight, 0);
   return rest > 0 ? shares.map((weight) => weight / rest) : shares;
 }
 
 /** One matrix from those of a gallery: their mean or their maximum, near enough to be drawn until the numbers are there. */
 export function blend(stack, matrices, how) {
-  const { size, causal, roots } = stack;
-  const weights = new Float32Array(rowStart({ size, causal }, size));
+  const { size, keys, causal, roots, limit } = stack;
+  const weights = new Float32Array(rowStart({ size, keys, causal }, size));
   for (let query = 0; query < size; query += 1) {
-    const into = rowStart({ size, causal }, query);
+    const into = rowStart({ size, keys, causal }, query);
     for (const matrix of matrices) {
       const from = rowStart(stack, query, matrix);
       for (let key = 0; key < rowLength(stack, query); key += 1) {
-        const weight = WEIGHTS[roots[from + key]];
+        const weight = WEIGHTS[roots[from + key]] * (limit || 1);
         if (how === "mean") weights[into + key] += weight / matrices.length;
         else if (weight > weights[into + key]) weights[into + key] = weight;
       }
     }
   }
-  return { size, causal, weights, exact: false };
+  return { size, keys, causal, weights, limit, exact: false };
 }
 
 const rampPixels = new WeakMap();
@@ -57,7 +70,7 @@ function pixelsOf(ramp) {
 
 /** How many rows of two galleries are the same, from the first on. */
 export function sameRows(before, after) {
-  if (before.causal !== after.causal || before.count !== after.count || !(after.causal || before.size === after.size)) return 0;
+  if (before.causal !== after.causal || before.count !== after.count || !(after.causal || (before.size === after.size && before.keys === after.keys))) return 0;
   const length = Math.min(before.roots.length, after.roots.length);
   let place = 0;
   while (place < length && before.roots[place] === after.roots[place]) place += 1;
@@ -88,12 +101,12 @@ export function galleryPixels(stack, matrices, firstRow, hideFirst, ramp, width)
 
 /** Pixels of one matrix, square-root scale. */
 export function matrixPixels(matrix, hideFirst, ramp) {
-  const { size } = matrix;
+  const { size, keys = size } = matrix;
   const colours = pixelsOf(ramp);
-  const pixels = new Uint32Array(size * size).fill(colours[0]);
+  const pixels = new Uint32Array(size * keys).fill(colours[0]);
   for (let query = 0; query < size; query += 1) {
     rowShares(matrix, query, hideFirst).forEach((share, key) => {
-      pixels[query * size + key] = colours[Math.min(255, Math.round(Math.sqrt(share) * 255))];
+      pixels[query * keys + key] = colours[Math.min(255, Math.round(Math.sqrt(share) * 255))];
     });
   }
   return new Uint8ClampedArray(pixels.buffer);

@@ -1,0 +1,75 @@
+"""How the matrices of a gallery of heads are packed for the browser: 8-bit square roots, row by row."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from layerwidget.questions.attention import HeadGrid
+from layerwidget.results import FloatArray
+
+
+def gallery_row(grid: HeadGrid, row: int, block: int, hidden: bool, limit: float = 1.0) -> bytes:
+    """One row of all matrices of the gallery: `eight_bit_roots` of shape [layer, head, key].
+
+    Args:
+        grid: the result.
+        row: which queries: those from `row * block` to before `(row + 1) * block`.
+        block: how many queries, and keys, share a cell; it shows the largest of their numbers.
+        hidden: whether the first key is left out; weights are those `without_first` then.
+        limit: the number that has the root 255.
+
+    A causal row ends with the cell of its own queries: they see nothing behind it.
+    """
+    stop = min((row + 1) * block, len(grid.token_ids))
+    numbers = grid.matrices[:, :, row * block : stop, : stop if grid.causal else None]
+    if hidden:
+        numbers = _without_column(numbers) if grid.unit else without_first(numbers)
+    highest = numbers.max(axis=2)
+    if block > 1:
+        highest = np.maximum.reduceat(highest, np.arange(0, highest.shape[-1], block), axis=-1)
+    return eight_bit_roots(highest / limit if grid.unit else highest).tobytes()
+
+
+def eight_bit_roots(weights: FloatArray) -> np.ndarray:
+    """Square roots of weights as the nearest of 255 steps: the places of their colours on a square-root scale.
+
+    As a weight, `(root / 255)²`, it is wrong by up to 0.004, and one below 4e-6 is 0.
+    """
+    roots: np.ndarray = np.rint(np.sqrt(np.clip(weights, 0, 1)) * 255).astype(np.uint8)
+    return roots
+
+
+def without_first(pattern: FloatArray) -> FloatArray:
+    """Patterns without their first key, the rest of each row scaled to sum to 1; rows that held nothing else are 0."""
+    rest = _without_column(pattern)
+    total = rest.sum(-1, keepdims=True)
+    scaled: FloatArray = np.divide(rest, total, out=rest, where=total > 0)
+    return scaled
+
+
+def _without_column(numbers: FloatArray) -> FloatArray:
+    rest = numbers.copy()
+    rest[..., 0] = 0
+    return rest
+
+
+def largest(grid: HeadGrid, hidden: bool) -> float:
+    """The largest number of a result, without the first key where it is hidden; 1 where there is none above 0."""
+    return float(grid.matrices[..., 1 if hidden else 0 :].max(initial=0.0)) or 1.0
+
+
+def first_share(grid: HeadGrid) -> float | None:
+    """The share of the first key in a row, mean over layers, heads and all queries but the first; None without such.
+
+    Rows that hold nothing are left out.
+    """
+    rows = grid.matrices[:, :, 1:]
+    total = rows.sum(-1)
+    return float((rows[..., 0][total > 0] / total[total > 0]).mean()) if (total > 0).any() else None
+
+
+def n_same(before: HeadGrid, after: HeadGrid) -> int:
+    """How many positions of causal patterns are the very same numbers: they lie in the same memory."""
+    one, other = before.matrices, after.matrices
+    alike = one.ctypes.data == other.ctypes.data and one.strides == other.strides and one.shape[:2] == other.shape[:2]
+    return min(one.shape[-1], other.shape[-1]) if alike and after.causal else 0

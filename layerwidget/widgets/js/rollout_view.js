@@ -1,0 +1,100 @@
+import { shareTraits } from "./bus.js";
+import { readPalette } from "./colour.js";
+import { KEYS, element, onFrame, watchLook } from "./dom.js";
+import { makeMatrix } from "./pattern_matrix.js";
+import { rowWeights } from "./patterns.js";
+import { layersTitle } from "./rows.js";
+import { dimStale, withStore } from "./store.js";
+
+const ROLLOUT_HEIGHT = 336;
+
+/** One line of truth: the share under the pointer, else the token from which most of the selected one comes. */
+export function rolloutText({ matrix, words, position, hover }) {
+  const query = hover ? hover.query : position;
+  const weights = rowWeights(matrix, query);
+  const key = hover ? hover.key : weights.reduce((best, weight, place) => (weight > weights[best] ? place : best), 0);
+  if (!hover && !weights[key]) return `“${words[query]}” looks at nothing but the first token, which is left out.`;
+  return `${hover ? "" : "most: "}“${words[query]}” from “${words[key]}” ${(weights[key] ?? 0).toFixed(3)}`;
+}
+
+function buildRolloutPage(el, shared) {
+  const page = {
+    detail: element("span", { class: "lw-detail" }),
+    note: element("div", { class: "lw-panel-title" }),
+    readout: element("div", { class: "lw-facts", role: "status" }),
+    empty: element("div", { class: "lw-placeholder" }),
+    hideFirst: element("input", { ...KEYS, type: "checkbox" }),
+    matrix: element("div", {
+      ...KEYS, class: "lw-matrix", tabindex: 0, role: "group", style: `height:${ROLLOUT_HEIGHT}px`,
+      "aria-label": "Attention rollout: up and down choose the query",
+    }, element("canvas")),
+  };
+  page.hideFirst.addEventListener("change", () => shared.set({ hide_first: page.hideFirst.checked }));
+  page.check = element("label", { class: "lw-check lw-stays", title: "Take attention to the first token out of every layer, and scale the rest of each row to sum to 1" }, page.hideFirst, "without first");
+  el.classList.add("lw", "lw-rollout");
+  el.append(
+    element("div", { class: "lw-bar" }, element("span", { class: "lw-title" }, "Rollout"), page.detail, page.check),
+    element("div", { class: "lw-rollout-body" }, element("div", { class: "lw-matrix-side" }, page.note, page.matrix, page.readout), page.empty));
+  return page;
+}
+
+export default withStore(({ model, el, store }) => {
+  const shared = shareTraits(model, ["position"], ["hide_first", "can_hide"]);
+  const page = buildRolloutPage(el, shared);
+  const matrix = makeMatrix(page.matrix.firstChild, ROLLOUT_HEIGHT);
+  let palette = null;
+  let scene = null;
+  let hover = null;
+
+  const dim = () => dimStale(el, shared, store.data);
+  const makeScene = (data) => ({
+    matrix: data.drawn ??= { size: data.n_pos, causal: data.causal, weights: data.rollout.data, exact: true },
+    words: data.prompt_visible, position: Math.min(shared.get("position"), data.n_pos - 1), hover,
+  });
+  const draw = onFrame(() => {
+    const { data } = store;
+    const ready = Boolean(data?.layers.length);
+    page.empty.hidden = ready;
+    page.empty.textContent = data?.note || "Attention through all layers of the range appears here.";
+    page.check.hidden = !shared.get("can_hide");
+    page.hideFirst.checked = shared.get("hide_first");
+    el.classList.toggle("lw-blank", !ready);
+    el.classList.toggle("lw-ready", ready);
+    dim();
+    scene = ready ? makeScene(data) : null;
+    page.detail.textContent = scene ? ` · ${layersTitle(data.layers)} · √ scale` : "";
+    page.note.textContent = scene ? data.note || "Each row sums to 1." : "";
+    page.readout.textContent = scene ? rolloutText(scene) : "";
+    if (!scene) return;
+    palette = readPalette(el, palette);
+    matrix.draw({ ...scene, chosen: scene.matrix, scale: 1, palette, hideFirst: false }, page.matrix.clientWidth);
+    el.dataset.revision = data.revision;
+    el.dataset.prompt = data.prompt ?? "";
+  });
+  const enter = (found) => {
+    if (found?.key === hover?.key && found?.query === hover?.query) return;
+    hover = found;
+    draw();
+  };
+  page.matrix.addEventListener("pointermove", (event) => enter(scene && matrix.at(event)));
+  page.matrix.addEventListener("pointerleave", () => enter(null));
+  page.matrix.addEventListener("click", (event) => {
+    const found = scene && matrix.at(event);
+    if (found) shared.set({ position: found.query });
+  });
+  page.matrix.addEventListener("keydown", (event) => {
+    const step = { ArrowUp: -1, ArrowDown: 1, ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step || !scene) return;
+    event.preventDefault();
+    event.stopPropagation();
+    shared.set({ position: Math.min(scene.words.length - 1, Math.max(0, scene.position + step)) });
+  });
+  shared.listen((name) => (name === "prompt" ? dim() : draw()));
+  const off = [store.listen(() => { hover = null; draw(); }), watchLook(el, draw)];
+  draw();
+  return () => {
+    off.forEach((stop) => stop());
+    draw.cancel();
+    shared.close();
+  };
+});
