@@ -8,7 +8,6 @@ import time
 import traceback
 import uuid
 from collections.abc import Sequence
-from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +25,11 @@ from layerwidget.tokens import well_formed
 from layerwidget.widgets.base import parts_of
 from layerwidget.widgets.layer_slider import LayerSlider
 from layerwidget.widgets.lens_page import LensPage
-from layerwidget.widgets.page import Page, Request, Scene
+from layerwidget.widgets.page import Page, Scene
 from layerwidget.widgets.page_stack import PageStack
 from layerwidget.widgets.pages import PAGES
 from layerwidget.widgets.prompt_editor import PromptEditor
+from layerwidget.widgets.request_desk import RequestDesk
 from layerwidget.widgets.status_line import ErrorPanel, StatusLine
 from layerwidget.widgets.traits import Selection, SelectionTraits
 
@@ -101,6 +101,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         self._stopped = False
         self._live = Live(model)
         self._worker = Worker.of(model)
+        self._desk = RequestDesk(model, lambda: None if self._tokens is None else self._scene(self._tokens))
         self._asked = 0
         self._shown = 0
         self._change = threading.Condition()
@@ -152,9 +153,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
             view.observe(self._take, list(_SHARED))
             view.observe(self._ask_if_needed)
         page.observe(self._ask_if_needed)
-        for request in page.requests:
-            request.bar.group = self.group
-            request.bar.on_press(partial(self._request, request), partial(self._stop_request, request))
+        self._desk.serve(page, self.group)
         return page
 
     def _shared(self) -> dict[str, Any]:
@@ -249,9 +248,10 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         with self._change:
             self._closed = True
             self._change.notify_all()
-        requests = [request.bar for page in self.stack.made_pages for request in page.requests]
-        for client in (self, self.status, *requests):
-            self._worker.leave(client)
+        for page in self.stack.made_pages:
+            self._desk.leave(page)
+        self._worker.leave(self)
+        self._worker.leave(self.status)
         made = {part for page in self.stack.made_pages for part in parts_of(page)}
         for widget in parts_of(self) | made:
             if widget is not self:
@@ -347,7 +347,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         pages = self.stack.open_pages
         for page in pages:
             page.begin(scene, prompt)
-            self._offer(page, scene)
+            self._desk.offer(page, scene)
         found: dict[str, Any] = {}
         refusals: dict[str, LayerWidgetError] = {}
 
@@ -410,51 +410,6 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         self._follows_last = True
         with self.status.hold_sync():
             self.status.work, self.status.prompt, self.status.state = "", prompt, "empty"
-
-    # What is asked on request
-
-    def _offer(self, page: Page, scene: Scene) -> None:
-        """Say what a page's requests would cost here."""
-        for request in page.requests:
-            try:
-                passes = request.question(scene).n_passes(self.model)
-            except LayerWidgetError as error:
-                request.bar.withdraw(str(error))
-            else:
-                request.bar.offer("1 forward pass" if passes == 1 else f"{passes} forward passes")
-
-    def _request(self, request: Request) -> None:
-        """Somebody has pressed the button."""
-        if request.bar.is_busy or self._closed:
-            return
-        request.bar.state = "waiting"
-        self._worker.submit(request.bar, partial(self._answer_request, request))
-
-    def _stop_request(self, request: Request) -> None:
-        if self._worker.stop(request.bar) == "waiting":
-            request.bar.end("stopped", "stopped")
-
-    def _answer_request(self, request: Request) -> None:
-        """On the worker's thread; edits go first, between two passes."""
-        tokens, bar = self._tokens, request.bar
-        if tokens is None:
-            bar.end("failed", "There is no prompt.")
-            return
-
-        def progress(done: int, of: int) -> None:
-            bar.tell(done, of)
-            self._worker.give_way()
-
-        try:
-            answer = request.question(self._scene(tokens)).run(self.model, progress)
-        except Cancelled:
-            bar.end("stopped", "stopped")
-        except Exception as error:
-            bar.end("failed", str(error) if isinstance(error, LayerWidgetError) else f"{type(error).__name__}: {error}")
-        else:
-            text = tokens.text if request.of_prompt else None
-            request.show(answer, text)
-            bar.end("done", "", text)
 
     def _show_stopped(self, asked: int, cancelled: Cancelled) -> None:
         self.status.state = "stopped"
