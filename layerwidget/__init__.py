@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from layerwidget.analysis.check import check as check
+    from layerwidget.analysis.comparing import stream_cosine as stream_cosine
     from layerwidget.engine.local import Live as Live
     from layerwidget.errors import (
         EmptyPromptError as EmptyPromptError,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         save_translators as save_translators,
     )
     from layerwidget.model_map import ModelMap as ModelMap
+    from layerwidget.questions.alignment import Alignment as Alignment, aligned as aligned
     from layerwidget.questions.attention import (
         Attention as Attention,
         AttentionGrid as AttentionGrid,
@@ -52,6 +54,12 @@ if TYPE_CHECKING:
         DirectLogitAttribution as DirectLogitAttribution,
         HeadSources as HeadSources,
         SourceGrid as SourceGrid,
+    )
+    from layerwidget.questions.comparing import (
+        AttentionDifference as AttentionDifference,
+        Compared as Compared,
+        Difference as Difference,
+        difference as difference,
     )
     from layerwidget.questions.depth import (
         AngleGrid as AngleGrid,
@@ -93,9 +101,11 @@ if TYPE_CHECKING:
 # Public name -> module. Loaded on first use, so that data and views can be read without torch.
 _HOMES = {
     "AllHeadScores": "questions.attention_flow",
+    "Alignment": "questions.alignment",
     "AngleGrid": "questions.depth",
     "AngularDistance": "questions.depth",
     "Attention": "questions.attention",
+    "AttentionDifference": "questions.comparing",
     "AttentionGrid": "questions.attention",
     "AttentionRollout": "questions.attention_flow",
     "AttentionSink": "questions.attention_flow",
@@ -108,6 +118,10 @@ _HOMES = {
     "DepthCurves": "widgets.depth_curves",
     "DepthGrid": "questions.depth",
     "DepthProfile": "widgets.depth_profile",
+    "Compared": "questions.comparing",
+    "DepthCurves": "widgets.depth_curves",
+    "DepthGrid": "questions.depth",
+    "Difference": "questions.comparing",
     "DirectLogitAttribution": "questions.attribution",
     "Emergence": "questions.depth",
     "EmptyPromptError": "errors",
@@ -161,12 +175,15 @@ _HOMES = {
     "TunedLensTraining": "questions.tuned_lens_training",
     "ValueWeightedAttention": "questions.attention_flow",
     "ValueWeightedGrid": "questions.attention_flow",
+    "aligned": "questions.alignment",
     "check": "analysis.check",
+    "difference": "questions.comparing",
     "explore": "explorer",
     "layerwise_lr": "model.learning_rates",
     "load": "model.load",
     "load_translators": "model.translator_files",
     "save_translators": "model.translator_files",
+    "stream_cosine": "analysis.comparing",
 }
 # Whoever has a model can ask questions of its traces.
 _WITH_ANALYSES = {"HookedModel", "load", "Live", "Explorer", "explore"}
