@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         SelectionError as SelectionError,
         StructureError as StructureError,
     )
-    from layerwidget.explorer import Explorer as Explorer, explore as explore
+    from layerwidget.explorer import Explorer as Explorer, compare as compare, explore as explore
     from layerwidget.model.hooked_model import HookedModel as HookedModel
     from layerwidget.model.interventions import SkipLayers as SkipLayers
     from layerwidget.model.learning_rates import layerwise_lr as layerwise_lr
@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     from layerwidget.trace import Trace as Trace
     from layerwidget.widgets.attention_view import AttentionView as AttentionView
     from layerwidget.widgets.attribution_view import AttributionView as AttributionView
+    from layerwidget.widgets.compare_view import CompareView as CompareView
     from layerwidget.widgets.depth_curves import DepthCurves as DepthCurves
     from layerwidget.widgets.depth_profile import DepthProfile as DepthProfile
     from layerwidget.widgets.head_map import HeadMap as HeadMap
@@ -113,14 +114,13 @@ _HOMES = {
     "AttributionGrid": "questions.attribution",
     "AttributionView": "widgets.attribution_view",
     "BlockInfluence": "questions.depth",
+    "CompareView": "widgets.compare_view",
+    "Compared": "questions.comparing",
     "CrossAttention": "questions.attention",
     "CrossAttentionGrid": "questions.attention",
     "DepthCurves": "widgets.depth_curves",
     "DepthGrid": "questions.depth",
     "DepthProfile": "widgets.depth_profile",
-    "Compared": "questions.comparing",
-    "DepthCurves": "widgets.depth_curves",
-    "DepthGrid": "questions.depth",
     "Difference": "questions.comparing",
     "DirectLogitAttribution": "questions.attribution",
     "Emergence": "questions.depth",
@@ -177,6 +177,7 @@ _HOMES = {
     "ValueWeightedGrid": "questions.attention_flow",
     "aligned": "questions.alignment",
     "check": "analysis.check",
+    "compare": "explorer",
     "difference": "questions.comparing",
     "explore": "explorer",
     "layerwise_lr": "model.learning_rates",
@@ -186,7 +187,7 @@ _HOMES = {
     "stream_cosine": "analysis.comparing",
 }
 # Whoever has a model can ask questions of its traces.
-_WITH_ANALYSES = {"HookedModel", "load", "Live", "Explorer", "explore"}
+_WITH_ANALYSES = {"HookedModel", "load", "Live", "Explorer", "explore", "compare"}
 
 __all__ = [*sorted(_HOMES), "__version__"]
 
