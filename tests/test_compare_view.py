@@ -121,7 +121,7 @@ def test_typing_and_choices_move_it_on(explorer: lw.Explorer) -> None:
     explorer.prompt = "abc"
     explorer.wait()
     meta = page.grid_view._message[0]["meta"]
-    assert (meta["prompt"], meta["columns"]["numbers"]) == ("abc", [0, 1, 2, -1, -1])
+    assert (meta["prompt"], meta["columns"]["numbers"]) == ("abc", [0, 1, 2, -1, -1, -1])
     asked = explorer._asked
     explorer.layer, explorer.head, page.mode = 1, 2, "a"
     assert explorer._asked == asked

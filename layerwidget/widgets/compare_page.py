@@ -12,6 +12,7 @@ from layerwidget.engine.fitting import attention_that_fits
 from layerwidget.engine.other_run import ModelSource, OtherModels, OtherRun
 from layerwidget.errors import LayerWidgetError
 from layerwidget.questions import TraceQuestion
+from layerwidget.questions.attention import Attention
 from layerwidget.questions.comparing import AttentionDifference, Difference, Match, difference
 from layerwidget.questions.lens import LogitLens
 from layerwidget.questions.residual import ResidualStream
@@ -106,20 +107,25 @@ class ComparePage(CompareView):
             ("residual", ResidualStream()),
         ]
         prompt = self.prompt or scene.tokens
-        n_pos = max(len(scene.tokens), len(self._model.tokenize(prompt)))
-        attention, self.note = attention_that_fits(
-            scene.anatomy, scene.layers, n_pos, scene.layer, scene.head, _ATTENTION_BYTES // 2
-        )
+        attention, _ = self._attention(scene)
         if attention is not None:
             questions.append(("attention", attention))
         # Both are read once: the reader may change the models while this is asked.
         models, name = self.models, self.model_name
         return OtherRun(models, name if name in models.names else models.names[0], prompt, tuple(questions))
 
+    def _attention(self, scene: Scene) -> tuple[Attention | None, str]:
+        """As much of it as fits into memory for both prompts, and in words what is left out."""
+        n_pos = max(len(scene.tokens), len(self._model.tokenize(self.prompt or scene.tokens)))
+        room = _ATTENTION_BYTES // 2
+        return attention_that_fits(scene.anatomy, scene.layers, n_pos, scene.layer, scene.head, room)
+
     def begin(self, scene: Scene, prompt: str) -> None:
         """Forget what was compared before."""
-        self._answers = {}
-        if self.other(scene) is None:
+        self._answers, self.note = {}, ""
+        if self.other(scene) is not None:
+            _, self.note = self._attention(scene)
+        else:
             self._say("Type a second prompt above, and what differs from the first one appears here.")
             self.show([], prompt)
 

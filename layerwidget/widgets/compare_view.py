@@ -42,6 +42,7 @@ class CompareView(Page):
         self._prompt: str | None = None
         self.grid_view = HeatGrid(title="Compare", placeholder=_PLACEHOLDER, **selection)
         self.second_view = HeatGrid(title="B", **selection)
+        self.second_view.layout.margin = "0 0 0 14px"
         self.heads_view = HeatGrid(title="Heads", placeholder="What heads do otherwise appears here.", **selection)
         self.switch = ipywidgets.ToggleButtons(
             options=[(said, mode) for mode, said in MODES.items()],
