@@ -65,9 +65,12 @@ class OtherModels:
 def _check_tokenizers(one: HookedModel, other: HookedModel) -> None:
     if one is other:
         return
-    named = one.tokenizer is not None and other.tokenizer is not None
     # Some models pad their vocabulary: where both have a tokenizer, that is what counts.
-    if not (one.tokenizer.get_vocab() == other.tokenizer.get_vocab() if named else one.d_vocab == other.d_vocab):
+    if one.tokenizer is None or other.tokenizer is None:
+        same = one.d_vocab == other.d_vocab
+    else:
+        same = one.tokenizer.get_vocab() == other.tokenizer.get_vocab()
+    if not same:
         raise QuestionError(
             f"{one.name} and {other.name} read different tokens: models are compared when they have the same tokenizer."
         )

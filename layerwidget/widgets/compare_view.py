@@ -54,7 +54,7 @@ class CompareView(Page):
         self.bar.add_class("lw-figure")
         row = ipywidgets.Layout(align_items="flex-start", width="100%", min_width="0", flex="1 1 auto")
         super().__init__(ipywidgets.HBox([self.grid_view, self.second_view], layout=row), self.heads_view)
-        self.children = (self.bar, *self.children)
+        self.children = (self.bar, self.beside, *self.below)
         t.link((self.switch, "value"), (self, "mode"))
         t.link((self.grid_view, "sheet"), (self.second_view, "sheet"))
         self.observe(lambda _change: self._draw(), "mode")
@@ -88,7 +88,8 @@ class CompareView(Page):
             self.grid_view.show(None, prompt=self._prompt)
             self.second_view.show(None, prompt=self._prompt)
         else:
-            self._draw_grid(self.grid_view, "a" if both else self.mode)
+            mode: Literal["change", "a", "b"] = "a" if both else self.mode  # type: ignore[assignment]  # an Enum is text
+            self._draw_grid(self.grid_view, mode)
             if both:
                 self._draw_grid(self.second_view, "b")
         self._draw_heads()
