@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from layerwidget.widgets.attention_page import AttentionPage
 from layerwidget.widgets.attribution_view import AttributionView
-from layerwidget.widgets.depth_profile import DepthProfile
 from layerwidget.widgets.compare_page import ComparePage
+from layerwidget.widgets.depth_profile import DepthProfile
 from layerwidget.widgets.lens_page import LensPage
 from layerwidget.widgets.map_page import MapPage
 from layerwidget.widgets.neurons_view import NeuronsView
