@@ -25,15 +25,20 @@ def heat(explorer: ExplorerPage) -> Iterator[Locator]:
     explorer.notebook.run("ex.page('compare').prompt, ex.pages = '', ['lens']; ex.wait()")
 
 
+def in_full(value: float) -> str:
+    """As the line below the grid writes it."""
+    return f"{value:.3f}" if abs(value) >= 0.1 else f"{value:#.3g}"
+
+
 def test_a_cell_says_the_difference_and_is_selected_everywhere(explorer: ExplorerPage, heat: Locator) -> None:
     explorer.notebook.run("ex.selection = lw.Selection(layer=24, head=6, position=9)")
     change = "float(ex.page('compare').found[0]['entropy'].change[{}, {}])"
     expect(heat).to_contain_text("A “␣Paris” (9), B “␣London” (9) · entropy: ")
-    expect(heat).to_contain_text(f"{explorer.notebook.value(change.format(24, 9)):.3f} nats")
+    expect(heat).to_contain_text(f"{in_full(explorer.notebook.value(change.format(24, 9)))} nats")
     heat.locator("canvas").click(position={"x": 26 + 9.5 * 36, "y": 10})
     explorer.notebook.expect_value("ex.layer", 29)
     explorer.notebook.expect_value("ex.position", 9)
-    expect(heat).to_contain_text(f"{explorer.notebook.value(change.format(29, 9)):.3f} nats")
+    expect(heat).to_contain_text(f"{in_full(explorer.notebook.value(change.format(29, 9)))} nats")
     expect(explorer.chips.nth(9)).to_have_class("lw-chip lw-here")
 
 
