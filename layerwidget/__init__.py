@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from layerwidget.analysis.check import check as check
+    from layerwidget.analysis.comparing import stream_cosine as stream_cosine
     from layerwidget.engine.local import Live as Live
     from layerwidget.errors import (
         EmptyPromptError as EmptyPromptError,
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
         SelectionError as SelectionError,
         StructureError as StructureError,
     )
-    from layerwidget.explorer import Explorer as Explorer, explore as explore
+    from layerwidget.explorer import Explorer as Explorer, compare as compare, explore as explore
     from layerwidget.model.hooked_model import HookedModel as HookedModel
     from layerwidget.model.interventions import SkipLayers as SkipLayers
     from layerwidget.model.learning_rates import layerwise_lr as layerwise_lr
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         save_translators as save_translators,
     )
     from layerwidget.model_map import ModelMap as ModelMap
+    from layerwidget.questions.alignment import Alignment as Alignment, aligned as aligned
     from layerwidget.questions.attention import (
         Attention as Attention,
         AttentionGrid as AttentionGrid,
@@ -52,6 +54,12 @@ if TYPE_CHECKING:
         DirectLogitAttribution as DirectLogitAttribution,
         HeadSources as HeadSources,
         SourceGrid as SourceGrid,
+    )
+    from layerwidget.questions.comparing import (
+        AttentionDifference as AttentionDifference,
+        Compared as Compared,
+        Difference as Difference,
+        difference as difference,
     )
     from layerwidget.questions.depth import (
         AngleGrid as AngleGrid,
@@ -77,6 +85,7 @@ if TYPE_CHECKING:
     from layerwidget.trace import Trace as Trace
     from layerwidget.widgets.attention_view import AttentionView as AttentionView
     from layerwidget.widgets.attribution_view import AttributionView as AttributionView
+    from layerwidget.widgets.compare_view import CompareView as CompareView
     from layerwidget.widgets.depth_curves import DepthCurves as DepthCurves
     from layerwidget.widgets.depth_profile import DepthProfile as DepthProfile
     from layerwidget.widgets.head_map import HeadMap as HeadMap
@@ -93,9 +102,11 @@ if TYPE_CHECKING:
 # Public name -> module. Loaded on first use, so that data and views can be read without torch.
 _HOMES = {
     "AllHeadScores": "questions.attention_flow",
+    "Alignment": "questions.alignment",
     "AngleGrid": "questions.depth",
     "AngularDistance": "questions.depth",
     "Attention": "questions.attention",
+    "AttentionDifference": "questions.comparing",
     "AttentionGrid": "questions.attention",
     "AttentionRollout": "questions.attention_flow",
     "AttentionSink": "questions.attention_flow",
@@ -103,11 +114,14 @@ _HOMES = {
     "AttributionGrid": "questions.attribution",
     "AttributionView": "widgets.attribution_view",
     "BlockInfluence": "questions.depth",
+    "CompareView": "widgets.compare_view",
+    "Compared": "questions.comparing",
     "CrossAttention": "questions.attention",
     "CrossAttentionGrid": "questions.attention",
     "DepthCurves": "widgets.depth_curves",
     "DepthGrid": "questions.depth",
     "DepthProfile": "widgets.depth_profile",
+    "Difference": "questions.comparing",
     "DirectLogitAttribution": "questions.attribution",
     "Emergence": "questions.depth",
     "EmptyPromptError": "errors",
@@ -161,15 +175,19 @@ _HOMES = {
     "TunedLensTraining": "questions.tuned_lens_training",
     "ValueWeightedAttention": "questions.attention_flow",
     "ValueWeightedGrid": "questions.attention_flow",
+    "aligned": "questions.alignment",
     "check": "analysis.check",
+    "compare": "explorer",
+    "difference": "questions.comparing",
     "explore": "explorer",
     "layerwise_lr": "model.learning_rates",
     "load": "model.load",
     "load_translators": "model.translator_files",
     "save_translators": "model.translator_files",
+    "stream_cosine": "analysis.comparing",
 }
 # Whoever has a model can ask questions of its traces.
-_WITH_ANALYSES = {"HookedModel", "load", "Live", "Explorer", "explore"}
+_WITH_ANALYSES = {"HookedModel", "load", "Live", "Explorer", "explore", "compare"}
 
 __all__ = [*sorted(_HOMES), "__version__"]
 

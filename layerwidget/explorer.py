@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +16,16 @@ import traitlets as t
 
 from layerwidget.analysis.check import check
 from layerwidget.engine.local import Live
+from layerwidget.engine.other_run import ModelSource
 from layerwidget.engine.worker import Worker
 from layerwidget.errors import Cancelled, LayerWidgetError
 from layerwidget.layers import format_layers, parse_layers
 from layerwidget.model.interventions import skipped_layers
 from layerwidget.questions import TraceQuestion
+from layerwidget.questions.comparing import Match
 from layerwidget.tokens import well_formed
 from layerwidget.widgets.base import parts_of
+from layerwidget.widgets.compare_page import ComparePage
 from layerwidget.widgets.layer_slider import LayerSlider
 from layerwidget.widgets.lens_page import LensPage
 from layerwidget.widgets.page import Page, Scene
@@ -108,7 +111,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         self._error: BaseException | None = None
         self._tokens: Tokens | None = None
         # What was asked last, and of which prompt.
-        self._asked_of: tuple[Tokens | None, frozenset[TraceQuestion[Any]]] = (None, frozenset())
+        self._asked_of: tuple[Tokens | None, object] = (None, None)
         self.refusals: dict[str, LayerWidgetError] = {}
         self._follows_last = selection is None
         self._following = 0
@@ -270,13 +273,17 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         """Something was chosen: compute what the open pages need to know of it, unless they know it already."""
         with self._change:
             tokens, asked = self._asked_of
-            known = tokens is None or self._closed or self._questions(self._scene(tokens)).keys() == asked
+            known = tokens is None or self._closed or self._wanted(self._scene(tokens)) == asked
         if not known:
             self._ask(None)
 
     def _scene(self, tokens: Tokens) -> Scene:
         place = {name: getattr(self, name) for name in ("layers", "layer", "head", "position", "token")}
         return Scene(tokens=tokens, anatomy=self.model.anatomy, pinned=tuple(self.tokens), **place)
+
+    def _wanted(self, scene: Scene) -> tuple[object, ...]:
+        """All that is to be known, of second runs too; equal where nothing has to be asked again."""
+        return frozenset(self._questions(scene)), *(page.other(scene) for page in self.stack.open_pages)
 
     def _questions(self, scene: Scene) -> dict[TraceQuestion[Any], list[tuple[Page, str]]]:
         """What the open pages need to know, and which of them under which names."""
@@ -343,7 +350,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
             # What is chosen from here on is compared with this.
             scene = self._scene(tokens)
             wanted = self._questions(scene)
-            self._asked_of = (tokens, frozenset(wanted))
+            self._asked_of = (tokens, self._wanted(scene))
         pages = self.stack.open_pages
         for page in pages:
             page.begin(scene, prompt)
@@ -378,6 +385,10 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         )
         self.refusals = refusals
         self.results = MappingProxyType(found)
+        for page in pages:
+            run = page.other(scene)
+            if run is not None:
+                page.answer_other(run.answers(self.interventions), prompt)
         self._show_done(prompt, tokens, (time.perf_counter() - started) * 1000, [page.note for page in pages])
 
     def _show_done(self, prompt: str, tokens: Tokens, took_ms: float, notes: list[str]) -> None:
@@ -402,7 +413,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         self.editor.show_tokens(tokens, self._note)
 
     def _show_empty(self, prompt: str) -> None:
-        self._tokens, self._asked_of = None, (None, frozenset())
+        self._tokens, self._asked_of = None, (None, None)
         self.editor.show_tokens(None)
         for page in self.stack.made_pages:
             page.clear(prompt)
@@ -439,6 +450,34 @@ def explore(source: str | os.PathLike[str] | HookedModel = "demo", prompt: str =
     from layerwidget.model.load import load
 
     return Explorer(source if isinstance(source, HookedModel) else load(source), prompt, **options)
+
+
+def compare(
+    model: HookedModel,
+    other: str | ModelSource | Mapping[str, ModelSource],
+    prompt: str = "",
+    match: Match = "layer",
+    **options: Any,
+) -> Explorer:
+    """Show what differs between two prompts, or two models that read the same tokens.
+
+    Args:
+        model: the first model.
+        other: the second prompt; or the second model; or name -> model, or a folder, or a function that loads it: a
+            slider chooses one of them, and only that one is in memory.
+        prompt: the first text.
+        match: which layers are compared: those of the same number (`layer`), or at the same share of the
+            depth (`depth`).
+        options: further arguments of `Explorer`.
+
+    Raises:
+        QuestionError: when there is no model among the others.
+    """
+    explorer = Explorer(model, prompt, **{"pages": ("compare",), **options})
+    page = explorer.page("compare")
+    assert isinstance(page, ComparePage)
+    page.compare_with(other, match)
+    return explorer
 
 
 def _count(tokens: Tokens) -> str:

@@ -25,7 +25,7 @@ def test_all_sheets_come_in_one_message() -> None:
     meta, arrays = sent(view)
     np.testing.assert_array_equal(arrays["values"], np.stack([VALUES, signed]))
     assert (meta["layers"], meta["prompt"], view.n_layers, view.layers) == ([1, 2, 5], "text", 7, "0-6")
-    assert meta["columns"] == {"labels": ["a", "b", "c", "d"], "picks": "column", "numbers": [0, 1, 2, 3]}
+    assert meta["columns"] == {"labels": ["a", "b", "c", "d"], "picks": "column", "numbers": [0, 1, 2, 3], "names": []}
     size, sign = meta["sheets"]
     assert (size["limits"], size["unit"], size["clipped"], size["absent"]) == ([0, 8], "nats", [False, False], False)
     assert (sign["limits"], sign["kind"], sign["digits"]) == ([-5, 5], "signed", 3)
@@ -103,5 +103,7 @@ def test_sheets_that_do_not_fit_each_other_are_refused() -> None:
             view.show(sheets, NAMED, layers=LAYERS)
     with pytest.raises(ValueError, match="got 2 and 1"):
         HeatColumns(("a", "b"), "head", (3,))
+    with pytest.raises(ValueError, match="got 2 and 0"):
+        HeatColumns(("a", "b"), names=("one",))
     with pytest.raises(ValueError, match="got 0 and 0"):
         HeatColumns(())

@@ -70,20 +70,23 @@ class HeatColumns:
     Attributes:
         labels: what stands below them.
         picks: which choice a click changes, besides the layer: `position`, `head`, or `column`, the view's own.
-        numbers: the position, head or column that each one is; from 0 where empty.
+        numbers: the position, head or column that each one is; from 0 where empty; -1 for one that cannot be chosen.
+        names: what the line below the grid says of each; its label and number where empty.
     """
 
     labels: tuple[str, ...]
     picks: Literal["position", "head", "column"] = "column"
     numbers: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Number the columns.
 
         Raises:
-            ValueError: when there is no column, or not one number for each.
+            ValueError: when there is no column, or not one number, or name, for each.
         """
-        if not self.labels or len(self.numbers) not in (0, len(self.labels)):
+        sizes = {len(self.numbers), len(self.names)} - {0}
+        if not self.labels or sizes - {len(self.labels)}:
             raise ValueError(f"Expected columns with one number each; got {len(self.labels)} and {len(self.numbers)}.")
         object.__setattr__(self, "numbers", self.numbers or tuple(range(len(self.labels))))
 
@@ -148,12 +151,13 @@ class HeatGrid(View, module="heat_grid"):
         if self.sheet not in names:
             self.sheet = names[0]
         if columns.picks == "position":
-            self.position = min(self.position, columns.numbers[-1])
+            self.position = min(self.position, max(0, *columns.numbers))
         meta = {
             "prompt": prompt,
             "layers": list(layers),
             "columns": {
-                "labels": list(columns.labels), "picks": columns.picks, "numbers": list(columns.numbers)
+                "labels": list(columns.labels), "picks": columns.picks, "numbers": list(columns.numbers),
+                "names": list(columns.names),
             },
             "sheets": [_described(sheet) for sheet in sheets],
         }  # fmt: skip

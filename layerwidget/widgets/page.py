@@ -17,6 +17,7 @@ from layerwidget.widgets.traits import SelectionTraits
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from layerwidget.engine.other_run import OtherRun
     from layerwidget.model.anatomy import Anatomy
     from layerwidget.model.hooked_model import HookedModel
 
@@ -71,6 +72,7 @@ class Page(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         has_rail: whether its rows are the layers in view, so that the layer slider stands beside it.
         beside: the widget beside the slider.
         below: the widgets under both.
+        above: the widgets over both, such as controls; mostly none.
         views: those of its parts that take part in the selection.
         requests: what is asked on request.
         note: what is left out of its answers, for the status line; mostly nothing.
@@ -82,6 +84,7 @@ class Page(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def __init__(self, beside: ipywidgets.Widget, *below: ipywidgets.Widget) -> None:
         self.beside, self.below = beside, below
+        self.above: tuple[ipywidgets.Widget, ...] = ()
         self.requests: tuple[Request, ...] = ()
         self.note = ""
         super().__init__([beside, *below], layout=ipywidgets.Layout(width="100%"))
@@ -99,6 +102,13 @@ class Page(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def questions(self, scene: Scene) -> Mapping[str, TraceQuestion[Any]]:
         """What it needs to know, by the names that `Explorer.results` has. It is called often and computes nothing."""
         return {}
+
+    def other(self, scene: Scene) -> OtherRun | None:
+        """What it needs to know of a second run, which is answered after its own questions; mostly there is none."""
+        return None
+
+    def answer_other(self, answers: Mapping[str, Any], prompt: str) -> None:
+        """Draw the answers of the second run, by the names of its questions; errors where there are none."""
 
     def begin(self, scene: Scene, prompt: str) -> None:
         """Told before a prompt is computed: say now what will be left out."""

@@ -93,5 +93,5 @@ class PageStack(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
     def _arrange(self, _change: object) -> None:
         first, *others = self.open_pages
         self._first.children = (self._slider, first.beside) if first.has_rail else (first.beside,)
-        self.children = (self.tab_bar, self._first, *first.below, *others)
+        self.children = (self.tab_bar, *first.above, self._first, *first.below, *others)
         self.tab_bar.shown = list(self.shown)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from layerwidget.widgets.attention_page import AttentionPage
 from layerwidget.widgets.attribution_view import AttributionView
+from layerwidget.widgets.compare_page import ComparePage
 from layerwidget.widgets.depth_profile import DepthProfile
 from layerwidget.widgets.lens_page import LensPage
 from layerwidget.widgets.map_page import MapPage
@@ -18,5 +19,6 @@ PAGES: tuple[type[Page], ...] = (
     AttributionView,
     NeuronsView,
     DepthProfile,
+    ComparePage,
     MapPage,
 )

@@ -30,12 +30,21 @@ function buildHeatPage(el, shared) {
 
 /** What is said of a cell: where it is, and its value in full. */
 export function cellText({ layer, column }, { data, sheet, values, held, labels }) {
-  const { picks, numbers } = data.columns;
-  const where = picks === "position" ? `“${labels[column]}” (position ${numbers[column]})`
+  const { picks, numbers, names } = data.columns;
+  const where = names?.length ? names[column] : picks === "position" ? `“${labels[column]}” (position ${numbers[column]})`
     : picks === "head" ? `head ${numbers[column]}` : labels[column];
   const value = values[held.get(layer) * labels.length + column];
   const amount = Number.isFinite(value) ? `${exactValue(value)}${sheet.unit ? ` ${sheet.unit}` : ""}` : "no value";
   return `layer ${layer} · ${where} · ${sheet.name}: ${amount}`;
+}
+
+/** The cell that was moved to, or the next one in the same direction that can be chosen; null where there is none. */
+export function choosable(cell, from, numbers) {
+  if (!cell) return null;
+  const step = Math.sign(cell.column - from.column);
+  let { column } = cell;
+  while (step && numbers[column] < 0) column += step;
+  return column in numbers ? { ...cell, column } : null;
 }
 
 export default withStore(({ model, el, store }) => {
@@ -109,7 +118,7 @@ export default withStore(({ model, el, store }) => {
 
   const choose = ({ layer, column }) => {
     const { picks, numbers } = scene.data.columns;
-    shared.set({ layer, [picks]: numbers[column] });
+    shared.set(numbers[column] < 0 ? { layer } : { layer, [picks]: numbers[column] });
   };
   const enter = (cell) => {
     if (cell?.layer === hover?.layer && cell?.column === hover?.column) return;
@@ -124,7 +133,7 @@ export default withStore(({ model, el, store }) => {
     if (cell) choose(cell);
   });
   page.scroll.addEventListener("keydown", (event) => {
-    const cell = scene && movedCell(event.key, scene.here, scene.rows, scene.labels.length);
+    const cell = scene && choosable(movedCell(event.key, scene.here, scene.rows, scene.labels.length), scene.here, scene.data.columns.numbers);
     if (!cell) return;
     event.preventDefault();
     event.stopPropagation();

@@ -1,0 +1,112 @@
+"""A second run beside the one that is edited: another prompt, or another model, one of several at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from layerwidget.engine.local import Live
+from layerwidget.errors import Cancelled, LayerWidgetError, QuestionError
+from layerwidget.model.hooked_model import HookedModel
+from layerwidget.model.load import load
+from layerwidget.questions import TraceQuestion
+
+if TYPE_CHECKING:
+    from layerwidget.tokens import Tokens
+
+#: A model; what `layerwidget.load` takes; or a function that makes one when it is needed.
+ModelSource: TypeAlias = "HookedModel | str | os.PathLike[str] | Callable[[], HookedModel]"
+
+
+class OtherModels:
+    """Models by name. Of those that have to be loaded, only the one that was asked for last is in memory.
+
+    Args:
+        reference: the model that they are compared with: they must have its tokenizer.
+        sources: name -> model, or where it comes from; nothing is loaded before it is asked for.
+
+    Raises:
+        QuestionError: when there is none.
+    """
+
+    def __init__(self, reference: HookedModel, sources: Mapping[str, ModelSource]) -> None:
+        if not sources:
+            raise QuestionError("Expected a model to compare with, or several by their names; got none.")
+        self._reference, self._sources = reference, dict(sources)
+        self._held: tuple[str, Live] | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names, in the order in which they were given."""
+        return tuple(self._sources)
+
+    def live(self, name: str) -> Live:
+        """The engine of a model, which is loaded for it.
+
+        Raises:
+            QuestionError: when it has another tokenizer than the reference.
+            ModelLoadError: when it cannot be loaded.
+        """
+        if self._held is None or self._held[0] != name:
+            # The last one goes before the next one comes.
+            self._held = None
+            source = self._sources[name]
+            if isinstance(source, str | os.PathLike):
+                model = load(source)
+            else:
+                model = source if isinstance(source, HookedModel) else source()
+            _check_tokenizers(self._reference, model)
+            self._held = (name, Live(model))
+        return self._held[1]
+
+
+def _check_tokenizers(one: HookedModel, other: HookedModel) -> None:
+    if one is other:
+        return
+    # Some models pad their vocabulary: where both have a tokenizer, that is what counts.
+    if one.tokenizer is None or other.tokenizer is None:
+        same = one.d_vocab == other.d_vocab
+    else:
+        same = one.tokenizer.get_vocab() == other.tokenizer.get_vocab()
+    if not same:
+        raise QuestionError(
+            f"{one.name} and {other.name} read different tokens: models are compared when they have the same tokenizer."
+        )
+
+
+@dataclass(frozen=True)
+class OtherRun:
+    """What is to be known of a second run; equal ones have equal answers.
+
+    Attributes:
+        models: where the model comes from.
+        name: which one of them.
+        prompt: its text, or the tokens that the first one reads, too.
+        questions: name and question.
+    """
+
+    models: OtherModels
+    name: str
+    prompt: str | Tokens
+    questions: tuple[tuple[str, TraceQuestion[Any]], ...]
+
+    def answers(self, interventions: Sequence[object] = ()) -> dict[str, Any]:
+        """Name -> answer, or the error that says why there is none. To be called on the worker's thread.
+
+        Raises:
+            Cancelled: when a newer edit made this one useless.
+        """
+        refused: dict[TraceQuestion[Any], LayerWidgetError] = {}
+        asked = [question for _, question in self.questions]
+        try:
+            live = self.models.live(self.name)
+            found = live.update(self.prompt, *asked, interventions=interventions, refused=refused.__setitem__)
+        except Cancelled:
+            raise
+        except LayerWidgetError as error:
+            return {name: error for name, _ in self.questions}
+        return {
+            name: refused.get(question, answer) for (name, question), answer in zip(self.questions, found, strict=True)
+        }

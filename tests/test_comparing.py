@@ -1,0 +1,189 @@
+"""Two results side by side: which tokens stand beside each other, and differences written out by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+import layerwidget as lw
+from layerwidget.tokens import Piece
+from tests.test_explorer import letters
+from tests.tiny import N_LAYERS, tiny
+
+A, B = [5, 9, 2, 7, 7, 30, 4], [5, 9, 8, 7, 11, 12, 30, 4, 6]
+
+
+@cache
+def hooked(kind: str) -> lw.HookedModel:
+    return lw.HookedModel(tiny(kind))
+
+
+def columns(ids_a: list[int], ids_b: list[int]) -> list[tuple[int, int]]:
+    found = lw.aligned(np.array(ids_a), np.array(ids_b))
+    return list(zip(found.a.tolist(), found.b.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("ids_a", "ids_b", "expected"),
+    [
+        ([1, 2, 3], [1, 2, 3], [(0, 0), (1, 1), (2, 2)]),
+        ([1, 2, 3], [1, 2, 9, 3], [(0, 0), (1, 1), (-1, 2), (2, 3)]),
+        ([1, 2, 9, 3], [1, 2, 3], [(0, 0), (1, 1), (2, -1), (3, 2)]),
+        ([1, 8, 8, 3], [1, 6, 7, 3], [(0, 0), (1, 1), (2, 2), (3, 3)]),
+        ([1, 8, 3], [1, 6, 7, 3], [(0, 0), (1, -1), (-1, 1), (-1, 2), (2, 3)]),
+        ([1, 2], [7, 8, 9], [(0, -1), (1, -1), (-1, 0), (-1, 1), (-1, 2)]),
+        ([1], [2], [(0, 0)]),
+        ([1, 2], [], [(0, -1), (1, -1)]),
+        # What both begin with stays together, although a longer run of equal tokens lies elsewhere.
+        ([1, 2, 1, 2, 3], [1, 2, 3], [(0, 0), (1, 1), (2, -1), (3, -1), (4, 2)]),
+    ],
+)
+def test_tokens_stand_beside_each_other(ids_a: list[int], ids_b: list[int], expected: list[tuple[int, int]]) -> None:
+    assert columns(ids_a, ids_b) == expected
+    found = lw.aligned(np.array(ids_a), np.array(ids_b))
+    assert [tuple(pair) for pair in found.pairs] == [pair for pair in expected if min(pair) >= 0]
+    assert len(found) == len(expected)
+    for positions, size in ((found.a, len(ids_a)), (found.b, len(ids_b))):
+        np.testing.assert_array_equal(positions[positions >= 0], np.arange(size))
+
+
+def test_many_equal_tokens_are_no_junk() -> None:
+    ids = [7] * 300 + [8]
+    assert columns(ids, [3, *ids]) == [(-1, 0), *((place, place + 1) for place in range(301))]
+
+
+def test_differences_of_the_lens_are_those_of_plain_numbers() -> None:
+    a, b = (lw.LogitLens(tokens=(3, 60)).run(hooked("llama").trace(ids)) for ids in (A, B))
+    found = lw.difference(a, b)
+    # A: 5 9 2 7 | 7    |       30 4 |     B: 5 9 8 7 | 11 12 | 30 4 | 6
+    assert found.alignment.a.tolist() == [0, 1, 2, 3, 4, -1, -1, 5, 6, -1]
+    assert found.alignment.b.tolist() == [0, 1, 2, 3, -1, 4, 5, 6, 7, 8]
+    at_a, at_b, both = [0, 1, 2, 3, 5, 6], [0, 1, 2, 3, 6, 7], [0, 1, 2, 3, 7, 8]
+    plain = {
+        "entropy": (a.entropy_nats, b.entropy_nats),
+        "KL to the final prediction": (a.kl_to_final_nats, b.kl_to_final_nats),
+        "top-1 probability": (a.max_prob, b.max_prob),
+        "probability of the final prediction": (a.final_probs, b.final_probs),
+        "log-probability of “#60”": (a.token_log_probs[..., 1], b.token_log_probs[..., 1]),
+    }
+    for name, (of_a, of_b) in plain.items():
+        one = found[name]
+        np.testing.assert_array_equal(one.change[:, both], of_b[:, at_b] - of_a[:, at_a])
+        assert np.isnan(one.change).sum() == N_LAYERS * 4
+        np.testing.assert_array_equal(one.a[:, found.alignment.a >= 0], of_a)
+        np.testing.assert_array_equal(one.b[:, found.alignment.b >= 0], of_b)
+        assert np.isnan(one.a).sum() == N_LAYERS * 3
+        assert np.isnan(one.b).sum() == N_LAYERS
+    same = a.top_ids[:, at_a, 0] == b.top_ids[:, at_b, 0]
+    np.testing.assert_array_equal(found["same top-1 token"].change[:, both], same)
+    # What stands before the first difference is the same in a causal model.
+    np.testing.assert_allclose(found["entropy"].change[:, :2], 0, atol=1e-5)
+    assert np.abs(found["entropy"].change[:, 2]).max() > 1e-3
+
+
+def test_norms_are_compared_by_their_ratio_and_cosines_by_their_difference() -> None:
+    a, b = (lw.ResidualStream("1-2").run(hooked("gpt2").trace(ids)) for ids in (A, B))
+    found = lw.difference(a, b)
+    at_a, at_b, both = [0, 1, 2, 3, 5, 6], [0, 1, 2, 3, 6, 7], [0, 1, 2, 3, 7, 8]
+    for name in a.components:
+        expected = np.log2(b.norm(name)[:, at_b] / a.norm(name)[:, at_a])
+        np.testing.assert_allclose(found[f"norm of {name}"].change[:, both], expected, rtol=1e-6)
+    change = b.cos_final[:, at_b] - a.cos_final[:, at_a]
+    np.testing.assert_array_equal(found["cosine with the final stream"].change[:, both], change)
+    assert found.layers == (1, 2)
+    table = found.to_pandas()
+    assert len(table) == 2 * 10
+    row = table[(table["layer"] == 2) & (table["pos A"] == 6)].iloc[0]
+    assert (row["token A"], row["token B"], row["pos B"]) == ("#4", "#4", 7)
+    assert row["norm of resid_post (A)"] == a.norm("resid_post")[1, 6]
+    with pytest.raises(lw.SelectionError, match=r"no quantity 'size'. There are: norm of resid_post"):
+        found["size"]
+
+
+def test_attention_is_compared_where_queries_and_keys_stand_beside_each_other() -> None:
+    a, b = (lw.Attention("0,2", "1-3").run(hooked("llama").trace(ids)) for ids in (A, B))
+    found = lw.difference(a, b)
+    at_a, at_b, both = [0, 1, 2, 3, 5, 6], [0, 1, 2, 3, 6, 7], [0, 1, 2, 3, 7, 8]
+    one = found.head(2, 3)
+    np.testing.assert_array_equal(
+        one.change[np.ix_(both, both)], b.pattern[1, 2][np.ix_(at_b, at_b)] - a.pattern[1, 2][np.ix_(at_a, at_a)]
+    )
+    np.testing.assert_array_equal(one.a[~np.isnan(one.a)], a.pattern[1, 2].ravel())
+    np.testing.assert_array_equal(one.b[~np.isnan(one.b)], b.pattern[1, 2].ravel())
+    assert found.heads == (1, 2, 3)
+    # By hand: what a token that is not there gets is nothing.
+    whole = np.zeros((2, 10, 10))
+    for side, (grid, positions) in enumerate(((a, found.alignment.a), (b, found.alignment.b))):
+        here = np.flatnonzero(positions >= 0)
+        whole[side][np.ix_(here, here)] = grid.pattern[1, 2]
+    expected = (np.abs(whole[1] - whole[0])[both].sum(axis=1) / 2).mean()
+    assert found.moved[1, 2] == pytest.approx(expected, abs=1e-6)
+    assert found.moved.shape == (2, 3)
+    with pytest.raises(lw.SelectionError, match="head 0"):
+        found.head(2, 0)
+    with pytest.raises(lw.SelectionError, match="layer 1"):
+        found.head(1, 3)
+
+
+@pytest.mark.parametrize("question", [lw.LogitLens(tokens=(3,)), lw.ResidualStream()])
+def test_the_same_prompt_twice_differs_in_nothing(question: lw.LogitLens | lw.ResidualStream) -> None:
+    trace = hooked("llama").trace(A)
+    found = lw.difference(question.run(trace), question.run(trace))
+    for name, one in found.quantities.items():
+        np.testing.assert_array_equal(one.change, 1.0 if name == "same top-1 token" else 0.0)
+    attention = lw.Attention().run(trace)
+    assert not lw.difference(attention, attention).moved.any()
+    np.testing.assert_allclose(lw.stream_cosine(trace, trace), 1, atol=1e-6)
+
+
+def test_prompts_without_a_common_token_have_nothing_to_compare_but_are_shown() -> None:
+    a, b = (lw.ResidualStream().run(hooked("llama").trace(ids)) for ids in ([1, 2], [7, 8, 9]))
+    one = lw.difference(a, b)["norm of resid_post"]
+    assert np.isnan(one.change).all()
+    assert (~np.isnan(one.a)).sum() == 2 * N_LAYERS
+    a, b = (lw.Attention().run(hooked("llama").trace(ids)) for ids in ([1, 2], [7, 8, 9]))
+    assert np.isnan(lw.difference(a, b).moved).all()
+
+
+def test_streams_turn_where_the_prompts_differ() -> None:
+    a, b = (hooked("llama").trace(ids) for ids in (A, B))
+    found = lw.stream_cosine(a, b, "1-2")
+    expected = torch.nn.functional.cosine_similarity(a.resid_post[1:, [2, 5]], b.resid_post[1:, [2, 6]], dim=-1)
+    np.testing.assert_allclose(found[:, [2, 7]], expected, atol=1e-6)
+    np.testing.assert_array_equal(np.isnan(found[0]), [False] * 4 + [True] * 3 + [False] * 2 + [True])
+    with pytest.raises(lw.QuestionError, match="one shape"):
+        lw.stream_cosine(a, hooked("gpt2").trace(A))
+
+
+def test_models_of_different_depth_are_compared_by_depth_only_when_asked() -> None:
+    a = lw.ResidualStream().run(hooked("llama").trace(A))
+    b = replace(lw.ResidualStream("0").run(hooked("llama").trace(B)), n_layers=7, layers=(3,))
+    with pytest.raises(lw.QuestionError, match=r"has 3 layers, .* has 7: .* match='depth'"):
+        lw.difference(a, b)
+    found = lw.difference(a, b, match="depth")
+    # The middle of 3 layers is the middle of 7; the result holds no other.
+    assert (found.layers, found.layers_b) == ((1,), (3,))
+    np.testing.assert_array_equal(found["norm of resid_post"].b[0, :3], b.norm("resid_post")[0, :3])
+    np.testing.assert_array_equal(found["norm of resid_post"].a[0, :3], a.norm("resid_post")[1, :3])
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    trace = hooked("llama").trace(A)
+    lens, stream = lw.LogitLens().run(trace), lw.ResidualStream().run(trace)
+    with pytest.raises(lw.QuestionError, match="got LensGrid and ResidualGrid"):
+        lw.difference(lens, stream)
+    with pytest.raises(lw.QuestionError, match="hold no layer in common"):
+        lw.difference(lw.LogitLens("0").run(trace), lw.LogitLens("1").run(trace))
+    with pytest.raises(lw.QuestionError, match="the other resid_mid"):
+        lw.difference(lens, lw.LogitLens(component="resid_mid").run(trace))
+    with pytest.raises(lw.QuestionError, match="no head in common"):
+        lw.difference(lw.Attention(heads="0").run(trace), lw.Attention(heads="1").run(trace))
+    named = lw.HookedModel(tiny("llama"), letters(), "tiny").trace("abc")
+    other = lw.ResidualStream().run(named)
+    swapped = replace(other, pieces={**other.pieces, 1: Piece.from_text(1, "z")})
+    with pytest.raises(lw.QuestionError, match="id 1 is “b” in the one, “z” in the other"):
+        lw.difference(other, swapped)
