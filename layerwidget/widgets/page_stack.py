@@ -43,8 +43,14 @@ class PageStack(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         self._build, self._slider = build, slider
         self._pages: dict[str, Page] = {}
         self.tab_bar = TabBar(titles=[(kind.page_name, kind.page_title) for kind in kinds])
+        # They stay where they are and only their children change: what stands behind them would be drawn anew.
+        self._above, self._below = (ipywidgets.VBox(layout=ipywidgets.Layout(width="100%")) for _ in range(2))
         self._first = ipywidgets.HBox(layout=ipywidgets.Layout(**_ROW))
-        super().__init__(shown=list(shown), layout=ipywidgets.Layout(width="100%"))
+        super().__init__(
+            [self.tab_bar, self._above, self._first, self._below],
+            shown=list(shown),
+            layout=ipywidgets.Layout(width="100%"),
+        )
         self._arrange(None)
         self.observe(self._arrange, "shown")
         self.tab_bar.observe(self._opened, "shown")
@@ -92,6 +98,7 @@ class PageStack(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
 
     def _arrange(self, _change: object) -> None:
         first, *others = self.open_pages
+        self._above.children = first.above
         self._first.children = (self._slider, first.beside) if first.has_rail else (first.beside,)
-        self.children = (self.tab_bar, *first.above, self._first, *first.below, *others)
+        self._below.children = (*first.below, *others)
         self.tab_bar.shown = list(self.shown)

@@ -22,7 +22,9 @@ def heat(explorer: ExplorerPage) -> Iterator[Locator]:
     explorer.notebook.expect_value("ex.page('compare').prompt", SECOND)
     explorer.notebook.run("ex.wait()")
     yield grid
-    explorer.notebook.run("ex.page('compare').prompt, ex.pages = '', ['lens']; ex.wait()")
+    explorer.notebook.run("ex.page('compare').prompt, ex.page('compare').mode = '', 'change'; ex.wait()")
+    expect(grid.locator(".lw-placeholder")).to_be_visible()
+    explorer.notebook.run("ex.pages = ['lens']; ex.wait()")
 
 
 def in_full(value: float) -> str:
@@ -56,4 +58,3 @@ def test_the_range_moves_both_grids_without_the_kernel(explorer: ExplorerPage, h
         expect(grid.locator(".lw-detail")).to_contain_text("layers 24–29")
     page.mouse.up()
     explorer.notebook.expect_value("ex.layers", "24-29")
-    explorer.notebook.run("ex.page('compare').mode = 'change'")
