@@ -13,6 +13,7 @@ from functools import reduce
 
 import torch
 
+from layerwidget.analysis.log_probs import log_probs
 from layerwidget.model.cores import n_sharers, shared_out
 from layerwidget.model.decoding import Logits
 
@@ -44,9 +45,9 @@ class Final:
     @classmethod
     def of(cls, logits: torch.Tensor) -> Final:
         """From the logits, shape [pos, d_vocab]."""
-        log_probs = logits.float().log_softmax(-1)
-        probs = log_probs.exp()
-        return cls(probs, -torch.special.entr(probs).sum(-1), log_probs.argmax(-1))
+        logs = log_probs(logits)
+        probs = logs.exp()
+        return cls(probs, torch.linalg.vecdot(probs, logs), logs.argmax(-1))
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from layerwidget.analysis.about import about
+from layerwidget.analysis.log_probs import log_probs
 from layerwidget.cancellation import checkpoint
 from layerwidget.errors import QuestionError
 from layerwidget.questions import OnScreen, steps
@@ -58,9 +59,9 @@ def token_nats(trace: Trace, first: int = 0) -> FloatArray:
     nats = np.full(len(ids) - first, np.nan, np.float32)
     for start, stop in position_chunks(max(first, 1), len(ids), d_vocab):
         checkpoint(f"the likelihood of position {start}")
-        log_probs = trace.logits_between(start - 1, stop - 1).float().log_softmax(-1)
-        wanted = torch.tensor(ids[start:stop], device=log_probs.device)
-        found = -log_probs.gather(-1, wanted.clamp(max=d_vocab - 1)[:, None])[:, 0]
+        logs = log_probs(trace.logits_between(start - 1, stop - 1))
+        wanted = torch.tensor(ids[start:stop], device=logs.device)
+        found = -logs.gather(-1, wanted.clamp(max=d_vocab - 1)[:, None])[:, 0]
         nats[start - first : stop - first] = found.where(wanted < d_vocab, torch.nan).cpu().numpy()
     return nats
 

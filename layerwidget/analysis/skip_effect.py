@@ -9,6 +9,7 @@ import torch
 
 from layerwidget.analysis.about import about
 from layerwidget.analysis.depth import influence
+from layerwidget.analysis.log_probs import log_probs
 from layerwidget.analysis.position import position_chunks, token_nats
 from layerwidget.cancellation import checkpoint
 from layerwidget.errors import QuestionError
@@ -62,8 +63,7 @@ def kl_nats(one: Trace, other: Trace) -> FloatArray:
     kl = np.zeros(n_pos, np.float32)
     for start, stop in position_chunks(0, n_pos, one.anatomy.d_vocab):
         checkpoint(f"the divergence at position {start}")
-        # A masked token has minus infinity, and 0 * -inf would be NaN: it is very unlikely instead.
-        p, q = (trace.logits_between(start, stop).float().clamp(min=-1e30).log_softmax(-1) for trace in (one, other))
+        p, q = (log_probs(trace.logits_between(start, stop)) for trace in (one, other))
         found = (p.exp() * (p - q.to(p.device))).sum(-1)
         # Rounding can leave it a hair below its bound of zero.
         kl[start:stop] = found.clamp(min=0).cpu().numpy()
