@@ -64,7 +64,7 @@ def test_before_training_there_is_the_logit_lens_and_a_reason(explorer: lw.Explo
     assert drawn(page.plain_view)["component"] == "resid_pre"
     expected = lw.LogitLens(component="resid_pre").run(model.trace(PROMPT)).kl_to_final_nats
     np.testing.assert_allclose(np.atleast_2d(page.trust.lines.y), expected[None, :, 4], atol=1e-5)
-    assert page.held_out.layout.display == "none"
+    assert page._side.children == (page._words,)
 
 
 def test_a_prompt_that_is_too_short_says_what_training_needs(explorer: lw.Explorer) -> None:
@@ -97,7 +97,7 @@ def test_training_is_drawn_and_used(explorer: lw.Explorer, model: lw.HookedModel
     assert page.training is not None
     assert page.bar.prompt is None
     np.testing.assert_allclose(page.held_out.lines.y, [training.untrained_kl_nats, training.kl_nats], atol=1e-5)
-    assert page.held_out.layout.display is None
+    assert page._side.children == (page.held_out,)
     assert f"judged on {training.n_held_out} others" in page.about.value
     assert f"{training.kl_nats.mean():.2f} after" in page.about.value
     trace = model.trace(PROMPT)
@@ -141,7 +141,7 @@ def test_translators_that_are_loaded_come_from_no_training(explorer: lw.Explorer
     page.translators = lw.load_translators(tmp_path)
     assert page.training is None
     assert page.about.value == f"Loaded: translators of {N_LAYERS} layers, trained for somewhere else."
-    assert page.held_out.layout.display == "none"
+    assert page._side.children == (page._words,)
 
 
 def test_translators_of_another_model_are_refused(explorer: lw.Explorer) -> None:
@@ -204,3 +204,14 @@ def test_a_lens_that_is_refused_says_why() -> None:
     page.refuse("tuned_lens", lw.QuestionError("for another model"), "abc")
     assert page.tuned_view.empty == "for another model"
     assert drawn(page.tuned_view)["layers"] == []
+
+
+def test_closing_takes_what_is_not_shown_too(model: lw.HookedModel) -> None:
+    explorer = lw.Explorer(model, PROMPT, pages=["tuned"])
+    explorer.wait()
+    page = page_of(explorer)
+    assert page.held_out.comm is not None
+    explorer.close()
+    assert page.held_out.comm is None
+    assert page.held_out.figure.comm is None
+    assert page._words.comm is None

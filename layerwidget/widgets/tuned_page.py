@@ -72,7 +72,9 @@ class TunedPage(Page):
         # One scale for both, or they could not be compared.
         t.link((self.plain_view, "colour"), (self.tuned_view, "colour"))
         self.trust, self.held_out = TrustCurves(**shared), HeldOutCurves(**shared)
-        self.bar = RequestBar(label="Train")
+        # Its axes stand as low as those beside it, which have buttons above them.
+        self.held_out.figure.layout.margin = "26px 0 0"
+        self.bar = RequestBar(label="Train", layout=ipywidgets.Layout(width="100%", margin="4px 0 0"))
         super().__init__(self._beside(), *self._below())
         self.requests = (Request(self.bar, self._question, self._trained, of_prompt=False),)
         self.observe(self._reask, ["text", "epochs", "max_positions"])
@@ -83,6 +85,12 @@ class TunedPage(Page):
     def for_model(cls, model: HookedModel, **shared: Any) -> TunedPage:
         """A page that takes translators of this model only."""
         return cls(model, **shared)
+
+    def close(self) -> None:
+        """Remove the page, with what of it is not shown at the moment."""
+        for part in (self.held_out, self._words):
+            part.close()
+        super().close()
 
     @property
     def views(self) -> tuple[SelectionTraits, ...]:
@@ -114,9 +122,9 @@ class TunedPage(Page):
         self._words = ipywidgets.HTML(_WORDS, layout=ipywidgets.Layout(width="100%", margin="28px 0 0"))
         self._words.add_class("lw-words-about")
         half = ipywidgets.Layout(width="50%", min_width="0")
-        sides = [ipywidgets.VBox([side], layout=half) for side in (self.trust, self.held_out)]
-        sides[1].children = (self.held_out, self._words)
-        row = ipywidgets.HBox(sides, layout=ipywidgets.Layout(align_items="flex-start", width="100%"))
+        self._side = ipywidgets.VBox(layout=half)
+        row = ipywidgets.HBox([ipywidgets.VBox([self.trust], layout=half), self._side])
+        row.layout = ipywidgets.Layout(align_items="flex-start", width="100%")
         return text, self.bar, self.about, row
 
     def _describe(self, _change: object) -> None:
@@ -125,8 +133,8 @@ class TunedPage(Page):
         if training is not None and training.translators is not translators:
             self.training = training = None
         self.held_out.show(training)
-        self.held_out.layout.display = None if training else "none"
-        self._words.layout.display = "none" if training else None
+        # Not hidden but absent: bqplot cannot draw where there is no room.
+        self._side.children = (self.held_out if training else self._words,)
         self.about.value = _about(translators, training)
         self.tuned_view.empty = _UNTRAINED if translators is None else TYPE_A_PROMPT
         if translators is None and self._shown.get("tuned_lens"):
@@ -143,7 +151,7 @@ class TunedPage(Page):
         return {"resid_pre_lens": plain, "tuned_lens": tuned}
 
     def _question(self, scene: Scene) -> TrainTunedLens:
-        text = self.text if self.text.strip() else scene.tokens.text
+        text = self.text if self.text.strip() else scene.tokens.text or ""
         return TrainTunedLens(text, epochs=self.epochs, max_positions=self.max_positions)
 
     def _reask(self, _change: object) -> None:

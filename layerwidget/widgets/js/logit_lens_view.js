@@ -163,7 +163,11 @@ export default withStore(({ model, el, store }) => {
     // The rest of an answer must not take a reader back who has scrolled away meanwhile.
     if (!scene || grid.sees(scene.here) || store.data?.prompt !== revealed) reveal();
     revealed = store.data?.prompt;
-  }), watchLook(el, draw)];
+  }), watchLook(el, () => {
+    // A place that was in sight stays there when there is less room.
+    if (scene && grid.sees(scene.here)) reveal();
+    draw();
+  })];
   const explain = () => { page.empty.textContent = model.get("empty"); };
   model.on("change:empty", explain);
   draw();
