@@ -73,7 +73,7 @@ class TunedPage(Page):
         t.link((self.plain_view, "colour"), (self.tuned_view, "colour"))
         self.trust, self.held_out = TrustCurves(**shared), HeldOutCurves(**shared)
         # Its axes stand as low as those beside it, which have buttons above them.
-        self.held_out.figure.layout.margin = "26px 0 0"
+        self.held_out.figure.layout.margin = "30px 0 0"
         self.bar = RequestBar(label="Train", layout=ipywidgets.Layout(width="100%", margin="4px 0 0"))
         super().__init__(self._beside(), *self._below())
         self.requests = (Request(self.bar, self._question, self._trained, of_prompt=False),)
