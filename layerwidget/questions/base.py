@@ -155,6 +155,15 @@ class ModelQuestion(ABC, Generic[AnswerT]):
             SelectionError: when the question names layers or heads that the model does not have.
         """
 
+    def cost(self, model: HookedModel) -> str:
+        """What the answer takes, in a few words.
+
+        Raises:
+            What `n_passes` raises.
+        """
+        n = self.n_passes(model)
+        return "1 forward pass" if n == 1 else f"{n} forward passes"
+
     def run(self, model: HookedModel, progress: Callable[[int, int], None] | None = None) -> AnswerT:
         """The answer, from passes of a model.
 

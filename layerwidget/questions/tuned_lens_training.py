@@ -132,6 +132,17 @@ class TrainTunedLens(ModelQuestion[TunedLensTraining]):
         """
         return len(self.passages(model))
 
+    def cost(self, model: HookedModel) -> str:
+        """The passes, and the training that comes after them.
+
+        Raises:
+            What `n_passes` raises.
+        """
+        passages, n_layers = self.passages(model), model.anatomy.n_layers
+        epochs = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
+        layers = "the layer" if n_layers == 1 else f"each of {n_layers} layers"
+        return f"{len(passages)} forward passes, then {epochs} over {sum(map(len, passages))} tokens for {layers}"
+
     def passages(self, model: HookedModel) -> list[tuple[int, ...]]:
         """The token ids of the passages that are used, in the text's order.
 

@@ -39,6 +39,9 @@ class LensPage(Page):
         self.attention_view = AttentionView(**shared)
         self.curves = DepthCurves(**shared)
         self.curves.layout = ipywidgets.Layout(width="250px", flex="0 0 auto")
+        # Whoever asks how far to trust the lens sees it over all layers, too.
+        self._quantity = self.curves.quantity
+        self.lens_view.observe(self._trust, "colour")
         row = ipywidgets.Layout(align_items="flex-start", width="100%")
         super().__init__(self.lens_view, ipywidgets.HBox([self.attention_view, self.curves], layout=row))
 
@@ -72,6 +75,13 @@ class LensPage(Page):
         else:
             self.lens_view.show(answer, prompt)
             self.curves.show(answer, prompt)
+
+    def _trust(self, change: dict[str, Any]) -> None:
+        """Cells coloured by KL to final go with curves of it."""
+        if change["new"] == "kl":
+            self._quantity, self.curves.quantity = self.curves.quantity, "kl"
+        elif change["old"] == "kl" and self.curves.quantity == "kl":
+            self.curves.quantity = self._quantity
 
     def clear(self, prompt: str) -> None:
         """Draw nothing."""

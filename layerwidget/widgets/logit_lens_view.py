@@ -12,6 +12,7 @@ from layerwidget.widgets.base import View
 from layerwidget.widgets.traits import MAX_PINNED, PIN_COLOURS
 
 COLOURS = ("faded", "agreement", "probability", "entropy", "kl", "token_probability", "token_rank")
+TYPE_A_PROMPT = "Type a prompt, and every layer's prediction appears here."
 
 
 class LogitLensView(View, module="logit_lens_view"):
@@ -24,6 +25,9 @@ class LogitLensView(View, module="logit_lens_view"):
         components: what it can be changed to; empty where nobody answers.
         in_sight: which positions the page shows while some are not computed: the first, and one more than the last.
         pin_colours: the colours of the pinned tokens, in their order.
+        panel: where the words of the chosen cell stand: `right` of the grid, or `below` it. Views of one group that
+            have it below scroll together.
+        empty: what is said where there is nothing to draw.
     """
 
     colour = t.Enum(COLOURS, "faded").tag(sync=True)
@@ -32,6 +36,8 @@ class LogitLensView(View, module="logit_lens_view"):
     components = t.List(t.Unicode()).tag(sync=True)
     in_sight = t.Tuple(t.Int(), t.Int(), default_value=(0, 0)).tag(sync=True)
     pin_colours = t.List(t.Unicode(), list(PIN_COLOURS)).tag(sync=True)
+    panel = t.Enum(("right", "below"), "right").tag(sync=True)
+    empty = t.Unicode(TYPE_A_PROMPT).tag(sync=True)
 
     def __init__(self, lens: LensGrid | None = None, **traits: Any) -> None:
         if lens is not None and lens.tokens:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipywidgets
+import traitlets as t
 
 from layerwidget.errors import LayerWidgetError
 from layerwidget.questions import ModelQuestion, TraceQuestion
@@ -67,6 +68,7 @@ class Page(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     To make one, name it and say which views it has, what it asks, and where an answer goes. It works alone, too.
 
     Attributes:
+        rephrased: counts up when its requests ask something else, and not because the reader is elsewhere.
         page_name: what it is called in `Explorer.pages`.
         page_title: what its tab says.
         has_rail: whether its rows are the layers in view, so that the layer slider stands beside it.
@@ -77,6 +79,8 @@ class Page(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         requests: what is asked on request.
         note: what is left out of its answers, for the status line; mostly nothing.
     """
+
+    rephrased = t.Int(0)
 
     page_name: ClassVar[str] = ""
     page_title: ClassVar[str] = ""

@@ -11,9 +11,11 @@ from layerwidget.widgets.map_page import MapPage
 from layerwidget.widgets.neurons_view import NeuronsView
 from layerwidget.widgets.page import Page
 from layerwidget.widgets.residual_view import ResidualView
+from layerwidget.widgets.tuned_page import TunedPage
 
 PAGES: tuple[type[Page], ...] = (
     LensPage,
+    TunedPage,
     ResidualView,
     AttentionPage,
     AttributionView,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from layerwidget.engine.worker import Worker
 from layerwidget.errors import Cancelled, LayerWidgetError
+from layerwidget.questions import ModelQuestion
 from layerwidget.widgets.page import Page, Request, Scene
+from layerwidget.widgets.request_bar import RequestBar
 
 if TYPE_CHECKING:
     from layerwidget.model.hooked_model import HookedModel
@@ -26,26 +28,49 @@ class RequestDesk:
         self._model, self._scene = model, scene
         self._worker = Worker.of(model)
         self._open = True
+        # What each request said last that it costs.
+        self._offered: dict[RequestBar, ModelQuestion[Any]] = {}
 
     def serve(self, page: Page, group: str) -> None:
         """Listen to the buttons of a page, which watches the prompt of a group."""
         for request in page.requests:
             request.bar.group = group
             request.bar.on_press(partial(self._press, request), partial(self._stop, request))
+        page.observe(self._rephrased, "rephrased")
 
     def offer(self, page: Page, scene: Scene) -> None:
         """Say what a page's requests would cost here."""
         for request in page.requests:
             try:
-                passes = request.question(scene).n_passes(self._model)
+                question = request.question(scene)
+                # To say it of a long text, all of it is read: once is enough.
+                if self._offered.get(request.bar) != question:
+                    self._offer_one(request.bar, question)
             except LayerWidgetError as error:
+                self._offered.pop(request.bar, None)
                 request.bar.withdraw(str(error))
-            else:
-                request.bar.offer("1 forward pass" if passes == 1 else f"{passes} forward passes")
+
+    def _offer_one(self, bar: RequestBar, question: ModelQuestion[Any]) -> None:
+        cost = question.cost(self._model)
+        if not bar.is_busy:
+            self._offered[bar] = question
+        bar.offer(cost)
+
+    def _rephrased(self, change: dict[str, Any]) -> None:
+        """A page asks something else on request: say what that costs."""
+        page: Page = change["owner"]
+        if self._open:
+            self._worker.submit(page, partial(self._offer_again, page))
+
+    def _offer_again(self, page: Page) -> None:
+        scene = self._scene()
+        if scene is not None:
+            self.offer(page, scene)
 
     def leave(self, page: Page) -> None:
         """Give up what a page has asked for; it gets no more."""
         self._open = False
+        self._worker.leave(page)
         for request in page.requests:
             self._worker.leave(request.bar)
 

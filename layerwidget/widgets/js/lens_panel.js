@@ -2,13 +2,32 @@
 
 import { KEYS, element } from "./dom.js";
 
+/** One click to how far the lens can be trusted: cells are coloured by KL to final, and by what they were before. */
+function makeTrustButton(shared) {
+  let before = "faded";
+  const node = element("button", {
+    ...KEYS, type: "button", class: "lw-button lw-trust",
+    title: "Colour every cell by KL(final || layer): how far its prediction is from the model's own",
+    onclick: () => shared.set({ colour: shared.get("colour") === "kl" ? before : "kl" }),
+  }, "How far to trust the lens here?");
+  return {
+    node,
+    draw() {
+      const pressed = shared.get("colour") === "kl";
+      if (!pressed) before = shared.get("colour");
+      node.setAttribute("aria-pressed", pressed);
+    },
+  };
+}
+
 export function makeTopPanel(shared, colours) {
   const head = element("div", { class: "lw-panel-title" });
   const list = element("div", { class: "lw-words" });
   const facts = element("div", { class: "lw-cell-facts" });
+  const trust = makeTrustButton(shared);
   const pinsTitle = element("div", { class: "lw-pins-title" });
   const pins = element("div", { class: "lw-pins" }, pinsTitle);
-  const node = element("div", { class: "lw-top", role: "region", "aria-label": "Most probable words of the cell" }, head, list, facts, pins);
+  const node = element("div", { class: "lw-top", role: "region", "aria-label": "Most probable words of the cell" }, head, list, facts, trust.node, pins);
   const rows = [];
   const pinRows = [];
 
@@ -107,6 +126,7 @@ export function makeTopPanel(shared, colours) {
       facts.replaceChildren(
         element("span", {}, "entropy"), element("span", { class: "lw-number" }, `${data.entropy_nats.data[index].toFixed(2)} nats`),
         element("span", {}, "KL to final"), element("span", { class: "lw-number" }, `${data.kl_to_final_nats.data[index].toFixed(2)} nats`));
+      trust.draw();
       fillPins(data, index);
     },
   };

@@ -17,13 +17,16 @@ const COMPONENTS = {
   resid_mid: "stream before the FFN", mlp_out: "what the FFN adds", resid_post: "stream after the layer",
 };
 
+/** Whether the words of the cell stand below the grid. */
+const isBelow = (model) => model.get("panel") === "below";
+
 /** The page of the view: title line, grid and panel. */
 function buildPage(el, model, shared) {
   const page = {
     canvas: element("canvas"),
     detail: element("span", { class: "lw-detail" }),
     legend: element("span", { class: "lw-legend" }),
-    empty: element("div", { class: "lw-placeholder" }, "Type a prompt, and every layer's prediction appears here."),
+    empty: element("div", { class: "lw-placeholder" }, model.get("empty")),
     colours: choice("Colour of the cells", Object.entries(LENS_COLOURS).map(([key, mode]) => [key, mode.name]),
       shared.get("colour"), (colour) => shared.set({ colour })),
     components: choice("What is decoded", model.get("components").map((name) => [name, COMPONENTS[name] ?? name]),
@@ -37,6 +40,7 @@ function buildPage(el, model, shared) {
     "aria-label": "Logit lens grid: arrow keys move the selected cell, Enter pins its first word",
   }, page.spacer);
   el.classList.add("lw", "lw-lens");
+  el.classList.toggle("lw-lens-below", isBelow(model));
   el.append(
     element("div", { class: "lw-bar" }, element("span", { class: "lw-title" }, model.get("title")), page.detail, page.legend, page.components, page.colours),
     element("div", { class: "lw-lens-body" }, element("div", { class: "lw-lens-grid" }, page.scroll, page.empty), page.panel.node));
@@ -44,7 +48,7 @@ function buildPage(el, model, shared) {
 }
 
 export default withStore(({ model, el, store }) => {
-  const shared = shareTraits(model, ["layers", "layer", "position", "token", "tokens", "colour", "component"]);
+  const shared = shareTraits(model, ["layers", "layer", "position", "token", "tokens"], ["colour", "component"]);
   const page = buildPage(el, model, shared);
   const grid = makeLayerGrid(page, paintWords);
   let palette = null;
@@ -111,7 +115,10 @@ export default withStore(({ model, el, store }) => {
   };
   page.scroll.addEventListener("pointermove", (event) => enter(grid.at(event)));
   page.scroll.addEventListener("pointerleave", () => enter(null));
-  page.scroll.addEventListener("scroll", draw);
+  page.scroll.addEventListener("scroll", () => {
+    draw();
+    if (scene && isBelow(model)) shared.tell("scrolled", [page.scroll.scrollLeft, page.scroll.scrollTop]);
+  });
   page.scroll.addEventListener("click", (event) => {
     const cell = scene && grid.at(event);
     if (cell) choose(cell);
@@ -140,6 +147,10 @@ export default withStore(({ model, el, store }) => {
       dim();
       return;
     }
+    if (name === "scrolled") {
+      if (isBelow(model)) [page.scroll.scrollLeft, page.scroll.scrollTop] = shared.get("scrolled");
+      return;
+    }
     if (name === "component") page.components.value = shared.get("component");
     if (name === "colour") page.colours.value = shared.get("colour");
     if (name === "position") reveal();
@@ -152,9 +163,16 @@ export default withStore(({ model, el, store }) => {
     // The rest of an answer must not take a reader back who has scrolled away meanwhile.
     if (!scene || grid.sees(scene.here) || store.data?.prompt !== revealed) reveal();
     revealed = store.data?.prompt;
-  }), watchLook(el, draw)];
+  }), watchLook(el, () => {
+    // A place that was in sight stays there when there is less room.
+    if (scene && grid.sees(scene.here)) reveal();
+    draw();
+  })];
+  const explain = () => { page.empty.textContent = model.get("empty"); };
+  model.on("change:empty", explain);
   draw();
   return () => {
+    model.off("change:empty", explain);
     off.forEach((stop) => stop());
     clearTimeout(settling);
     draw.cancel();
