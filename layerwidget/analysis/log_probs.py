@@ -8,7 +8,7 @@ import torch
 def log_probs(logits: torch.Tensor) -> torch.Tensor:
     """Natural logs of the probabilities, shapes [..., d_vocab] -> the same, fp32.
 
-    `torch.log_softmax` adds up the exponentials of a long row in such a way that it was seen to be off by 3e-5 at 49,152
+    `torch.log_softmax` adds up the exponentials of a long row in a way that was seen to be off by 3e-5 at 49,152
     tokens on an AMD processor; `sum` adds them up in pairs, and was off by 2e-7.
     """
     # A masked token has minus infinity, and 0 * -inf would be NaN: it is very unlikely instead.
