@@ -16,6 +16,7 @@ import traitlets as t
 
 from layerwidget.analysis.check import check
 from layerwidget.engine.local import Live
+from layerwidget.engine.memory import give_back
 from layerwidget.engine.other_run import ModelSource
 from layerwidget.engine.worker import Worker
 from layerwidget.errors import Cancelled, LayerWidgetError
@@ -255,6 +256,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
             self._desk.leave(page)
         self._worker.leave(self)
         self._worker.leave(self.status)
+        self._worker.leave(self.stack)
         made = {part for page in self.stack.made_pages for part in parts_of(page)}
         for widget in parts_of(self) | made:
             if widget is not self:
@@ -326,6 +328,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
                 self._change.notify_all()
             if self.report is None:
                 self._worker.submit_idle(self.status, self._check)
+            self._worker.submit_idle(self.stack, give_back)
 
     def _check(self) -> None:
         """On the worker's thread, when it is idle: make ready for edits, grade the model and show the grade."""
