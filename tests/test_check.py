@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -88,6 +90,24 @@ def test_a_skip_that_does_nothing_and_a_hook_that_stays_fail(monkeypatch: pytest
     report = lw.check(model)
     assert report.grades["skip"].status == "fail"
     assert report.grades["clean"].status == "fail"
+
+
+def test_hooks_of_a_pass_in_another_thread_are_not_left_behind() -> None:
+    model = lw.HookedModel(tiny.tiny("gpt2"))
+    begun = threading.Event()
+
+    def passing() -> None:
+        with model.lock:
+            hook = model.hf_model.transformer.h[0].register_forward_hook(lambda *_: None)
+            begun.set()
+            time.sleep(0.3)
+            hook.remove()
+
+    other = threading.Thread(target=passing)
+    other.start()
+    begun.wait()
+    assert lw.check(model).grades["clean"].status == "pass"
+    other.join()
 
 
 def test_nan_is_no_pass() -> None:

@@ -32,7 +32,7 @@ def check(model: HookedModel) -> CheckReport:
     """
     read = sample(model.anatomy, min(_N_POS, model.n_ctx or _N_POS), seed=11)
     prompt, target = (read.ids[0], None) if read.source is None else (read.source[0], read.ids[0])
-    hooks = _hooks(model.hf_model)
+    hooks = _hooks(model)
     plain = model.plain_logits(prompt, target=target)
     trace = model.trace(prompt, target=target)
     return CheckReport(
@@ -42,7 +42,7 @@ def check(model: HookedModel) -> CheckReport:
             "residual": _residual(trace),
             "attention": _attention(trace, _eager_note(model, prompt, target, plain)),
             "skip": _skip(model, prompt, target),
-            "clean": _clean(trace, plain, _hooks(model.hf_model) - hooks),
+            "clean": _clean(trace, plain, _hooks(model) - hooks),
         },
     )
 
@@ -112,7 +112,8 @@ def _row_error(pattern: torch.Tensor, shared: bool) -> float:
 def _skip(model: HookedModel, prompt: torch.Tensor, target: torch.Tensor | None) -> Grade:
     layer = model.anatomy.n_layers // 2
     try:
-        shorter = without_layer(model.hf_model, model.anatomy, layer)
+        with model.lock:
+            shorter = without_layer(model.hf_model, model.anatomy, layer)
     except StructureError as error:
         return Grade("n/a", None, str(error))
     try:
@@ -130,9 +131,11 @@ def _clean(trace: Trace, plain: torch.Tensor, hooks_left: int) -> Grade:
     return Grade.of(float((trace.logits - plain).abs().nan_to_num().max()), 0.0, "logits with hooks on against without")
 
 
-def _hooks(model: nn.Module) -> int:
+def _hooks(model: HookedModel) -> int:
+    """How many hooks there are between two passes: another thread may be in the middle of one."""
     kinds: tuple[Callable[[nn.Module], int], ...] = (
         lambda module: len(module._forward_hooks),
         lambda module: len(module._forward_pre_hooks),
     )
-    return sum(kind(module) for module in model.modules() for kind in kinds)
+    with model.lock:
+        return sum(kind(module) for module in model.hf_model.modules() for kind in kinds)
