@@ -15,6 +15,7 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import layerwidget as lw
+from layerwidget.analysis import logit_lens
 from layerwidget.errors import Cancelled
 from layerwidget.widgets import lens_page as module
 from layerwidget.widgets.base import parts_of
@@ -155,7 +156,8 @@ def test_pinned_tokens_are_answered(explorer: lw.Explorer) -> None:
 
 
 def test_the_lens_decodes_what_is_chosen(explorer: lw.Explorer, model: lw.HookedModel) -> None:
-    assert explorer.lens_view.components == ["resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post"]
+    components = ["resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post", "head_out"]
+    assert explorer.lens_view.components == components
     passes = explorer._live.passes
     for component in ("mlp_out", "resid_mid"):
         explorer.lens_view.component = component
@@ -166,6 +168,36 @@ def test_the_lens_decodes_what_is_chosen(explorer: lw.Explorer, model: lw.Hooked
         np.testing.assert_allclose(found.entropy_nats, expected.entropy_nats, atol=1e-4)
         assert component in explorer.curves.driver.detail
     assert explorer._live.passes == passes
+
+
+def test_the_lens_decodes_the_chosen_head(explorer: lw.Explorer, model: lw.HookedModel) -> None:
+    explorer.lens_view.component = "head_out"
+    for head in (1, 3):
+        explorer.head = head
+        explorer.wait()
+        found = explorer.results["lens"]
+        expected = lw.LogitLens(component="head_out", head=head).run(model.trace("abcde"))
+        assert (found.head, found.decoded) == (head, f"head_out {head}")
+        np.testing.assert_allclose(found.entropy_nats, expected.entropy_nats, atol=1e-4)
+        assert f"head_out {head}" in explorer.curves.driver.detail
+
+
+def test_heads_that_cannot_be_told_apart_are_said_in_the_place_of_the_lens(
+    explorer: lw.Explorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise lw.MissingComponentError("these heads are one")
+
+    monkeypatch.setattr(logit_lens, "HeadRows", refuse)
+    explorer.lens_view.component = "head_out"
+    explorer.wait()
+    assert str(explorer.refusals["lens"]) == explorer.lens_view.empty == "these heads are one"
+    assert explorer.lens_view._message[0]["meta"]["layers"] == []
+    assert set(explorer.results) == {"attention"}
+    explorer.lens_view.component = "resid_post"
+    explorer.wait()
+    assert "lens" in explorer.results
+    assert explorer.lens_view.empty != "these heads are one"
 
 
 def test_a_view_alone_says_what_was_decoded(model: lw.HookedModel) -> None:

@@ -65,6 +65,11 @@ class LensGrid(Grid):
         return self.done is None
 
     @property
+    def decoded(self) -> str:
+        """What was decoded: the component, and of `head_out` the number of the head."""
+        return self.component if self.head is None else f"{self.component} {self.head}"
+
+    @property
     def max_prob(self) -> FloatArray:
         """Probability of the most probable token, shape [layer, pos]."""
         return self.top_probs[..., 0]

@@ -61,7 +61,7 @@ class DepthCurves(LayerFigure):
         position = min(self.driver.position, len(lens.token_ids) - 1)
         values, names, colours = self._followed(lens, position)
         word = lens.prompt_pieces()[position].visible
-        what = "" if lens.component == "resid_post" else f" · {lens.component}"
+        what = "" if lens.component == "resid_post" else f" · {lens.decoded}"
         detail = f"{QUANTITIES[self.quantity].axis} after “{word}”{what}"
         return Curves(lens.layers, values, names, colours, self._scale(lens, values), detail)
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets
 
 from layerwidget.engine.fitting import attention_that_fits
+from layerwidget.errors import LayerWidgetError
 from layerwidget.questions import TraceQuestion
-from layerwidget.questions.lens import LogitLens
+from layerwidget.questions.lens import HEAD, LogitLens
 from layerwidget.widgets.attention_view import AttentionView
 from layerwidget.widgets.depth_curves import DepthCurves
-from layerwidget.widgets.logit_lens_view import LogitLensView
+from layerwidget.widgets.logit_lens_view import TYPE_A_PROMPT, LogitLensView
 from layerwidget.widgets.page import Page, Scene
 from layerwidget.widgets.traits import SelectionTraits
 
@@ -48,7 +49,8 @@ class LensPage(Page):
     @classmethod
     def for_model(cls, model: HookedModel, **shared: Any) -> LensPage:
         """With a switch for what the lens decodes."""
-        return cls(model.anatomy.components, **shared)
+        heads = (HEAD,) if model.anatomy.n_heads else ()
+        return cls((*model.anatomy.components, *heads), **shared)
 
     @property
     def views(self) -> tuple[SelectionTraits, ...]:
@@ -57,7 +59,9 @@ class LensPage(Page):
 
     def questions(self, scene: Scene) -> Mapping[str, TraceQuestion[Any]]:
         """The lens of all layers, and as much attention of those in view as fits into memory."""
-        lens = LogitLens(k=_WORDS_PER_CELL, tokens=scene.pinned, component=self.lens_view.component)
+        component = self.lens_view.component
+        head = scene.head if component == HEAD else None
+        lens = LogitLens(k=_WORDS_PER_CELL, tokens=scene.pinned, component=component, head=head)
         attention, _ = _attention(scene)
         return {"lens": lens} if attention is None else {"lens": lens, "attention": attention}
 
@@ -73,8 +77,17 @@ class LensPage(Page):
         if name == "attention":
             self.attention_view.show(answer, prompt)
         else:
+            self.lens_view.empty = TYPE_A_PROMPT
             self.lens_view.show(answer, prompt)
             self.curves.show(answer, prompt)
+
+    def refuse(self, name: str, error: LayerWidgetError, prompt: str) -> None:
+        """Heads that cannot be told apart are said in the place of the lens; anything else is the whole explorer's."""
+        if name != "lens" or self.lens_view.component != HEAD:
+            raise error
+        self.lens_view.empty = str(error)
+        self.lens_view.show(None, prompt)
+        self.curves.show(None, prompt)
 
     def _trust(self, change: dict[str, Any]) -> None:
         """Cells coloured by KL to final go with curves of it."""
@@ -85,6 +98,7 @@ class LensPage(Page):
 
     def clear(self, prompt: str) -> None:
         """Draw nothing."""
+        self.lens_view.empty = TYPE_A_PROMPT
         self.lens_view.show(None, prompt)
         self.attention_view.show(None, prompt)
         self.curves.show(None)

@@ -59,7 +59,7 @@ class LogitLensView(View, module="logit_lens_view"):
         pieces = [lens.pieces[int(token_id)] for token_id in ids]
         meta = {
             "prompt": prompt,
-            "component": lens.component,
+            "component": lens.decoded,
             "layers": list(lens.layers),
             "n_pos": len(lens.token_ids),
             "k": lens.top_ids.shape[-1],
