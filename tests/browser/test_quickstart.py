@@ -149,7 +149,7 @@ def test_the_readout_says_pythons_numbers_and_hovering_asks_for_none(explorer: E
 
 def test_the_lens_can_decode_what_a_sublayer_adds(explorer: ExplorerPage) -> None:
     chooser = explorer.lens.get_by_label("What is decoded")
-    assert chooser.locator("option").count() == 5
+    assert chooser.locator("option").count() == 6
     chooser.select_option("mlp_out")
     explorer.notebook.expect_value("ex.results['lens'].component", "mlp_out")
     expect(explorer.lens.locator(".lw-detail")).to_contain_text("mlp_out")
@@ -158,6 +158,12 @@ def test_the_lens_can_decode_what_a_sublayer_adds(explorer: ExplorerPage) -> Non
         "ex.results['lens'].top_ids[-1, -1, 0].item()]"
     )
     assert expected[0] == expected[1]
+    chooser.select_option("head_out")
+    explorer.notebook.expect_value("ex.results['lens'].head", 6)
+    expect(explorer.lens.locator(".lw-detail")).to_contain_text("head_out 6")
+    explorer.notebook.run("ex.head = 3")
+    explorer.notebook.expect_value("ex.results['lens'].head", 3)
+    explorer.notebook.run("ex.head = 6")
     chooser.select_option("resid_post")
     explorer.notebook.expect_value("ex.results['lens'].component", "resid_post")
 
