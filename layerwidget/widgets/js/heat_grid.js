@@ -2,7 +2,7 @@ import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
 import { KEYS, choice, element, onFrame, watchLook } from "./dom.js";
 import { chosenSheet, exactValue, heatColours, heatEnds, paintHeat } from "./heat_cells.js";
-import { LABELS_HEIGHT, makeLayerGrid, movedCell } from "./layer_grid.js";
+import { LABELS_HEIGHT, followGrid, makeLayerGrid, movedCell, revealSoon } from "./layer_grid.js";
 import { GRID_HEIGHT, layerNumbers, layersTitle } from "./rows.js";
 import { dimStale, withStore } from "./store.js";
 
@@ -125,24 +125,9 @@ export default withStore(({ model, el, store }) => {
     hover = cell;
     draw();
   };
-  page.scroll.addEventListener("pointermove", (event) => enter(grid.at(event)));
-  page.scroll.addEventListener("pointerleave", () => enter(null));
-  page.scroll.addEventListener("scroll", draw);
-  page.scroll.addEventListener("click", (event) => {
-    const cell = scene && grid.at(event);
-    if (cell) choose(cell);
-  });
-  page.scroll.addEventListener("keydown", (event) => {
-    const cell = scene && choosable(movedCell(event.key, scene.here, scene.rows, scene.labels.length), scene.here, scene.data.columns.numbers);
-    if (!cell) return;
-    event.preventDefault();
-    event.stopPropagation();
-    choose(cell);
-    grid.reveal(cell);
-  });
-
-  /** After the next frame, when the grid has the size of the new data. */
-  const reveal = () => requestAnimationFrame(() => requestAnimationFrame(() => { if (scene) grid.reveal(scene.here); }));
+  const target = (key, { here, rows, labels, data }) => choosable(movedCell(key, here, rows, labels.length), here, data.columns.numbers);
+  followGrid(page.scroll, grid, { scene: () => scene, draw, enter, choose, target });
+  const reveal = () => revealSoon(grid, () => scene);
   shared.listen((name) => {
     // Typing changes nothing in the picture until its answer is there.
     if (name === "prompt") {

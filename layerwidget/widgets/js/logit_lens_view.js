@@ -1,7 +1,7 @@
 import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
 import { KEYS, choice, element, onFrame, watchLook } from "./dom.js";
-import { LABELS_HEIGHT, makeLayerGrid, movedCell } from "./layer_grid.js";
+import { LABELS_HEIGHT, makeLayerGrid, movedCell, revealSoon } from "./layer_grid.js";
 import { LENS_COLOURS, lensLegend } from "./lens_colours.js";
 import { paintWords } from "./lens_grid.js";
 import { makeTopPanel } from "./lens_panel.js";
@@ -140,8 +140,7 @@ export default withStore(({ model, el, store }) => {
     grid.reveal(cell);
   });
 
-  /** After the next frame, when the grid has the size of the new data. */
-  const reveal = () => requestAnimationFrame(() => requestAnimationFrame(() => { if (scene) grid.reveal(scene.here); }));
+  const reveal = () => revealSoon(grid, () => scene);
   shared.listen((name) => {
     // Typing changes nothing in the picture until its answer is there.
     if (name === "prompt") {

@@ -1,7 +1,7 @@
 import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
 import { KEYS, element, onFrame, sizedContext, watchLook } from "./dom.js";
-import { LABELS_HEIGHT, makeLayerGrid, movedCell } from "./layer_grid.js";
+import { LABELS_HEIGHT, followGrid, makeLayerGrid, movedCell, revealSoon } from "./layer_grid.js";
 import { GRID_HEIGHT, layerNumbers, layersTitle } from "./rows.js";
 import { curveFrame, levelColours, paintSettle, paintShares, percent, settledBy, sharesText } from "./settle_cells.js";
 import { dimStale, withStore } from "./store.js";
@@ -109,27 +109,13 @@ export default withStore(({ model, el, store }) => {
     const x = event.clientX - page.shares.getBoundingClientRect().left;
     return scene ? curveFrame(SIDE_WIDTH, 1, scene.data.layers.length).layerAt(x) : null;
   };
-  page.scroll.addEventListener("pointermove", (event) => enter(grid.at(event), null));
-  page.scroll.addEventListener("pointerleave", () => enter(null, null));
-  page.scroll.addEventListener("scroll", draw);
-  page.scroll.addEventListener("click", (event) => {
-    const cell = scene && grid.at(event);
-    if (cell) choose(cell);
-  });
-  page.scroll.addEventListener("keydown", (event) => {
-    const cell = scene && movedCell(event.key, scene.here, scene.rows, scene.labels.length);
-    if (!cell) return;
-    event.preventDefault();
-    event.stopPropagation();
-    choose(cell);
-    grid.reveal(cell);
-  });
+  const target = (key, { here, rows, labels }) => movedCell(key, here, rows, labels.length);
+  followGrid(page.scroll, grid, { scene: () => scene, draw, enter: (cell) => enter(cell, null), choose, target });
   page.shares.addEventListener("pointermove", (event) => enter(null, layerAt(event)));
   page.shares.addEventListener("pointerleave", () => enter(null, null));
   page.shares.addEventListener("click", (event) => shared.set({ layer: layerAt(event) }));
 
-  /** After the next frame, when the strip has the size of the new data. */
-  const reveal = () => requestAnimationFrame(() => requestAnimationFrame(() => { if (scene) grid.reveal(scene.here); }));
+  const reveal = () => revealSoon(grid, () => scene);
   shared.listen((name) => {
     // Typing changes nothing in the picture until its answer is there.
     if (name === "prompt") {
