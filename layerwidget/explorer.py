@@ -275,7 +275,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         """Something was chosen: compute what the open pages need to know of it, unless they know it already."""
         with self._change:
             tokens, asked = self._asked_of
-            known = tokens is None or self._closed or self._wanted(self._scene(tokens)) == asked
+            known = tokens is None or self._closed or self._all_asked(self._scene(tokens)) == asked
         if not known:
             self._ask(None)
 
@@ -283,9 +283,17 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         place = {name: getattr(self, name) for name in ("layers", "layer", "head", "position", "token")}
         return Scene(tokens=tokens, anatomy=self.model.anatomy, pinned=tuple(self.tokens), **place)
 
-    def _wanted(self, scene: Scene) -> tuple[object, ...]:
-        """All that is to be known, of second runs too; equal where nothing has to be asked again."""
-        return frozenset(self._questions(scene)), *(page.other(scene) for page in self.stack.open_pages)
+    def _all_asked(
+        self, scene: Scene, questions: Mapping[TraceQuestion[Any], object] | None = None
+    ) -> tuple[object, ...]:
+        """All that is to be known, of second runs too; equal where nothing has to be asked again.
+
+        Args:
+            scene: where the reader is.
+            questions: those of the open pages, where they are at hand.
+        """
+        asked = self._questions(scene) if questions is None else questions
+        return frozenset(asked), *(page.other(scene) for page in self.stack.open_pages)
 
     def _questions(self, scene: Scene) -> dict[TraceQuestion[Any], list[tuple[Page, str]]]:
         """What the open pages need to know, and which of them under which names."""
@@ -353,7 +361,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
             # What is chosen from here on is compared with this.
             scene = self._scene(tokens)
             wanted = self._questions(scene)
-            self._asked_of = (tokens, self._wanted(scene))
+            self._asked_of = (tokens, self._all_asked(scene, wanted))
         pages = self.stack.open_pages
         for page in pages:
             page.begin(scene, prompt)
