@@ -52,8 +52,11 @@ def continued(before: FloatArray, n_same: int, n_pos: int) -> FloatArray:
     # A row that is filled is not zero: it belongs to an earlier answer, which went on differently.
     if room is None or not grows or room.shape[-1] < n_pos or room[:, :, n_same:n_pos].any():
         side = n_pos + max(16, n_pos // 16) if grows else n_pos
-        room = np.zeros((*before.shape[:2], side, side), dtype=np.float32)
+        # Every number is written once: most of them are the old ones.
+        room = np.empty((*before.shape[:2], side, side), dtype=np.float32)
         room[:, :, :n_same, :n_same] = before[:, :, :n_same, :n_same]
+        room[:, :, :n_same, n_same:] = 0
+        room[:, :, n_same:] = 0
     return room[:, :, :n_pos, :n_pos]
 
 

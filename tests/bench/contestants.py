@@ -22,6 +22,8 @@ from tests.tiny import eager_twin
 
 #: Turns before the first one that is timed.
 CHECKED = (-2, -1)
+#: Edits of one engine before the first that is timed.
+N_EARLIER = 8
 
 
 class _Here(ABC):
@@ -191,9 +193,15 @@ class _Edited(_Here):
         return self.lives[n]
 
     def check(self, n: int) -> None:
-        """The answers are those of a full pass, also after a second edit."""
+        """The answers are those of a full pass, also after a second edit.
+
+        A few edits more, and the memory of recent answers is full, as it is when one has typed for a while: the first
+        touch of memory is no part of an edit, as it is none of the products.
+        """
         for turn in CHECKED:
             check_live(self.prepared(n, turn)(), self.work.model)
+        for turn in range(N_EARLIER):
+            self.prepared(n, CHECKED[0] - 1 - turn)()
 
 
 class Append(_Edited):

@@ -27,7 +27,7 @@ def test_everything_that_belongs_to_an_older_text_is_dimmed(explorer: ExplorerPa
     stale = explorer.root.locator(".lw-stale")
     expect(stale).to_have_count(0)
     # Nothing else may wait for the model.
-    explorer.notebook.expect_value("ex.report is not None", True)
+    explorer.notebook.expect_value("ex.report is not None", True, timeout_s=60)
     explorer.notebook.run("model.lock.acquire()")
     try:
         explorer.prompt.fill("Something else")

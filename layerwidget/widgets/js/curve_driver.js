@@ -3,7 +3,7 @@
 import { shareTraits } from "./bus.js";
 import { element } from "./dom.js";
 import { layerNumbers } from "./rows.js";
-import { isStale } from "./store.js";
+import { dimWhile, isStale } from "./store.js";
 
 export default {
   render({ model, el }) {
@@ -30,7 +30,10 @@ export default {
       title.textContent = model.get("title");
       detail.textContent = model.get("detail") && ` · ${model.get("detail")}`;
     };
-    const dim = () => el.closest(".lw-figure")?.classList.toggle("lw-stale", isStale(shared, { prompt: model.get("prompt") }));
+    const dim = () => {
+      const figure = el.closest(".lw-figure");
+      if (figure) dimWhile(figure, isStale(shared, { prompt: model.get("prompt") }));
+    };
     shared.listen((name) => {
       if (name === "layers" || name === "layer") follow();
       else if (name === "prompt") dim();

@@ -15,6 +15,11 @@ export function element(tag, attributes = {}, ...children) {
 /** Attributes of everything that takes the keyboard: the notebook must not read the keys as its own. */
 export const KEYS = { "data-lm-suppress-shortcuts": "true" };
 
+/** Sets a node's text where it is another: even the same text set again would be laid out anew. */
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
 /** A drop-down with a label for screen readers. */
 export function choice(label, options, value, onpick) {
   const select = element("select", { ...KEYS, "aria-label": label, title: label, class: "lw-choice" });

@@ -34,7 +34,12 @@ export default withStore(({ model, el, store }) => {
 
   let replaced = false;
   let stopped = false;
+  let fitted = "";
   const fitHeight = () => {
+    // Measuring makes the page lay itself out: a letter more that fits needs none of it.
+    const grows = area.value.startsWith(fitted) && area.scrollHeight <= area.clientHeight;
+    fitted = area.value;
+    if (grows) return;
     area.style.height = "auto";
     area.style.height = `${Math.min(160, Math.max(42, area.scrollHeight + 2))}px`;
   };

@@ -1,5 +1,5 @@
 import { shareTraits } from "./bus.js";
-import { element } from "./dom.js";
+import { element, setText } from "./dom.js";
 
 /** What takes less time than this needs no button to stop it. */
 const STOPPABLE_MS = 700;
@@ -38,17 +38,17 @@ export default {
       const kernelState = model.get("state");
       const behind = typed !== undefined && typed !== model.get("prompt") && kernelState === "fresh";
       const now = behind ? "stale" : kernelState;
-      name.textContent = model.get("model_name");
-      facts.textContent = model.get("facts");
-      checked.textContent = `${model.get("failing") ? "✗" : "✓"} ${model.get("checked")}`;
+      setText(name, model.get("model_name"));
+      setText(facts, model.get("facts"));
+      setText(checked, `${model.get("failing") ? "✗" : "✓"} ${model.get("checked")}`);
       checked.classList.toggle("lw-bad", model.get("failing"));
       checked.classList.toggle("lw-good", !model.get("failing"));
       checked.hidden = !model.get("checked");
       checked.title = model.get("report") ? "What was measured: click for the figures" : "";
-      report.textContent = model.get("report");
-      work.textContent = model.get("work");
+      setText(report, model.get("report"));
+      setText(work, model.get("work"));
       work.hidden = !model.get("work");
-      state.textContent = WORDS[now] ?? now;
+      setText(state, WORDS[now] ?? now);
       state.dataset.state = now;
       offer(kernelState === "busy");
       work.classList.toggle("lw-bad", now === "failed");

@@ -20,9 +20,22 @@ export function isStale(shared, { prompt }) {
   return typed !== undefined && prompt !== null && typed !== prompt;
 }
 
+/** What is answered sooner than this is never dimmed. */
+const PATIENCE_MS = 350;
+const toBeDimmed = new WeakMap();
+
+/** Dims an element while it shows something old: after a while, because dimming costs the answer some of its time. */
+export function dimWhile(el, stale) {
+  if (stale === toBeDimmed.has(el)) return;
+  clearTimeout(toBeDimmed.get(el));
+  toBeDimmed.delete(el);
+  if (stale) toBeDimmed.set(el, setTimeout(() => el.classList.add("lw-stale"), PATIENCE_MS));
+  else el.classList.remove("lw-stale");
+}
+
 /** Dims a view whose picture belongs to an older text. */
 export function dimStale(el, shared, data) {
-  el.classList.toggle("lw-stale", Boolean(data?.layers.length) && isStale(shared, data));
+  dimWhile(el, Boolean(data?.layers.length) && isStale(shared, data));
 }
 
 /** Keeps the newest data of a widget model; asks for it when it opens, because earlier messages are lost. */
