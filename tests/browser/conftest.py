@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,30 @@ from tests.browser.notebook import LAUNCH_FLAGS, Notebook
 VIEWPORT = {"width": 1280, "height": 900}
 
 OpenNotebook = Callable[[str], Notebook]
+
+
+@contextmanager
+def running_notebook(
+    server: JupyterServer, browser: Browser, name: str, height: int = VIEWPORT["height"]
+) -> Iterator[Notebook]:
+    """A notebook of the served folder that was run once, for many tests; the window is `height` px high."""
+    context = browser.new_context(viewport={**VIEWPORT, "height": height})
+    notebook = Notebook(server, context, name)
+    notebook.run_all()
+    yield notebook
+    notebook.close()
+    context.close()
+
+
+@contextmanager
+def watched(request: pytest.FixtureRequest, notebook: Notebook) -> Iterator[Notebook]:
+    """One test of an open notebook: where it fails, a picture; nothing may be left in the console as an error."""
+    failed_before = request.session.testsfailed
+    yield notebook
+    if request.session.testsfailed > failed_before:
+        notebook.screenshot(f"failed-{request.node.name}")
+    errors, notebook.console_errors = notebook.console_errors, []
+    assert not errors, "The browser's console shows errors:\n" + "\n".join(errors)
 
 
 @pytest.fixture(scope="package")
@@ -79,12 +104,8 @@ def write_notebook(jupyter_server: JupyterServer) -> Callable[..., str]:
 @pytest.fixture(scope="package")
 def quickstart(jupyter_server: JupyterServer, browser: Browser) -> Iterator[Notebook]:
     """The quickstart, opened and run once; every test starts from its first state again."""
-    context = browser.new_context(viewport=VIEWPORT)
-    notebook = Notebook(jupyter_server, context, "01_quickstart.ipynb")
-    notebook.run_all()
-    yield notebook
-    notebook.close()
-    context.close()
+    with running_notebook(jupyter_server, browser, "01_quickstart.ipynb") as notebook:
+        yield notebook
 
 
 @pytest.fixture
@@ -98,9 +119,5 @@ def explorer(request: pytest.FixtureRequest, quickstart: Notebook) -> Iterator[E
     quickstart.run(FIRST_STATE)
     expect(page.prompt).to_have_value(PROMPT)
     page.settle()
-    failed_before = request.session.testsfailed
-    yield page
-    if request.session.testsfailed > failed_before:
-        quickstart.screenshot(f"failed-{request.node.name}")
-    errors, quickstart.console_errors = quickstart.console_errors, []
-    assert not errors, errors
+    with watched(request, quickstart):
+        yield page

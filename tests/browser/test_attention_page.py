@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Locator, expect
 
-from tests.browser.conftest import VIEWPORT
+from tests.browser.conftest import running_notebook, watched
 from tests.browser.explorer_page import KERNEL_MESSAGES, PROMPT
 from tests.browser.jupyter import JupyterServer
 from tests.browser.notebook import Notebook
@@ -29,12 +29,9 @@ ROWS, LABELS, SIDE, GRID_HEIGHT = 12, 66, 336 - 52, 420
 
 @pytest.fixture(scope="module")
 def opened(jupyter_server: JupyterServer, browser: Browser) -> Iterator[Notebook]:
-    context = browser.new_context(viewport={"width": VIEWPORT["width"], "height": 1300})
-    notebook = Notebook(jupyter_server, context, jupyter_server.write_notebook("attention_page", CELLS))
-    notebook.run_all()
-    yield notebook
-    notebook.close()
-    context.close()
+    name = jupyter_server.write_notebook("attention_page", CELLS)
+    with running_notebook(jupyter_server, browser, name, 1300) as notebook:
+        yield notebook
 
 
 @pytest.fixture
@@ -42,12 +39,8 @@ def notebook(request: pytest.FixtureRequest, opened: Notebook) -> Iterator[Noteb
     opened.page.mouse.move(0, 0)
     opened.run(FIRST_STATE)
     expect(part(opened, ".lw-attention .lw-matrix-side .lw-panel-title")).to_contain_text("layer 18 · head 6")
-    failed_before = request.session.testsfailed
-    yield opened
-    if request.session.testsfailed > failed_before:
-        opened.screenshot(f"failed-{request.node.name}")
-    errors, opened.console_errors = opened.console_errors, []
-    assert not errors, errors
+    with watched(request, opened):
+        yield opened
 
 
 def part(notebook: Notebook, css: str) -> Locator:

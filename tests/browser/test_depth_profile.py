@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Locator, expect
 
-from tests.browser.conftest import VIEWPORT
+from tests.browser.conftest import running_notebook, watched
 from tests.browser.explorer_page import KERNEL_MESSAGES, PROMPT, ExplorerPage
 from tests.browser.jupyter import JupyterServer
 from tests.browser.notebook import Notebook
@@ -29,12 +29,9 @@ N_LAYERS, N_POS, NUMBERS_WIDTH, WIDTH = 30, 21, 26, 36
 
 @pytest.fixture(scope="module")
 def opened(jupyter_server: JupyterServer, browser: Browser) -> Iterator[Notebook]:
-    context = browser.new_context(viewport={**VIEWPORT, "height": 1250})
-    notebook = Notebook(jupyter_server, context, jupyter_server.write_notebook("depth_profile", CELLS))
-    notebook.run_all()
-    yield notebook
-    notebook.close()
-    context.close()
+    name = jupyter_server.write_notebook("depth_profile", CELLS)
+    with running_notebook(jupyter_server, browser, name, 1250) as notebook:
+        yield notebook
 
 
 @pytest.fixture
@@ -44,12 +41,8 @@ def notebook(request: pytest.FixtureRequest, opened: Notebook) -> Iterator[Noteb
     opened.run(FIRST_STATE)
     expect(strip(opened)).to_have_attribute("data-prompt", PROMPT)
     expect(readout(strip(opened))).to_contain_text("(position 20)")
-    failed_before = request.session.testsfailed
-    yield opened
-    if request.session.testsfailed > failed_before:
-        opened.screenshot(f"failed-{request.node.name}")
-    errors, opened.console_errors = opened.console_errors, []
-    assert not errors, errors
+    with watched(request, opened):
+        yield opened
 
 
 def strip(notebook: Notebook) -> Locator:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Locator, expect
 
-from tests.browser.conftest import VIEWPORT
+from tests.browser.conftest import running_notebook, watched
 from tests.browser.explorer_page import KERNEL_MESSAGES
 from tests.browser.jupyter import JupyterServer
 from tests.browser.notebook import Notebook
@@ -35,24 +35,17 @@ ROWS, GRID_HEIGHT, NUMBERS_WIDTH, WIDTH = 12, 420, 26, 68
 
 @pytest.fixture(scope="module")
 def opened(jupyter_server: JupyterServer, browser: Browser) -> Iterator[Notebook]:
-    context = browser.new_context(viewport=VIEWPORT)
-    notebook = Notebook(jupyter_server, context, jupyter_server.write_notebook("heat_grid", CELLS))
-    notebook.run_all()
-    yield notebook
-    notebook.close()
-    context.close()
+    name = jupyter_server.write_notebook("heat_grid", CELLS)
+    with running_notebook(jupyter_server, browser, name) as notebook:
+        yield notebook
 
 
 @pytest.fixture
 def notebook(request: pytest.FixtureRequest, opened: Notebook) -> Iterator[Notebook]:
     opened.run(FIRST_STATE)
     expect(readout(opened, 0)).to_contain_text("layer 11 · “␣a” (position 4) · norm")
-    failed_before = request.session.testsfailed
-    yield opened
-    if request.session.testsfailed > failed_before:
-        opened.screenshot(f"failed-{request.node.name}")
-    errors, opened.console_errors = opened.console_errors, []
-    assert not errors, errors
+    with watched(request, opened):
+        yield opened
 
 
 def view(notebook: Notebook, place: int) -> Locator:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Locator, expect
 
-from tests.browser.conftest import VIEWPORT
+from tests.browser.conftest import running_notebook, watched
 from tests.browser.explorer_page import KERNEL_MESSAGES
 from tests.browser.jupyter import JupyterServer
 from tests.browser.notebook import Notebook
@@ -28,12 +28,9 @@ both.show(encoder_decoder()); both.layers, both.layer = "0-5", 2
 
 @pytest.fixture(scope="module")
 def notebook(jupyter_server: JupyterServer, browser: Browser) -> Iterator[Notebook]:
-    context = browser.new_context(viewport=VIEWPORT)
-    notebook = Notebook(jupyter_server, context, jupyter_server.write_notebook("layer_map", CELLS))
-    notebook.run_all()
-    yield notebook
-    notebook.close()
-    context.close()
+    name = jupyter_server.write_notebook("layer_map", CELLS)
+    with running_notebook(jupyter_server, browser, name) as notebook:
+        yield notebook
 
 
 class MapPage:
@@ -83,12 +80,8 @@ def both(request: pytest.FixtureRequest, notebook: Notebook) -> Iterator[MapPage
 
 
 def checked(request: pytest.FixtureRequest, page: MapPage) -> Iterator[MapPage]:
-    failed_before = request.session.testsfailed
-    yield page
-    if request.session.testsfailed > failed_before:
-        page.notebook.screenshot(f"failed-{request.node.name}")
-    errors, page.notebook.console_errors = page.notebook.console_errors, []
-    assert not errors, errors
+    with watched(request, page.notebook):
+        yield page
 
 
 def test_a_click_chooses_a_layer_and_shows_what_is_inside(own: MapPage) -> None:
