@@ -399,7 +399,7 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         for page in pages:
             run = page.other(scene)
             if run is not None:
-                page.answer_other(run.answers(self.interventions), prompt)
+                page.answer_other(run, run.answers(self.interventions), prompt)
         self._show_done(prompt, tokens, (time.perf_counter() - started) * 1000, [page.note for page in pages])
 
     def _show_done(self, prompt: str, tokens: Tokens, took_ms: float, notes: list[str]) -> None:

@@ -16,6 +16,7 @@ from layerwidget.questions.attention import AttentionGrid
 from layerwidget.questions.lens import LensGrid
 from layerwidget.questions.residual import ResidualGrid
 from layerwidget.results import FloatArray, Grid
+from layerwidget.tokens import IntArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +36,8 @@ class Compared:
         a, b: its values in both results; NaN where the result has no such token; None for what both have together.
         change: `b - a`; of a `log` quantity log2(b / a); NaN where one of them has no value.
         change_unit: of `change`.
+        ids_a, ids_b: the token ids that it is about, int64; -1 where the result has no such token; None where it is
+            about none.
     """
 
     name: str
@@ -44,10 +47,12 @@ class Compared:
     b: FloatArray | None
     change: FloatArray
     change_unit: str
+    ids_a: IntArray | None = None
+    ids_b: IntArray | None = None
 
     def __post_init__(self) -> None:
         """Freeze the arrays."""
-        for values in (self.a, self.b, self.change):
+        for values in (self.a, self.b, self.change, self.ids_a, self.ids_b):
             if values is not None:
                 values.setflags(write=False)
 
@@ -125,10 +130,13 @@ class AttentionDifference(_Two):
         moved: how much of its weight each head puts elsewhere in the second result, shape [layer, head], 0 to 1: the
             mean, over the queries that stand beside each other, of half the sum of |difference| over all keys. A token
             that is not there gets no weight. NaN where no queries stand beside each other.
+        sink: the share of its weight that each head rests on token 0, in both results, shape [layer, head]: the mean
+            over queries from 1 on.
     """
 
     heads: tuple[int, ...]
     moved: FloatArray
+    sink: Compared
 
     def head(self, layer: int, head: int) -> Compared:
         """One head's weights in both results and their difference, shape [query column, key column].
@@ -239,12 +247,11 @@ def _log_probs(token: int, grid: LensGrid) -> FloatArray:
 def _agreement(two: _Two) -> Compared:
     """1 where both predict the same token, 0 where they do not."""
     tops = [
-        in_columns(grid.top_ids[[grid.row_of(layer) for layer in layers], :, 0].astype(np.float64), positions)
+        np.where(positions >= 0, grid.top_ids[[grid.row_of(layer) for layer in layers]][:, positions, 0], -1)
         for grid, layers, positions in _both(two)
     ]
-    absent = np.isnan(tops[0]) | np.isnan(tops[1])
-    same = np.where(absent, np.nan, tops[0] == tops[1]).astype(np.float32)
-    return Compared("same top-1 token", "", "one-sided", None, None, same, "1 = the same")
+    same = np.where(np.minimum(*tops) < 0, np.nan, tops[0] == tops[1]).astype(np.float32)
+    return Compared("same top-1 token", "", "one-sided", None, None, same, "1 = the same", *tops)
 
 
 def _both(two: _Two) -> tuple[tuple[Any, tuple[int, ...], Any], ...]:
@@ -273,7 +280,22 @@ def _of_attention(two: _Two) -> AttentionDifference:
         [_moved(two, layer, layer_b, head) for head in heads]
         for layer, layer_b in zip(two.layers, two.layers_b, strict=True)
     ]
-    return AttentionDifference(**vars(two), heads=heads, moved=np.array(moved, np.float32))
+    return AttentionDifference(**vars(two), heads=heads, moved=np.array(moved, np.float32), sink=_sink(two, heads))
+
+
+def _sink(two: _Two, heads: tuple[int, ...]) -> Compared:
+    """As `SinkGrid.share` has it."""
+    a, b = (
+        np.array([[_on_first(grid, layer, head) for head in heads] for layer in layers], np.float32)
+        for grid, layers, _ in _both(two)
+    )
+    return Compared("sink share", "", "one-sided", a, b, b - a, "")
+
+
+def _on_first(grid: AttentionGrid, layer: int, head: int) -> float:
+    """The share on token 0, mean over queries from 1 on; of a single token, everything."""
+    column = grid.pattern[grid.row_of(layer), grid.heads.index(head), :, 0]
+    return float(column[min(1, len(column) - 1) :].mean())
 
 
 def _moved(two: _Two, layer: int, layer_b: int, head: int) -> float:

@@ -67,6 +67,10 @@ class View(Panel, SelectionTraits):
             self._part = _packed("part", self._message[0]["revision"], meta, arrays)
             self.send(*self._part)
 
+    def outdate(self) -> None:
+        """Dim what is drawn until something new is: it is known to be of what is no longer chosen."""
+        self._publish_part({"stale": True}, {})
+
     def _on_message(self, _widget: object, content: dict[str, Any], _buffers: list[bytes]) -> None:
         if content.get("type") == "ready":
             for message in (self._message, self._part):

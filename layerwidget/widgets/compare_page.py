@@ -16,12 +16,14 @@ from layerwidget.questions.attention import Attention
 from layerwidget.questions.comparing import AttentionDifference, Difference, Match, difference
 from layerwidget.questions.lens import LogitLens
 from layerwidget.questions.residual import ResidualStream
+from layerwidget.widgets.base import View
 from layerwidget.widgets.compare_view import CompareView
 from layerwidget.widgets.page import Scene
 from layerwidget.widgets.prompt_editor import PromptEditor
 
 if TYPE_CHECKING:
     from layerwidget.model.hooked_model import HookedModel
+    from layerwidget.tokens import Tokens
 
 #: Attention weights of both prompts together; beyond it, fewer layers are compared and the page says so.
 _ATTENTION_BYTES = 256 * 2**20
@@ -46,9 +48,12 @@ class ComparePage(CompareView):
         self._match: Match = "layer"
         self._own = OtherModels(model, {model.name: model})
         self._answers: dict[str, Any] = {}
+        # The second prompt as it was read last.
+        self._read: tuple[str, Tokens | None] = ("", None)
+        placeholder = "Compare with: type a second prompt"
+        self.editor = PromptEditor(placeholder=placeholder, text_name="second_prompt", **shared)
         super().__init__(**shared)
         self.models = self._own
-        self.editor = PromptEditor(placeholder="Compare with: type a second prompt")
         self.editor.add_class("lw-second")
         self.slider = ipywidgets.SelectionSlider(options=[model.name], description="B", continuous_update=False)
         self.above = (self.editor, self.slider, self.bar)
@@ -61,6 +66,11 @@ class ComparePage(CompareView):
     def for_model(cls, model: HookedModel, **shared: Any) -> ComparePage:
         """A page that compares prompts of this model until it is told of another one."""
         return cls(model, **shared)
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """Those of its parts that take part in the selection; the editor does as one of their group."""
+        return (*super().views, self.editor)
 
     def compare_with(self, other: str | ModelSource | Mapping[str, ModelSource], match: Match = "layer") -> None:
         """Compare with a second prompt, another model, or one of several.
@@ -88,8 +98,10 @@ class ComparePage(CompareView):
         self.slider.value = self.model_name = names[0]
 
     def _slid(self, change: dict[str, Any]) -> None:
-        if change["new"] in self.models.names:
+        if change["new"] in self.models.names and change["new"] != self.model_name:
             self.model_name = change["new"]
+            for view in super().views:
+                view.outdate()
 
     # What is asked
 
@@ -116,9 +128,16 @@ class ComparePage(CompareView):
 
     def _attention(self, scene: Scene) -> tuple[Attention | None, str]:
         """As much of it as fits into memory for both prompts, and in words what is left out."""
-        n_pos = max(len(scene.tokens), len(self._model.tokenize(self.prompt or scene.tokens)))
+        n_pos = max(len(scene.tokens), len(self._second_tokens() or ()))
         room = _ATTENTION_BYTES // 2
         return attention_that_fits(scene.anatomy, scene.layers, n_pos, scene.layer, scene.head, room)
+
+    def _second_tokens(self) -> Tokens | None:
+        """The tokens of the second prompt, where there is one; a text is read once, however often it is asked for."""
+        text = self.prompt
+        if self._read[0] != text:
+            self._read = (text, self._model.tokenize(text))
+        return self._read[1]
 
     def begin(self, scene: Scene, prompt: str) -> None:
         """Forget what was compared before."""
@@ -137,7 +156,7 @@ class ComparePage(CompareView):
         """Keep the reason."""
         self._answers[name.removeprefix("compare_")] = error
 
-    def answer_other(self, answers: Mapping[str, Any], prompt: str) -> None:
+    def answer_other(self, run: OtherRun, answers: Mapping[str, Any], prompt: str) -> None:
         """Draw what differs, or say why nothing can be compared."""
         found: list[Difference | AttentionDifference] = []
         trouble: list[str] = []
@@ -152,7 +171,8 @@ class ComparePage(CompareView):
             trouble += [error for error in errors if error not in trouble]
         if trouble:
             self._say(trouble[0])
-        self.show(found, prompt, " ".join(trouble))
+        # Not what the box says now: the reader may have typed on while this was computed.
+        self.show(found, prompt, " ".join(trouble), run.prompt if isinstance(run.prompt, str) else "")
 
     def clear(self, prompt: str) -> None:
         """There is no first prompt."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from typing import Any, Literal, TypeAlias
 
 import ipywidgets
 import numpy as np
@@ -11,12 +12,20 @@ import traitlets as t
 
 from layerwidget.questions.comparing import AttentionDifference, Compared, Difference, Match, difference
 from layerwidget.results import FloatArray, Grid
-from layerwidget.widgets.heat_grid import HeatColumns, HeatGrid, Sheet
+from layerwidget.tokens import IntArray
+from layerwidget.widgets.base import View
+from layerwidget.widgets.head_compare_view import HeadCompareView
+from layerwidget.widgets.heat_grid import HeatColumns, HeatGrid, Sheet, TextArray
 from layerwidget.widgets.page import Page
-from layerwidget.widgets.traits import SelectionTraits
 
 #: What is shown -> what the switch says.
 MODES = {"change": "B − A", "a": "A", "b": "B", "both": "A beside B"}
+_Mode: TypeAlias = Literal["change", "a", "b"]
+TITLES: dict[_Mode, str] = {"change": "B − A", "a": "A", "b": "B"}
+#: Names of sheets.
+_TOP, _MOVED = "top-1 token", "moved attention"
+#: The name of the quantity that the words are taken from.
+_SAME = "same top-1 token"
 _PLACEHOLDER = "Type a second prompt above, and what differs from the first one appears here."
 
 
@@ -26,7 +35,9 @@ class CompareView(Page):
     Attributes:
         mode: `change` (B - A), `a`, `b`, or `both` (A beside B, with the same colours).
         grid_view, second_view: layers by tokens; the second one is there when `mode` is `both`.
-        heads_view: layers by heads: how much of its weight each head puts elsewhere in B.
+        heads_view, second_heads: layers by heads: how much of its weight each head puts elsewhere in B, and how much
+            rests on the first token.
+        head_view: the chosen head's matrices.
         words: one line: what A and B are.
         found: the differences that are shown.
     """
@@ -39,11 +50,16 @@ class CompareView(Page):
     def __init__(self, a: Grid | None = None, b: Grid | None = None, match: Match = "layer", **selection: Any) -> None:
         self.found: list[Difference] = []
         self.heads_found: AttentionDifference | None = None
-        self._prompt: str | None = None
+        self._texts: dict[str, str | None] = {"prompt": None, "second": None}
         self.grid_view = HeatGrid(title="Compare", placeholder=_PLACEHOLDER, **selection)
         self.second_view = HeatGrid(title="B", **selection)
         self.second_view.layout.margin = "0 0 0 14px"
         self.heads_view = HeatGrid(title="Heads", placeholder="What heads do otherwise appears here.", **selection)
+        self.second_heads = HeatGrid(title="Heads · B", **selection)
+        self.head_view = HeadCompareView(**selection)
+        for part, width in ((self.heads_view, 340), (self.second_heads, 340), (self.head_view, 680)):
+            part.layout.flex, part.layout.margin = f"{width // 340} 1 {width}px", "0 18px 0 0"
+        self.head_view.layout.margin = "0"
         self.switch = ipywidgets.ToggleButtons(
             options=[(said, mode) for mode, said in MODES.items()],
             style={"button_width": "auto"}, layout=ipywidgets.Layout(width="auto", flex="0 0 auto"),
@@ -53,64 +69,83 @@ class CompareView(Page):
         self.bar = ipywidgets.HBox([self.switch, self.words], layout=ipywidgets.Layout(width="100%"))
         self.bar.add_class("lw-figure")
         row = ipywidgets.Layout(align_items="flex-start", width="100%", min_width="0", flex="1 1 auto")
-        super().__init__(ipywidgets.HBox([self.grid_view, self.second_view], layout=row), self.heads_view)
+        # Two maps and the matrices take two lines.
+        heads = ipywidgets.Layout(align_items="flex-start", width="100%", flex_flow="row wrap")
+        super().__init__(
+            ipywidgets.HBox([self.grid_view, self.second_view], layout=row),
+            ipywidgets.HBox([self.heads_view, self.second_heads, self.head_view], layout=heads),
+        )
         self.children = (self.bar, self.beside, *self.below)
         t.link((self.switch, "value"), (self, "mode"))
         t.link((self.grid_view, "sheet"), (self.second_view, "sheet"))
+        t.link((self.heads_view, "sheet"), (self.second_heads, "sheet"))
         self.observe(lambda _change: self._draw(), "mode")
         self._draw()
         if a is not None and b is not None:
             self.show([difference(a, b, match)])
 
     @property
-    def views(self) -> tuple[SelectionTraits, ...]:
+    def views(self) -> tuple[View, ...]:
         """Those of its parts that take part in the selection."""
-        return self.grid_view, self.second_view, self.heads_view
+        return self.grid_view, self.second_view, self.heads_view, self.second_heads, self.head_view
 
-    def show(self, found: list[Difference | AttentionDifference], prompt: str | None = None, words: str = "") -> None:
+    def show(
+        self,
+        found: Sequence[Difference | AttentionDifference],
+        prompt: str | None = None,
+        words: str = "",
+        second: str | None = None,
+    ) -> None:
         """Draw differences between the same two runs; an empty list clears the view.
 
         Args:
             found: what differs: of the lens, the stream, attention.
             prompt: the first text, by which the browser knows what is stale.
             words: what A and B are; from the results where empty.
+            second: the second text.
         """
         self.found = [one for one in found if isinstance(one, Difference)]
         self.heads_found = next((one for one in found if isinstance(one, AttentionDifference)), None)
-        self._prompt = prompt
+        self._texts = {"prompt": prompt, "second": second}
         self.words.value = words or (_words(found[0]) if found else "")
         self._draw()
 
     def _draw(self) -> None:
         both = self.mode == "both"
+        mode: _Mode = "a" if both else self.mode  # type: ignore[assignment]  # an Enum is text
+        parts = [(self.grid_view, self.heads_view, mode)]
+        parts += [(self.second_view, self.second_heads, "b")] if both else []
         self.second_view.layout.display = None if both else "none"
-        if not self.found:
-            self.grid_view.show(None, prompt=self._prompt)
-            self.second_view.show(None, prompt=self._prompt)
-        else:
-            mode: Literal["change", "a", "b"] = "a" if both else self.mode  # type: ignore[assignment]  # an Enum is text
-            self._draw_grid(self.grid_view, mode)
-            if both:
-                self._draw_grid(self.second_view, "b")
-        self._draw_heads()
+        attention = self.heads_found
+        self.heads_view.layout.display = self.head_view.layout.display = "none" if attention is None else None
+        self.second_heads.layout.display = None if both and attention is not None else "none"
+        for grid, heads, which in parts:
+            grid.title = TITLES[which]
+            heads.title = "Heads" if which == "change" else f"Heads · {TITLES[which]}"
+            self._draw_grid(grid, which)
+            self._draw_heads(heads, which)
+        self.head_view.show(attention, **self._texts)
 
-    def _draw_grid(self, grid: HeatGrid, mode: Literal["change", "a", "b"]) -> None:
+    def _draw_grid(self, grid: HeatGrid, mode: _Mode) -> None:
+        if not self.found:
+            grid.show(None, **self._texts)
+            return
         one = self.found[0]
         sheets = [sheet for found in self.found for sheet in _sheets(found, mode)]
-        grid.title = "B − A" if mode == "change" else mode.upper()
-        grid.show(sheets, shared_columns(one, mode), layers=one.layers, n_layers=one.a.n_layers, prompt=self._prompt)
+        columns = shared_columns(one, mode)
+        grid.show(sheets, columns, layers=one.layers, n_layers=one.a.n_layers, **self._texts)
 
-    def _draw_heads(self) -> None:
+    def _draw_heads(self, grid: HeatGrid, mode: _Mode) -> None:
         found = self.heads_found
-        self.heads_view.layout.display = "none" if found is None else None
         if found is None:
-            self.heads_view.show(None, prompt=self._prompt)
+            grid.show(None, **self._texts)
             return
-        detail = "share of its weight that a head puts on other tokens in B, mean over queries"
-        self.heads_view.show(
-            [Sheet("moved attention", found.moved, "", "one-sided", 1.0, detail=detail)],
-            HeatColumns.heads(found.heads), layers=found.layers, n_layers=found.a.n_layers, prompt=self._prompt,
-        )  # fmt: skip
+        sheets = [_sheet(found.sink, mode, "share of its weight that rests on the first token")]
+        if mode == "change":
+            detail = "share of its weight that a head puts on other tokens in B, mean over queries"
+            sheets.insert(0, Sheet(_MOVED, found.moved, "", "one-sided", 1.0, detail=detail))
+        columns = HeatColumns.heads(found.heads)
+        grid.show(sheets, columns, layers=found.layers, n_layers=found.a.n_layers, **self._texts)
 
 
 def shared_columns(found: Difference, mode: str) -> HeatColumns:
@@ -126,13 +161,55 @@ def shared_columns(found: Difference, mode: str) -> HeatColumns:
     return HeatColumns(tuple(labels), "position", tuple(found.alignment.a.tolist()), tuple(names))
 
 
-def _sheets(found: Difference, mode: Literal["change", "a", "b"]) -> Iterator[Sheet]:
+def _sheets(found: Difference, mode: _Mode) -> Iterator[Sheet]:
+    if _SAME in found.quantities:
+        yield _words_sheet(found, mode)
     for one in found.quantities.values():
-        if mode == "change":
-            kind: Literal["signed", "one-sided"] = "one-sided" if one.a is None else "signed"
-            yield Sheet(one.name, one.change, one.change_unit, kind, 1.0 if one.a is None else None)
-        elif one.a is not None and one.b is not None:
-            yield Sheet(one.name, one.a if mode == "a" else one.b, one.unit, one.kind, _limits(one, one.a, one.b))
+        if one.a is not None:
+            yield _sheet(one, mode)
+
+
+def _sheet(one: Compared, mode: _Mode, detail: str = "") -> Sheet:
+    """A quantity that both results have."""
+    assert one.a is not None
+    assert one.b is not None
+    if mode == "change":
+        return Sheet(one.name, one.change, one.change_unit, "signed", detail=detail)
+    limits = _limits(one, one.a, one.b)
+    return Sheet(one.name, one.a if mode == "a" else one.b, one.unit, one.kind, limits, detail=detail)
+
+
+def _words_sheet(found: Difference, mode: _Mode) -> Sheet:
+    """What each layer would predict, by its probability; of the change, what B predicts where that is another token."""
+    same, probability = found[_SAME], found["top-1 probability"]
+    ids_a, ids_b, prob_a, prob_b = same.ids_a, same.ids_b, probability.a, probability.b
+    assert ids_a is not None
+    assert ids_b is not None
+    assert prob_a is not None
+    assert prob_b is not None
+    words_a, words_b = _words_of(found.a, ids_a), _words_of(found.b, ids_b)
+    if mode != "change":
+        words, values = (words_a, prob_a) if mode == "a" else (words_b, prob_b)
+        return Sheet(_TOP, values, limits=1.0, words=words, in_full=_joined("“", words, "”"))
+    other = same.change == 0
+    values = np.where(np.isnan(same.change), np.nan, np.where(other, prob_b, 0)).astype(np.float32)
+    changed = _joined("A “", words_a, "”, B “", words_b, "”, probability in B")
+    in_full = np.where(other, changed, _joined("“", words_a, "” in both"))
+    detail = "B’s word where A has another one, by its probability"
+    return Sheet(_TOP, values, limits=1.0, detail=detail, words=np.where(other, words_b, ""), in_full=in_full)
+
+
+def _joined(*parts: str | TextArray) -> TextArray:
+    joined: TextArray = np.asarray(reduce(np.char.add, parts))
+    return joined
+
+
+def _words_of(grid: Grid, ids: IntArray) -> TextArray:
+    """The token of each id; nothing where there is none."""
+    known, at = np.unique(ids, return_inverse=True)
+    words = np.array(["" if one < 0 else grid.pieces[int(one)].visible for one in known], dtype=np.str_)
+    laid: TextArray = words[at].reshape(ids.shape)
+    return laid
 
 
 def _limits(one: Compared, a: FloatArray, b: FloatArray) -> float | tuple[float, float]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import traitlets as t
 
 from layerwidget.results import FloatArray, Grid
 from layerwidget.widgets.base import View
+
+TextArray: TypeAlias = "np.ndarray[Any, np.dtype[np.str_]]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +28,12 @@ class Sheet:
             From the values of all layers where None. What lies beyond is coloured like the end, and the legend says so.
         digits: how many significant places a cell writes; the line below the grid says the number in full.
         detail: what the title line says of it.
+        words: what each cell says in place of its number, shape [layer, column], text; numbers where None.
+        in_full: the same for the line below the grid, where that says more than the cell.
 
     Raises:
-        ValueError: when the values cannot be those of that kind, or the limits are no limits of it.
+        ValueError: when the values cannot be those of that kind, the limits are no limits of it, or words have
+            another shape.
     """
 
     name: str
@@ -38,9 +43,15 @@ class Sheet:
     limits: float | tuple[float, float] | None = None
     digits: int = 2
     detail: str = ""
+    words: TextArray | None = None
+    in_full: TextArray | None = None
 
     def __post_init__(self) -> None:
         """Check the values and limits against the kind."""
+        shape = self.values.shape
+        for texts in (self.words, self.in_full):
+            if texts is not None and texts.shape != shape:
+                raise ValueError(f"Sheet {self.name!r}: expected words of shape {shape}, got {texts.shape}.")
         if self.values.ndim != 2 or np.isinf(self.values).any():
             raise ValueError(f"Sheet {self.name!r}: expected finite values or NaN of shape [layer, column].")
         smallest = _finite(self.values).min(initial=np.inf)
@@ -127,6 +138,7 @@ class HeatGrid(View, module="heat_grid"):
         layers: Sequence[int] = (),
         n_layers: int | None = None,
         prompt: str | None = None,
+        second: str | None = None,
     ) -> None:
         """Draw sheets that share their layers and columns; None clears the grid.
 
@@ -136,6 +148,7 @@ class HeatGrid(View, module="heat_grid"):
             layers: the layers of their rows, ascending; need not be contiguous.
             n_layers: how many layers the model has; one more than the last of `layers` where None.
             prompt: the text it is about, by which the browser knows what is stale.
+            second: the second text, where it is about two.
 
         Raises:
             ValueError: when a sheet has another shape, or two have the same name.
@@ -152,16 +165,22 @@ class HeatGrid(View, module="heat_grid"):
             self.sheet = names[0]
         if columns.picks == "position":
             self.position = min(self.position, max(0, *columns.numbers))
+        texts = [_texts(sheet) for sheet in sheets]
         meta = {
-            "prompt": prompt,
+            "prompt": prompt, "second": second,
             "layers": list(layers),
             "columns": {
                 "labels": list(columns.labels), "picks": columns.picks, "numbers": list(columns.numbers),
                 "names": list(columns.names),
             },
-            "sheets": [_described(sheet) for sheet in sheets],
+            "sheets": [
+                {**_described(sheet), **{key: different for key, (different, _) in found.items()}}
+                for sheet, found in zip(sheets, texts, strict=True)
+            ],
         }  # fmt: skip
-        self._publish(meta, {"values": np.stack([sheet.values for sheet in sheets]).astype(np.float32, copy=False)})
+        at = {f"{key}{place}": cells for place, found in enumerate(texts) for key, (_, cells) in found.items()}
+        values = np.stack([sheet.values for sheet in sheets]).astype(np.float32, copy=False)
+        self._publish(meta, {"values": values, **at})
 
 
 def _described(sheet: Sheet) -> dict[str, Any]:
@@ -173,6 +192,16 @@ def _described(sheet: Sheet) -> dict[str, Any]:
         "name": sheet.name, "unit": sheet.unit, "kind": sheet.kind, "limits": [low, high], "digits": sheet.digits,
         "detail": sheet.detail, "clipped": beyond, "absent": bool(np.isnan(sheet.values).any()),
     }  # fmt: skip
+
+
+def _texts(sheet: Sheet) -> dict[str, tuple[list[str], np.ndarray]]:
+    """Its words: every different one once, and which of them each cell has."""
+    found = {}
+    for key, texts in (("words", sheet.words), ("in_full", sheet.in_full)):
+        if texts is not None:
+            different, at = np.unique(texts, return_inverse=True)
+            found[key] = (different.tolist(), at.astype(np.int32).reshape(texts.shape))
+    return found
 
 
 def _finite(values: FloatArray) -> FloatArray:

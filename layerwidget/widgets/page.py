@@ -111,8 +111,8 @@ class Page(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         """What it needs to know of a second run, which is answered after its own questions; mostly there is none."""
         return None
 
-    def answer_other(self, answers: Mapping[str, Any], prompt: str) -> None:
-        """Draw the answers of the second run, by the names of its questions; errors where there are none."""
+    def answer_other(self, run: OtherRun, answers: Mapping[str, Any], prompt: str) -> None:
+        """Draw the answers of a second run, by the names of its questions; errors where there are none."""
 
     def begin(self, scene: Scene, prompt: str) -> None:
         """Told before a prompt is computed: say now what will be left out."""

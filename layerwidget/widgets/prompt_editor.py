@@ -19,10 +19,12 @@ class PromptEditor(View, module="prompt_editor"):
     Attributes:
         prompt: the text.
         placeholder: what an empty text area says.
+        text_name: under which name views of the same group hear of the text; of the first prompt, `prompt`.
     """
 
     prompt = t.Unicode().tag(sync=True)
     placeholder = t.Unicode("Type a prompt").tag(sync=True)
+    text_name = t.Enum(("prompt", "second_prompt"), "prompt").tag(sync=True)
 
     def __init__(self, prompt: str = "", **traits: Any) -> None:
         super().__init__(prompt=well_formed(prompt), **traits)

@@ -1,6 +1,7 @@
 // The cells of a heat grid: the colour of a value, the number in the cell, and what is said of it in full.
 
 import { shade } from "./colour.js";
+import { fitText } from "./dom.js";
 
 /** Where a value lies on its scale: 0 to 1 from the ground, below 0 where it is coloured as a negative one. */
 export function heatShare(value, { kind, limits: [low, high] }) {
@@ -49,7 +50,7 @@ export function heatColours({ kind }, { fills, above, below }) {
 }
 
 /** Diagonal lines for a cell that has no value. */
-function hatch(context, left, top, width, height, colour) {
+export function hatch(context, left, top, width, height, colour) {
   context.save();
   context.beginPath();
   context.rect(left, top, width, height);
@@ -65,12 +66,13 @@ function hatch(context, left, top, width, height, colour) {
   context.restore();
 }
 
-/** Paints the cells of a layer grid; the scene has `{values, held, sheet, labels, palette}`. */
-export function paintHeat(context, { values, held, sheet, labels, palette }, { row, column }, each) {
-  context.font = `${Math.max(9, Math.min(11, row - 3))}px ${palette.font}`;
+/** Paints the cells of a layer grid; the scene has `{values, held, sheet, labels, palette, texts}`. */
+export function paintHeat(context, { values, held, sheet, labels, palette, texts }, { row, column }, each) {
+  context.font = `${Math.max(9, Math.min(11, row - 3))}px ${texts.words ? palette.mono : palette.font}`;
   const signed = sheet.kind === "signed";
   each((layer, c, left, top, height) => {
-    const value = values[held.get(layer) * labels.length + c];
+    const cell = held.get(layer) * labels.length + c;
+    const value = values[cell];
     const [width, filled] = [column - 1, height - (height > 16 ? 1 : 0)];
     if (!Number.isFinite(value)) {
       hatch(context, left, top, width, filled, palette.edge);
@@ -81,9 +83,9 @@ export function paintHeat(context, { values, held, sheet, labels, palette }, { r
     const tint = shade(Math.abs(share) * (signed || share > 0 ? 1 : 0));
     context.fillStyle = colours.fills[tint];
     context.fillRect(left, top, width, filled);
-    const text = shortValue(value, sheet.digits);
+    const text = texts.words ? fitText(context, texts.words(cell), width - 2) : shortValue(value, sheet.digits);
     // A number that is cut would be another number.
-    if (context.measureText(text).width > width - 2) return;
+    if (!texts.words && context.measureText(text).width > width - 2) return;
     context.fillStyle = colours.inks[tint];
     context.fillText(text, left + width / 2, top + height / 2 + 0.5);
   });

@@ -4,7 +4,7 @@ import { KEYS, choice, element, onFrame, watchLook } from "./dom.js";
 import { chosenSheet, exactValue, heatColours, heatEnds, paintHeat } from "./heat_cells.js";
 import { LABELS_HEIGHT, followGrid, makeLayerGrid, movedCell, revealSoon } from "./layer_grid.js";
 import { GRID_HEIGHT, layerNumbers, layersTitle } from "./rows.js";
-import { dimStale, withStore } from "./store.js";
+import { dimStale, isText, withStore } from "./store.js";
 
 /** The page of the view: title line, grid, and a line that says the value of a cell. */
 function buildHeatPage(el, shared) {
@@ -29,13 +29,21 @@ function buildHeatPage(el, shared) {
 }
 
 /** What is said of a cell: where it is, and its value in full. */
-export function cellText({ layer, column }, { data, sheet, values, held, labels }) {
+export function cellText({ layer, column }, { data, sheet, values, held, labels, texts }) {
   const { picks, numbers, names } = data.columns;
   const where = names?.length ? names[column] : picks === "position" ? `“${labels[column]}” (position ${numbers[column]})`
     : picks === "head" ? `head ${numbers[column]}` : labels[column];
-  const value = values[held.get(layer) * labels.length + column];
+  const cell = held.get(layer) * labels.length + column;
+  const value = values[cell];
+  const word = (texts?.in_full ?? texts?.words)?.(cell);
   const amount = Number.isFinite(value) ? `${exactValue(value)}${sheet.unit ? ` ${sheet.unit}` : ""}` : "no value";
-  return `layer ${layer} · ${where} · ${sheet.name}: ${amount}`;
+  return `layer ${layer} · ${where} · ${sheet.name}: ${word ? `${word} ` : ""}${amount}`;
+}
+
+/** What the cells of a sheet say in words, by cell, where they do. */
+function sheetTexts(data, place) {
+  const texts = ["words", "in_full"].filter((key) => data.sheets[place][key]);
+  return Object.fromEntries(texts.map((key) => [key, (cell) => data.sheets[place][key][data[`${key}${place}`].data[cell]]]));
 }
 
 /** The cell that was moved to, or the next one in the same direction that can be chosen; null where there is none. */
@@ -63,7 +71,7 @@ export default withStore(({ model, el, store }) => {
     const chosen = numbers.indexOf(shared.get(picks));
     return {
       data, held, palette, hover, labels, sheet: data.sheets[place], place,
-      values: data.values.data.subarray(place * size, (place + 1) * size),
+      values: data.values.data.subarray(place * size, (place + 1) * size), texts: sheetTexts(data, place),
       rows: layerNumbers(shared.get("layers")).filter((layer) => held.has(layer)).reverse(),
       here: {
         layer: held.has(shared.get("layer")) ? shared.get("layer") : data.layers.at(-1),
@@ -83,6 +91,8 @@ export default withStore(({ model, el, store }) => {
   const describe = ({ rows, sheet, data, here }) => {
     const said = [sheet.detail, model.get("detail"), layersTitle([...rows].reverse()), "last layer on top"].filter(Boolean);
     page.detail.textContent = ` · ${said.join(" · ")}`;
+    // Beside another view, there may be no room for all of it.
+    page.detail.title = said.join(" · ");
     const [low, high] = heatEnds(sheet);
     const ramp = `linear-gradient(to right, ${heatColours(sheet, palette).join(",")})`;
     const absent = sheet.absent ? [element("span", { class: "lw-hatch" }), element("span", {}, "no value")] : [];
@@ -130,7 +140,7 @@ export default withStore(({ model, el, store }) => {
   const reveal = () => revealSoon(grid, () => scene);
   shared.listen((name) => {
     // Typing changes nothing in the picture until its answer is there.
-    if (name === "prompt") {
+    if (isText(name)) {
       dim();
       return;
     }

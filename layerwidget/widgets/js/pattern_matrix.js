@@ -18,6 +18,37 @@ export function labelled(count, cell, scale, chosen) {
   return shown;
 }
 
+/** Where only some tokens have room for a label, those can be large. */
+function labelFont(cell, palette) {
+  return `${cell < 11 ? 10 : Math.min(11, cell - 1)}px ${palette.mono}`;
+}
+
+/** The words of the queries, which end at `right`; the one that is `here` stands out, and so do the other chosen ones. */
+export function labelRows(context, { words, cell, scale, chosen, here, palette, right, width, top }) {
+  context.font = labelFont(cell, palette);
+  context.textBaseline = "middle";
+  context.textAlign = "right";
+  for (const index of labelled(words.length, cell, scale, chosen)) {
+    context.fillStyle = index === here ? palette.accent : chosen.includes(index) ? palette.ink : palette.muted;
+    context.fillText(fitText(context, words[index], width), right, top + Math.max(6, (Math.floor(index / scale) + 0.5) * cell + 0.5));
+  }
+}
+
+/** The words of the keys, aslant below a matrix that begins at `left` and ends at `top`. */
+export function labelColumns(context, { words, cell, scale, chosen, palette, left, top, length }) {
+  context.font = labelFont(cell, palette);
+  context.textBaseline = "middle";
+  context.textAlign = "right";
+  for (const index of labelled(words.length, cell, scale, chosen)) {
+    context.fillStyle = chosen.includes(index) ? palette.ink : palette.muted;
+    context.save();
+    context.translate(left + (Math.floor(index / scale) + 0.5) * cell, top + 6);
+    context.rotate(-Math.PI / 3);
+    context.fillText(fitText(context, words[index], length), 0, 2);
+    context.restore();
+  }
+}
+
 /** The bitmap of the chosen matrix, painted once per matrix, theme and sink choice. */
 function makeSheet() {
   let kept = {};
@@ -38,28 +69,10 @@ export function makeMatrix(canvas, height) {
 
   const labels = (context, { words, keyWords = words, palette, position, hover }) => {
     const { down, across, foot, scale } = drawn;
-    const middle = (index, cell) => (Math.floor(index / scale) + 0.5) * cell;
-    // Where only some tokens have room for a label, those can be large.
-    const font = (cell) => `${cell < 11 ? 10 : Math.min(11, cell - 1)}px ${palette.mono}`;
-    context.font = font(down);
-    context.textBaseline = "middle";
-    context.textAlign = "right";
     const pointed = (slot, all) => (hover ? [Math.min(all.length - 1, slot * scale)] : []);
-    const queries = [position, ...pointed(hover?.query, words)];
-    for (const index of labelled(words.length, down, scale, queries)) {
-      context.fillStyle = index === position ? palette.accent : queries.includes(index) ? palette.ink : palette.muted;
-      context.fillText(fitText(context, words[index], LABEL_WIDTH - 8), LABEL_WIDTH - 5, Math.max(6, middle(index, down) + 0.5));
-    }
-    context.font = font(across);
-    const keys = pointed(hover?.key, keyWords);
-    for (const index of labelled(keyWords.length, across, scale, keys)) {
-      context.fillStyle = keys.includes(index) ? palette.ink : palette.muted;
-      context.save();
-      context.translate(LABEL_WIDTH + middle(index, across), foot + 6);
-      context.rotate(-Math.PI / 3);
-      context.fillText(fitText(context, keyWords[index], LABEL_HEIGHT + 2), 0, 2);
-      context.restore();
-    }
+    const chosen = [position, ...pointed(hover?.query, words)];
+    labelRows(context, { words, cell: down, scale, chosen, here: position, palette, right: LABEL_WIDTH - 5, width: LABEL_WIDTH - 8, top: 0 });
+    labelColumns(context, { words: keyWords, cell: across, scale, chosen: pointed(hover?.key, keyWords), palette, left: LABEL_WIDTH, top: foot, length: LABEL_HEIGHT + 2 });
   };
 
   return {

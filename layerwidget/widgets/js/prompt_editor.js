@@ -23,7 +23,8 @@ function drawChips(strip, data, select) {
 export default withStore(({ model, el, store }) => {
   const shared = shareTraits(model, ["position"]);
   const area = element("textarea", {
-    ...KEYS, class: "lw-prompt", rows: 1, spellcheck: "false", "aria-label": "Prompt",
+    ...KEYS, class: "lw-prompt", rows: 1, spellcheck: "false",
+    "aria-label": model.get("text_name") === "prompt" ? "Prompt" : "Second prompt",
     placeholder: model.get("placeholder"),
   });
   const undo = element("button", { ...KEYS, class: "lw-button lw-undo", type: "button", title: "Undo the last change of the prompt", "aria-label": "Undo" }, "↶");
@@ -63,7 +64,8 @@ export default withStore(({ model, el, store }) => {
     }
     tell();
   };
-  const tell = () => shared.tell("prompt", model.get("prompt"));
+  const textName = model.get("text_name");
+  const tell = () => shared.tell(textName, model.get("prompt"));
   const append = (text) => {
     area.focus();
     area.setSelectionRange(area.value.length, area.value.length);
@@ -118,8 +120,8 @@ export default withStore(({ model, el, store }) => {
   shared.listen((name, value) => {
     if (name === "position") mark();
     // Somebody else with this prompt has left the page.
-    if (name === "prompt" && value === undefined && !stopped) tell();
-    if (name !== "append") return false;
+    if (name === textName && value === undefined && !stopped) tell();
+    if (name !== "append" || textName !== "prompt") return false;
     append(value);
     return true;
   });
@@ -131,7 +133,7 @@ export default withStore(({ model, el, store }) => {
   return () => {
     offStore();
     stopped = true;
-    shared.tell("prompt", undefined);
+    shared.tell(textName, undefined);
     shared.close();
     model.off("change:prompt", fromKernel);
   };

@@ -14,10 +14,18 @@ export function unpackArrays(specs, buffers) {
   return arrays;
 }
 
-/** Whether what is drawn belongs to an older text than the one in the prompt box, where there is one. */
-export function isStale(shared, { prompt }) {
-  const typed = shared.get("prompt");
-  return typed !== undefined && prompt !== null && typed !== prompt;
+/** Under which names a group hears of the texts that data are about: of the prompt, and of the second one. */
+const TEXTS = { prompt: "prompt", second: "second_prompt" };
+
+/** Whether a group hears of what is being typed under that name. */
+export function isText(name) {
+  return Object.values(TEXTS).includes(name);
+}
+
+/** Whether what is drawn belongs to an older text than the one in its prompt box, where there is one. */
+export function isStale(shared, data) {
+  const older = ([key, name]) => data[key] != null && shared.get(name) !== undefined && shared.get(name) !== data[key];
+  return Boolean(data.stale) || Object.entries(TEXTS).some(older);
 }
 
 /** What is answered sooner than this is never dimmed. */

@@ -1,0 +1,83 @@
+"""The chosen head in two runs: its weights in both, and how they differ."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from layerwidget.questions.comparing import AttentionDifference
+from layerwidget.widgets.base import View
+
+#: Both matrices are sent as numbers; of longer prompts, the map of heads has to do.
+MOST_COLUMNS = 1024
+
+
+class HeadCompareView(View, module="head_compare_view"):
+    """A head's matrices A, B and B - A in columns that both prompts share, and where the chosen query's weight went.
+
+    A token of one prompt only is hatched in the matrix of the other one, and in the difference.
+
+    Attributes:
+        found: what is compared.
+    """
+
+    def __init__(self, found: AttentionDifference | None = None, **traits: Any) -> None:
+        self.found: AttentionDifference | None = None
+        self._texts: dict[str, str | None] = {}
+        # Results come from the model's thread, choices from the reader's: each message must be of one result.
+        self._sending = threading.RLock()
+        if found is not None:
+            traits = {"layer": found.layers[-1], "head": found.heads[0], **traits}
+        super().__init__(**traits)
+        self.observe(lambda _change: self._send_head(), ["layer", "head"])
+        if found is not None:
+            self.show(found)
+
+    def show(self, found: AttentionDifference | None, prompt: str | None = None, second: str | None = None) -> None:
+        """Draw the chosen head of a difference; None clears the view.
+
+        Args:
+            found: what differs between the attention of two results.
+            prompt: the first text, by which the browser knows what is stale.
+            second: the second one.
+        """
+        with self._sending:
+            self.found, self._texts = found, {"prompt": prompt, "second": second}
+            if found is not None:
+                self._bound_to(found.a.n_layers, max(self.n_heads or 0, max(found.heads) + 1))
+                self.position = min(self.position, len(found.a.token_ids) - 1)
+            self._send_head()
+
+    def _send_head(self) -> None:
+        with self._sending:
+            found, layer, head = self.found, self.layer, self.head
+            note = "" if found is None else _missing(found, layer, head)
+            if found is None or note:
+                self._publish({"layers": [], "note": note, **self._texts}, {})
+                return
+            one = found.head(layer, head)
+            assert one.a is not None
+            assert one.b is not None
+            self._publish({**_described(found, layer, head), **self._texts}, {"a": one.a, "b": one.b})
+
+
+def _missing(found: AttentionDifference, layer: int, head: int) -> str:
+    """Why a head cannot be shown; empty where it can."""
+    if len(found.alignment) > MOST_COLUMNS:
+        return f"The matrices of a head are drawn up to {MOST_COLUMNS:,} tokens in both prompts together."
+    if layer not in found.layers or head not in found.heads:
+        return f"Layer {layer}, head {head} is not compared: choose a head of the map."
+    return ""
+
+
+def _described(found: AttentionDifference, layer: int, head: int) -> dict[str, Any]:
+    """What the browser needs to know of a head besides its numbers."""
+    words = ([piece.visible for piece in grid.prompt_pieces()] for grid in (found.a, found.b))
+    places = (found.alignment.a.tolist(), found.alignment.b.tolist())
+    in_a, in_b = (
+        ["" if at < 0 else of_all[at] for at in of_columns] for of_all, of_columns in zip(words, places, strict=True)
+    )
+    return {
+        "layers": [layer], "head": head, "layer_b": found.layers_b[found.row_of(layer)],
+        "words_a": in_a, "words_b": in_b, "places_a": places[0], "places_b": places[1],
+    }  # fmt: skip
