@@ -88,6 +88,7 @@ if TYPE_CHECKING:
     from layerwidget.widgets.compare_view import CompareView as CompareView
     from layerwidget.widgets.depth_curves import DepthCurves as DepthCurves
     from layerwidget.widgets.depth_profile import DepthProfile as DepthProfile
+    from layerwidget.widgets.head_compare_view import HeadCompareView as HeadCompareView
     from layerwidget.widgets.head_map import HeadMap as HeadMap
     from layerwidget.widgets.heat_grid import HeatColumns as HeatColumns, HeatGrid as HeatGrid, Sheet as Sheet
     from layerwidget.widgets.layer_map import LayerMap as LayerMap
@@ -126,6 +127,7 @@ _HOMES = {
     "Emergence": "questions.depth",
     "EmptyPromptError": "errors",
     "Explorer": "explorer",
+    "HeadCompareView": "widgets.head_compare_view",
     "HeadMap": "widgets.head_map",
     "HeadScoreGrid": "questions.attention_flow",
     "HeadScores": "questions.attention_flow",

@@ -66,9 +66,94 @@ def test_the_view_alone_draws_both_and_their_difference(model: lw.HookedModel) -
     assert limits[0] == limits[1]
     view.switch.value = "b"
     assert view.mode == "b"
-    assert "same top-1 token" not in drawn(view.grid_view)
     view.show([])
     assert view.grid_view._message[0]["meta"]["layers"] == []
+
+
+def words(grid: lw.HeatGrid, sheet: str, key: str = "words") -> np.ndarray:
+    """What the cells of a sheet say, shape [layer, column]."""
+    content, buffers = grid._message
+    (place,) = (place for place, one in enumerate(content["meta"]["sheets"]) if one["name"] == sheet)
+    (index,) = (at for at, spec in enumerate(content["arrays"]) if spec["name"] == f"{key}{place}")
+    at = np.frombuffer(buffers[index], np.int32).reshape(content["arrays"][index]["shape"])
+    return np.array(content["meta"]["sheets"][place][key])[at]
+
+
+def test_the_lens_is_compared_in_words(model: lw.HookedModel) -> None:
+    a, b = lens(model, A), lens(model, "abxxde")
+    view = lw.CompareView(a, b)
+    # Columns: a b | c | x x | d e
+    at_a, at_b, both = [0, 1, 3, 4], [0, 1, 4, 5], [0, 1, 5, 6]
+    tops_a, tops_b = (
+        [[grid.pieces[token].visible for token in row] for row in grid.top_ids[:, :, 0]] for grid in (a, b)
+    )
+    said, shown = words(view.grid_view, "top-1 token"), drawn(view.grid_view)["top-1 token"]
+    for row in range(N_LAYERS):
+        for one, other, column in zip(at_a, at_b, both, strict=True):
+            same = a.top_ids[row, one, 0] == b.top_ids[row, other, 0]
+            assert said[row, column] == ("" if same else tops_b[row][other])
+            assert shown[row, column] == (0 if same else b.max_prob[row, other])
+    assert 0 < (shown[:, both] > 0).sum() < shown[:, both].size
+    assert np.isnan(shown[:, [2, 3, 4]]).all()
+    full = words(view.grid_view, "top-1 token", "in_full")
+    assert full[0, 0] == f"“{tops_a[0][0]}” in both"
+    view.mode = "both"
+    np.testing.assert_array_equal(words(view.grid_view, "top-1 token")[:, [0, 1, 2, 5, 6]], tops_a)
+    np.testing.assert_array_equal(words(view.second_view, "top-1 token")[:, [0, 1, 3, 4, 5, 6]], tops_b)
+    np.testing.assert_array_equal(drawn(view.second_view)["top-1 token"][:, [0, 1, 3, 4, 5, 6]], b.max_prob)
+
+
+def head_arrays(view: Any) -> dict[str, np.ndarray]:
+    content, buffers = view._message
+    return {
+        spec["name"]: np.frombuffer(buffer, np.float32).reshape(spec["shape"])
+        for spec, buffer in zip(content["arrays"], buffers, strict=True)
+    }
+
+
+def test_the_chosen_head_is_drawn_in_both(model: lw.HookedModel) -> None:
+    a, b = (lw.Attention().run(model.trace(prompt)) for prompt in ("abde", A))
+    view = lw.CompareView(a, b, layer=1, head=2)
+    for layer, head in ((1, 2), (0, 3)):
+        view.head_view.layer, view.head_view.head = layer, head
+        sent, meta = head_arrays(view.head_view), view.head_view._message[0]["meta"]
+        assert (meta["layers"], meta["head"], meta["layer_b"]) == ([layer], head, layer)
+        here = [0, 1, 3, 4]
+        np.testing.assert_array_equal(sent["a"][np.ix_(here, here)], a.pattern[layer, head])
+        np.testing.assert_array_equal(sent["b"], b.pattern[layer, head])
+        assert np.isnan(sent["a"][2]).all()
+        assert np.isnan(sent["a"][:, 2]).all()
+        assert (meta["words_a"][2], meta["words_b"][2], meta["places_a"]) == ("", "c", [0, 1, -1, 2, 3])
+    only = lw.Attention("1").run(model.trace(A))
+    view.show([lw.difference(only, only)])
+    view.head_view.layer = 2
+    assert view.head_view._message[0]["meta"]["layers"] == []
+    assert "Layer 2, head 3 is not compared" in view.head_view._message[0]["meta"]["note"]
+
+
+def test_matrices_of_long_prompts_are_not_sent(model: lw.HookedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("layerwidget.widgets.head_compare_view.MOST_COLUMNS", 4)
+    grid = lw.Attention().run(model.trace(A))
+    view = lw.HeadCompareView(lw.difference(grid, grid))
+    assert "up to 4 tokens" in view._message[0]["meta"]["note"]
+    assert view._message[1] == []
+
+
+def test_what_rests_on_the_first_token_is_compared(model: lw.HookedModel) -> None:
+    traces = [model.trace(prompt) for prompt in ("abde", A)]
+    a, b = (lw.Attention().run(trace) for trace in traces)
+    shares = [lw.AttentionSink().run(trace).share for trace in traces]
+    view = lw.CompareView(a, b)
+    np.testing.assert_allclose(drawn(view.heads_view)["sink share"], shares[1] - shares[0], atol=1e-6)
+    view.mode = "both"
+    for grid, share in zip((view.heads_view, view.second_heads), shares, strict=True):
+        assert grid.layout.display is None
+        np.testing.assert_allclose(drawn(grid)["sink share"], share, atol=1e-6)
+        assert "moved attention" not in drawn(grid)
+    view.mode = "change"
+    assert view.second_heads.layout.display == "none"
+    single = lw.Attention().run(model.trace("a"))
+    np.testing.assert_array_equal(lw.difference(single, single).sink.a, 1)
 
 
 def test_a_column_of_the_second_prompt_alone_has_no_position_to_choose(model: lw.HookedModel) -> None:
@@ -104,7 +189,57 @@ def test_the_page_asks_nothing_without_a_second_prompt(explorer: lw.Explorer, mo
     assert explorer._live.passes == passes + 1
     page.prompt = ""
     explorer.wait()
-    assert page.grid_view._message[0]["meta"]["layers"] == []
+    for view in (page.grid_view, page.heads_view, page.head_view):
+        assert view._message[0]["meta"]["layers"] == []
+
+
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [
+        ("x", "0 tokens beside each other, 5 only in A, 1 only in B"),
+        ("vwxyzv", "0 tokens beside each other, 5 only in A, 6 only in B"),
+        ("abcde" * 12, "5 tokens beside each other, 0 only in A, 55 only in B"),
+    ],
+)
+def test_second_prompts_of_any_length(explorer: lw.Explorer, second: str, said: str) -> None:
+    page = page_of(explorer)
+    page.prompt = second
+    for page.mode in ("change", "a", "b", "both"):
+        explorer.wait()
+        assert page.words.value == said
+        meta = page.grid_view._message[0]["meta"]
+        assert (meta["prompt"], meta["second"]) == (A, second)
+        assert page.head_view._message[0]["meta"]["second"] == second
+        columns = sum(int(number) for number in said.replace(",", "").split() if number.isdigit())
+        assert head_arrays(page.head_view)["b"].shape == (columns, columns)
+
+
+def test_a_text_is_read_once(explorer: lw.Explorer, model: lw.HookedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    page, read = page_of(explorer), []
+    tokenize = model.tokenize
+    monkeypatch.setattr(model, "tokenize", lambda text: read.append(text) or tokenize(text))
+    page.prompt = B
+    explorer.wait()
+    # Once for the page, once by the engine of the second run.
+    assert read.count(B) <= 2
+    read.clear()
+    for explorer.layer in (0, 1, 2):
+        explorer.head = explorer.position = explorer.layer
+    explorer.wait()
+    assert B not in read
+
+
+def test_an_answer_is_of_the_text_that_was_computed(explorer: lw.Explorer) -> None:
+    page = page_of(explorer)
+    page.prompt = B
+    explorer.wait()
+    run = page.other(explorer._scene(explorer._tokens))
+    answers = run.answers()
+    with explorer.hold_trait_notifications():
+        page.prompt = "typed on"
+        page.answer_other(run, answers, A)
+        assert page.grid_view._message[0]["meta"]["second"] == B
+    explorer.wait()
 
 
 def test_the_same_prompt_differs_in_nothing(explorer: lw.Explorer) -> None:
@@ -181,7 +316,9 @@ def test_one_checkpoint_at_a_time_is_in_memory(model: lw.HookedModel, later: lw.
     assert loaded == ["1"]
     assert not drawn(page.grid_view)["entropy"].any()
     page.slider.value = "2"
+    assert page.head_view._part is None or page.head_view._part[0]["meta"] == {"stale": True}
     explorer.wait()
+    assert page.head_view._part is None
     assert (loaded, page.model_name) == (["1", "2"], "2")
     assert drawn(page.grid_view)["entropy"].any()
     assert page.models._held[0] == "2"

@@ -21,6 +21,8 @@ import {
 } from "../../layerwidget/widgets/js/map_words.js";
 import { inSight } from "../../layerwidget/widgets/js/head_gallery.js";
 import { lossFrame, lossSummary, lossText, meanOf } from "../../layerwidget/widgets/js/loss_bars.js";
+import { movedKeys, pairText, pairWord } from "../../layerwidget/widgets/js/head_compare_view.js";
+import { differenceOf, pairPixels } from "../../layerwidget/widgets/js/matrix_row.js";
 import { labelled } from "../../layerwidget/widgets/js/pattern_matrix.js";
 import { blend, galleryPixels, largestShown, matrixPixels, rowShares, rowWeights, sameRows } from "../../layerwidget/widgets/js/patterns.js";
 import { rolloutText } from "../../layerwidget/widgets/js/rollout_view.js";
@@ -29,7 +31,7 @@ import { cellColours, expertWords, neuronTitle } from "../../layerwidget/widgets
 import { curveFrame, layerMark, settledBy, settleLevel, sharesText } from "../../layerwidget/widgets/js/settle_cells.js";
 import { layerText, settleText } from "../../layerwidget/widgets/js/settle_strip.js";
 import { largestPlace, sourceEnds, sourceWidth } from "../../layerwidget/widgets/js/source_bars.js";
-import { unpackArrays } from "../../layerwidget/widgets/js/store.js";
+import { isStale, unpackArrays } from "../../layerwidget/widgets/js/store.js";
 import { movedPage, toggled } from "../../layerwidget/widgets/js/tab_bar.js";
 
 /** A widget model as the bus knows it. */
@@ -490,4 +492,49 @@ test("neurons have a name, experts their weights, and values with a sign two col
   const half = (name) => ({ fills: Array.from({ length: 256 }, (_, place) => name + place), inks: Array(256).fill("#000") });
   const colours = cellColours(Float32Array.from([2, -1, 0, NaN]), { above: half("a"), below: half("b") });
   assert.deepEqual(colours.map(({ fill }) => fill), ["a255", "b128", "a0", ""]);
+});
+
+/** Columns: "a" in both, "Paris" beside "London", "x" in B alone. */
+const PAIR = {
+  words_a: ["a", "Paris", ""], words_b: ["a", "London", "x"], places_a: [0, 1, -1], places_b: [0, 1, 2],
+  a: { data: Float32Array.of(1, 0, NaN, 0.75, 0.25, NaN, NaN, NaN, NaN) },
+  b: { data: Float32Array.of(1, 0, 0, 0.25, 0.75, 0, 0.5, 0.1, 0.4) },
+};
+
+test("two heads: a cell is said in full, and what is not there has no difference", () => {
+  assert.equal(pairWord(PAIR, 1), "Paris→London");
+  assert.equal(pairText(PAIR, { query: 1, key: 0 }), "“Paris→London” (1) → “a” (0) · A 0.750 · B 0.250 · B − A -0.500");
+  assert.equal(pairText(PAIR, { query: 2, key: 2 }), "“x” (B 2) → “x” (B 2) · A no token · B 0.400");
+  assert.equal(differenceOf(PAIR, 1, 1).change, 0.5);
+  assert.ok(Number.isNaN(differenceOf(PAIR, 2, 0).change));
+});
+
+test("two heads: the keys whose weight changes most come first, those that nothing changes for never", () => {
+  assert.deepEqual(movedKeys(PAIR, 1, 5).map(({ key }) => key), [0, 1]);
+  assert.deepEqual(movedKeys(PAIR, 2, 2).map(({ key }) => key), [0, 2]);
+  assert.deepEqual(movedKeys(PAIR, 0, 5), []);
+});
+
+test("two heads: no value is see-through, zero is the ground, and a difference has the colour of its sign", () => {
+  const ramp = (red) => Array.from({ length: 256 }, (_, place) => [red, place, 0]);
+  const [a, , change] = pairPixels(PAIR, { ramp: ramp(1), above: { ramp: ramp(2) }, below: { ramp: ramp(3) } });
+  const pixel = (pixels, place) => [...pixels.slice(4 * place, 4 * place + 4)];
+  assert.deepEqual(pixel(a, 0), [1, 255, 0, 255]);
+  assert.deepEqual(pixel(a, 2), [0, 0, 0, 0]);
+  assert.deepEqual(pixel(change, 0), [2, 0, 0, 255]);
+  assert.deepEqual(pixel(change, 3), [3, Math.round(255 * Math.sqrt(0.5)), 0, 255]);
+  assert.deepEqual(pixel(change, 4), [2, Math.round(255 * Math.sqrt(0.5)), 0, 255]);
+  assert.deepEqual(pixel(change, 5), [0, 0, 0, 0]);
+});
+
+test("what is about two texts is stale when either is being typed, and when it is known to be", () => {
+  const typed = (state) => ({ get: (name) => state[name] });
+  const now = typed({ prompt: "a", second_prompt: "b" });
+  assert.ok(!isStale(now, { prompt: "a", second: "b" }));
+  assert.ok(isStale(now, { prompt: "a", second: "c" }));
+  assert.ok(isStale(now, { prompt: "c", second: "b" }));
+  assert.ok(!isStale(now, { prompt: "a" }));
+  assert.ok(!isStale(now, { prompt: null }));
+  assert.ok(!isStale(typed({}), { prompt: "a", second: "b" }));
+  assert.ok(isStale(now, { prompt: "a", second: "b", stale: true }));
 });

@@ -154,7 +154,11 @@ export default withStore(({ model, el, store }) => {
     hover = null;
     draw();
     reveal();
-  }), watchLook(el, draw)];
+  }), watchLook(el, () => {
+    // A place that was in sight stays there when there is less room.
+    if (scene && grid.sees(scene.here)) reveal();
+    draw();
+  })];
   draw();
   return () => {
     off.forEach((stop) => stop());

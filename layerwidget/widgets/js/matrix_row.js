@@ -10,7 +10,7 @@ const WORDS_WIDTH = 92;
 const WORDS_HEIGHT = 52;
 const TITLE_HEIGHT = 18;
 const GAP = 16;
-const LARGEST_SIDE = 300;
+const LARGEST_SIDE = 340;
 const LARGEST_CELL = 44;
 
 /** How long a side of each matrix can be in so much room. */
