@@ -55,8 +55,12 @@ class ComparePage(CompareView):
         super().__init__(**shared)
         self.models = self._own
         self.editor.add_class("lw-second")
-        self.slider = ipywidgets.SelectionSlider(options=[model.name], description="B", continuous_update=False)
-        self.above = (self.editor, self.slider, self.bar)
+        self.slider = ipywidgets.SelectionSlider(
+            options=[model.name], description="B", continuous_update=False,
+            style={"description_width": "20px"}, layout=ipywidgets.Layout(flex="0 0 auto", width="260px"),
+        )  # fmt: skip
+        self.bar.children = (self.switch, self.slider, self.words)
+        self.above = (self.editor, self.bar)
         self.children = (*self.above, self.beside, *self.below)
         t.link((self.editor, "prompt"), (self, "prompt"))
         self.slider.observe(self._slid, "value")

@@ -66,7 +66,8 @@ class CompareView(Page):
         )  # fmt: skip
         self.words = ipywidgets.Label(layout=ipywidgets.Layout(flex="1 1 auto", min_width="0"))
         self.words.add_class("lw-note")
-        self.bar = ipywidgets.HBox([self.switch, self.words], layout=ipywidgets.Layout(width="100%"))
+        line = ipywidgets.Layout(width="100%", align_items="center", min_height="30px")
+        self.bar = ipywidgets.HBox([self.switch, self.words], layout=line)
         self.bar.add_class("lw-figure")
         row = ipywidgets.Layout(align_items="flex-start", width="100%", min_width="0", flex="1 1 auto")
         # Two maps and the matrices take two lines.
@@ -190,11 +191,12 @@ def _words_sheet(found: Difference, mode: _Mode) -> Sheet:
     words_a, words_b = _words_of(found.a, ids_a), _words_of(found.b, ids_b)
     if mode != "change":
         words, values = (words_a, prob_a) if mode == "a" else (words_b, prob_b)
-        return Sheet(_TOP, values, limits=1.0, words=words, in_full=_joined("“", words, "”"))
+        in_full = np.where(np.isnan(values), "", _joined("“", words, "”"))
+        return Sheet(_TOP, values, limits=1.0, words=words, in_full=in_full)
     other = same.change == 0
     values = np.where(np.isnan(same.change), np.nan, np.where(other, prob_b, 0)).astype(np.float32)
     changed = _joined("A “", words_a, "”, B “", words_b, "”, probability in B")
-    in_full = np.where(other, changed, _joined("“", words_a, "” in both"))
+    in_full = np.where(np.isnan(values), "", np.where(other, changed, _joined("“", words_a, "” in both")))
     detail = "B’s word where A has another one, by its probability"
     return Sheet(_TOP, values, limits=1.0, detail=detail, words=np.where(other, words_b, ""), in_full=in_full)
 

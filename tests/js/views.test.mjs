@@ -494,6 +494,17 @@ test("neurons have a name, experts their weights, and values with a sign two col
   assert.deepEqual(colours.map(({ fill }) => fill), ["a255", "b128", "a0", ""]);
 });
 
+test("heat: words say what a cell is of, and its number where there is one", () => {
+  const said = ["“a” in both", "A “a”, B “b”, probability in B"];
+  const scene = {
+    data: { columns: { picks: "position", numbers: [0, 1, 2], names: ["one", "two", "three"] } }, sheet: { name: "top-1 token", unit: "" },
+    values: Float32Array.of(0, 0.25, NaN), held: new Map([[7, 0]]), labels: ["x", "y", "z"], texts: { words: () => "b", in_full: (cell) => said[cell] },
+  };
+  assert.equal(cellText({ layer: 7, column: 0 }, scene), "layer 7 · one · top-1 token: “a” in both");
+  assert.equal(cellText({ layer: 7, column: 1 }, scene), "layer 7 · two · top-1 token: A “a”, B “b”, probability in B 0.250");
+  assert.equal(cellText({ layer: 7, column: 2 }, scene), "layer 7 · three · top-1 token: no value");
+});
+
 /** Columns: "a" in both, "Paris" beside "London", "x" in B alone. */
 const PAIR = {
   words_a: ["a", "Paris", ""], words_b: ["a", "London", "x"], places_a: [0, 1, -1], places_b: [0, 1, 2],

@@ -37,7 +37,9 @@ export function cellText({ layer, column }, { data, sheet, values, held, labels,
   const value = values[cell];
   const word = (texts?.in_full ?? texts?.words)?.(cell);
   const amount = Number.isFinite(value) ? `${exactValue(value)}${sheet.unit ? ` ${sheet.unit}` : ""}` : "no value";
-  return `layer ${layer} · ${where} · ${sheet.name}: ${word ? `${word} ` : ""}${amount}`;
+  // Words that say more than the cell have said it where there is nothing to count.
+  const counted = word && texts.in_full && value === 0 ? word : `${word ? `${word} ` : ""}${amount}`;
+  return `layer ${layer} · ${where} · ${sheet.name}: ${counted}`;
 }
 
 /** What the cells of a sheet say in words, by cell, where they do. */
