@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import reduce
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypedDict
 
 import ipywidgets
 import numpy as np
@@ -29,6 +29,13 @@ _SAME = "same top-1 token"
 _PLACEHOLDER = "Type a second prompt above, and what differs from the first one appears here."
 
 
+class _Texts(TypedDict):
+    """What the pictures are about."""
+
+    prompt: str | None
+    second: str | None
+
+
 class CompareView(Page):
     """Grids of what differs between two results, in columns that both share; a token of one prompt only is hatched.
 
@@ -50,7 +57,7 @@ class CompareView(Page):
     def __init__(self, a: Grid | None = None, b: Grid | None = None, match: Match = "layer", **selection: Any) -> None:
         self.found: list[Difference] = []
         self.heads_found: AttentionDifference | None = None
-        self._texts: dict[str, str | None] = {"prompt": None, "second": None}
+        self._texts: _Texts = {"prompt": None, "second": None}
         self.grid_view = HeatGrid(title="Compare", placeholder=_PLACEHOLDER, **selection)
         self.second_view = HeatGrid(title="B", **selection)
         self.second_view.layout.margin = "0 0 0 14px"
