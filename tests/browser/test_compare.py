@@ -142,7 +142,8 @@ def test_a_second_prompt_that_is_typed_dims_what_is_older(explorer: ExplorerPage
     views = [heat, explorer.root.locator(".lw-heat").nth(2), pair(explorer)]
     for view in views:
         expect(view).not_to_have_class(re.compile("lw-stale"))
-    # The model is busy elsewhere: nothing new can come.
+    # Nothing else may wait for the model, which is busy elsewhere: nothing new can come.
+    explorer.notebook.expect_value("ex.report is not None", True, timeout_s=60)
     explorer.notebook.run("model.lock.acquire()")
     try:
         explorer.root.locator(".lw-second textarea").fill(f"{SECOND} old")
