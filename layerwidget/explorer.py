@@ -281,7 +281,10 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
 
     def _scene(self, tokens: Tokens) -> Scene:
         place = {name: getattr(self, name) for name in ("layers", "layer", "head", "position", "token")}
-        return Scene(tokens=tokens, anatomy=self.model.anatomy, pinned=tuple(self.tokens), **place)
+        return Scene(
+            tokens=tokens, anatomy=self.model.anatomy, pinned=tuple(self.tokens), interventions=self.interventions,
+            **place,
+        )  # fmt: skip
 
     def _all_asked(
         self, scene: Scene, questions: Mapping[TraceQuestion[Any], object] | None = None

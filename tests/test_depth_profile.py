@@ -16,6 +16,7 @@ from layerwidget.widgets.layer_effects import AngleFigure, InfluenceFigure, Skip
 from layerwidget.widgets.position_loss_view import PositionLossView
 from layerwidget.widgets.settle_strip import SettleStrip
 from tests.test_explorer import letters
+from tests.test_pages import until
 from tests.test_views import sent
 from tests.tiny import hooked, ids, tiny
 
@@ -227,6 +228,50 @@ def test_the_skip_effect_is_asked_on_request(explorer: lw.Explorer) -> None:
     np.testing.assert_allclose(page.skip.lines.y, expected.mean_kl_nats, atol=1e-6)
     assert page.verdict.value == agreement(expected)
     assert page.skip.driver.prompt == page.skip_bar.prompt == "abcdabc"
+
+
+def skipped_again(page: lw.DepthProfile) -> None:
+    page.skip_bar._handle_custom_msg({"type": "run"}, [])
+    until(lambda: page.skip_bar.state == "done")
+
+
+def test_the_skip_effect_is_that_of_the_run_on_screen(explorer: lw.Explorer) -> None:
+    page = page_of(explorer)
+    skipped_again(page)
+    assert page.skip.driver.title == "Skip effect"
+    plain = np.array(page.skip.lines.y)
+    # In two pieces here, and in one in the answer: the words are the same.
+    changes = (lw.SkipLayers("0"), lw.SkipLayers("2"))
+    explorer.interventions = changes
+    explorer.wait()
+    assert page.skip.driver.title == "Skip effect, earlier run (nothing changed)"
+    skipped_again(page)
+    question = lw.SkipEffect(tuple(explorer.model.tokenize("abcdabc").ids.tolist()), interventions=changes)
+    expected = question.run(explorer.model)
+    assert page.skip.driver.title == f"Skip effect while {expected.changed}"
+    np.testing.assert_allclose(page.skip.lines.y, expected.mean_kl_nats, atol=1e-6)
+    assert np.abs(page.skip.lines.y - plain).max() > 1e-3
+    np.testing.assert_allclose(page.influence.lines.y, expected.block_influence, atol=1e-6)
+    explorer.interventions = ()
+    explorer.wait()
+    assert page.skip.driver.title == f"Skip effect, earlier run ({expected.changed})"
+    explorer.prompt = ""
+    explorer.wait()
+    assert page.skip.driver.title == "Skip effect"
+
+
+def test_what_is_about_the_model_says_so_where_something_is_changed(explorer: lw.Explorer) -> None:
+    explorer.pages = ["attention", "depth"]
+    explorer.wait()
+    scores, skip = (explorer.page(name).requests[0].bar for name in ("attention", "depth"))
+    plain = scores.cost
+    explorer.interventions = (lw.SkipLayers("1"),)
+    explorer.wait()
+    assert scores.cost == f"{plain} · of the model as it is, not skipping 1"
+    assert "as it is" not in skip.cost
+    explorer.interventions = ()
+    explorer.wait()
+    assert scores.cost == plain
 
 
 def test_what_is_refused_says_why() -> None:

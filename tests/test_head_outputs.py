@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 
 import layerwidget as lw
+from layerwidget.model import head_writing as head_writing_module
 from layerwidget.model.continuation import Continuation
 from layerwidget.model.frozen_norm import frozen_norm
 from layerwidget.model.head_writing import head_writing
@@ -178,6 +180,90 @@ def test_a_missing_head_is_noticed() -> None:
         head_writing(trace, 1, outputs)
     with pytest.raises(lw.MissingComponentError, match="side by side"):
         head_writing(trace, 1, outputs[1:])
+
+
+@pytest.fixture
+def proofs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is proved: the type of the module, once for each proof."""
+    found: list[str] = []
+    proved = head_writing_module._is_transposed
+
+    def told(module: Any, *given: Any) -> Any:
+        found.append(type(module).__name__)
+        return proved(module, *given)
+
+    monkeypatch.setattr(head_writing_module, "_is_transposed", told)
+    return found
+
+
+def test_a_projection_is_proved_once(proofs: list[str]) -> None:
+    model = HookedModel(tiny.tiny("llama"))
+    for prompt in (tiny.ids(7), tiny.ids(5, 2)):
+        trace = model.trace(prompt)
+        for layer in range(tiny.N_LAYERS):
+            head_writing(trace, layer, trace.head_outputs(layer))
+    assert len(proofs) == tiny.N_LAYERS
+    # Another model has proofs of its own.
+    other = HookedModel(tiny.tiny("llama")).trace(tiny.ids(5))
+    head_writing(other, 0, other.head_outputs(0))
+    assert len(proofs) == tiny.N_LAYERS + 1
+
+
+def _in_place(module: Any) -> None:
+    with torch.no_grad():
+        module.weight.mul_(2)
+
+
+def _another_tensor(module: Any) -> None:
+    module.weight = torch.nn.Parameter(2 * module.weight.detach())
+
+
+def _another_storage(module: Any) -> None:
+    module.weight.data = 2 * module.weight.detach()
+
+
+@pytest.mark.parametrize("change", [_in_place, _another_tensor, _another_storage])
+def test_changed_weights_are_proved_again(change: Any, proofs: list[str]) -> None:
+    model = HookedModel(tiny.tiny("llama"))
+    path = PROJECTION["llama"].format(1)
+
+    def written() -> torch.Tensor:
+        trace = model.trace(tiny.ids(7))
+        return head_writing(trace, 1, trace.head_outputs(1)).W_O
+
+    before = written().clone()
+    written()
+    assert len(proofs) == 1
+    change(model.hf_model.get_submodule(path))
+    torch.testing.assert_close(written(), 2 * before)
+    assert len(proofs) == 2
+
+
+def test_a_projection_that_turned_round_is_proved_again() -> None:
+    """What was proved of a matrix that reads the same either way does not hold for another one."""
+    config = transformers.LlamaConfig(
+        vocab_size=tiny.D_VOCAB, hidden_size=40, intermediate_size=52, num_hidden_layers=2, num_attention_heads=4,
+    )  # fmt: skip
+    hf_model = transformers.LlamaForCausalLM(config).eval()
+    weight = hf_model.get_submodule("model.layers.1.self_attn.o_proj").weight
+    model = HookedModel(hf_model)
+    for numbers in (torch.eye(40), torch.randn(40, 40, generator=torch.Generator().manual_seed(0))):
+        with torch.no_grad():
+            weight.copy_(numbers)
+        trace = model.trace(tiny.ids(7))
+        writing = head_writing(trace, 1, trace.head_outputs(1))
+        torch.testing.assert_close(writing.W_O.flatten(0, 1), numbers.T)
+
+
+def test_weights_whose_changes_are_not_counted_are_proved_every_time(proofs: list[str]) -> None:
+    model = HookedModel(tiny.tiny("llama"))
+    module: Any = model.hf_model.get_submodule(PROJECTION["llama"].format(1))
+    with torch.inference_mode():
+        module.weight = torch.nn.Parameter(module.weight.detach().clone(), requires_grad=False)
+    trace = model.trace(tiny.ids(7))
+    for _ in range(2):
+        head_writing(trace, 1, trace.head_outputs(1))
+    assert len(proofs) == 2
 
 
 @pytest.mark.parametrize("width", [8, 9])

@@ -61,6 +61,28 @@ def test_going_on_from_the_skipped_layer_equals_plain_passes(kind: str, monkeypa
     assert np.isnan(grid.cross_entropy_change_nats).all() == (kind == "bert")
 
 
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "mamba"])
+def test_both_runs_are_those_with_the_interventions(kind: str) -> None:
+    model, token_ids = tiny.hooked(kind), tiny.ids(7)
+    grid = lw.SkipEffect(tuple(token_ids), interventions=[lw.SkipLayers("1")]).run(model)
+    full = model.trace(token_ids, interventions=(lw.SkipLayers("1"),))
+    for layer in (0, 2):
+        skipped = model.trace(token_ids, interventions=(lw.SkipLayers((layer, 1)),)).logits
+        np.testing.assert_allclose(grid.kl_nats[layer], kl_by_hand(full.logits, skipped), atol=1e-5)
+        change = cross_entropy(skipped[:-1], torch.tensor(token_ids[1:])) - grid.cross_entropy_nats
+        assert grid.cross_entropy_change_nats[layer] == pytest.approx(float(change), abs=1e-5)
+    np.testing.assert_allclose(grid.block_influence, lw.BlockInfluence().run(full).values, atol=1e-6)
+    expected = cross_entropy(full.logits[:-1], torch.tensor(token_ids[1:]))
+    assert grid.cross_entropy_nats == pytest.approx(float(expected), abs=1e-5)
+    # Nothing more is lost without what is skipped anyway.
+    assert not grid.kl_nats[1].any()
+    assert grid.cross_entropy_change_nats[1] == 0
+    assert grid.changed == "skipping 1"
+    plain = lw.SkipEffect(tuple(token_ids)).run(model)
+    assert plain.changed == ""
+    assert np.abs(plain.kl_nats[[0, 2]] - grid.kl_nats[[0, 2]]).max() > 1e-3
+
+
 def test_a_skip_that_does_nothing_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The other way round: where nothing is skipped, there is no effect at all."""
     monkeypatch.setattr("layerwidget.model.capture.Capture._skip", lambda self, layer, output: output)
@@ -88,6 +110,7 @@ def test_it_can_be_stopped() -> None:
 def test_it_is_a_value() -> None:
     prompt: Any = torch.tensor([5, 7])
     assert lw.SkipEffect(prompt, [1, 0]) == lw.SkipEffect((5, 7), (1, 0))
+    assert lw.SkipEffect("a", interventions=(lw.SkipLayers(1),)) != lw.SkipEffect("a")
     assert hash(lw.SkipEffect("a", "late")) == hash(lw.SkipEffect("a", "late"))
 
 
@@ -102,6 +125,8 @@ def test_what_cannot_be_asked() -> None:
         lw.SkipEffect(()).run(tiny.hooked("llama"))
     with pytest.raises(lw.SelectionError, match="9 is out of range"):
         lw.SkipEffect((5,), "9").run(tiny.hooked("llama"))
+    with pytest.raises(lw.QuestionError, match="An intervention is a SkipLayers"):
+        lw.SkipEffect((5,), interventions=("1",)).run(tiny.hooked("llama"))
     with pytest.raises(lw.QuestionError, match="encoder-decoder"):
         lw.SkipEffect((5, 6)).run(tiny.hooked("bart"))
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import layerwidget as lw
+from layerwidget.analysis import final_divergence, tuned_lens_training
 from layerwidget.widgets.lens_page import LensPage
 from layerwidget.widgets.tuned_page import TunedPage
 from tests.test_explorer import letters
@@ -75,7 +76,7 @@ def test_a_prompt_that_is_too_short_says_what_training_needs(explorer: lw.Explor
     until(lambda: page.bar.state == "ready")
     passages = lw.TrainTunedLens(TEXT).passages(explorer.model)
     n, n_tokens = len(passages), sum(map(len, passages))
-    assert page.bar.cost == f"{n} forward passes, then 4 epochs over {n_tokens} tokens for each of {N_LAYERS} layers"
+    assert page.bar.cost == f"{n} forward passes, then 3 epochs over {n_tokens} tokens for each of {N_LAYERS} layers"
     page.epochs = 1
     until(lambda: "then 1 epoch over" in page.bar.cost)
     page.text = " "
@@ -164,6 +165,32 @@ def test_training_can_be_stopped_and_an_edit_goes_first(explorer: lw.Explorer) -
     press(page, "stop")
     until(lambda: page.bar.state == "stopped")
     assert page.translators is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"), [(tuned_lens_training._Training, "_step"), (final_divergence.FinalPrediction, "kl_nats")]
+)
+def test_an_edit_does_not_wait_for_an_epoch(
+    explorer: lw.Explorer, kind: Any, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is typed during one step is on the screen before the next one; so while what is held out is judged."""
+    monkeypatch.setattr(tuned_lens_training, "_BATCH", 8)
+    page, original = page_of(explorer), getattr(kind, method)
+    typed, answered = ["abcdefg", "xyz", "hello"], []
+
+    def step(*given: Any) -> Any:
+        if len(answered) < len(typed):
+            answered.append(explorer._shown == explorer._asked)
+            explorer.prompt = typed[len(answered) - 1]
+        return original(*given)
+
+    monkeypatch.setattr(kind, method, step)
+    page.text, page.epochs = TEXT, 1
+    until(lambda: page.bar.state == "ready")
+    press(page)
+    until(lambda: page.bar.state == "done")
+    assert answered == [True] * 3
+    assert drawn(page.plain_view)["prompt"] == "hello"
 
 
 def test_an_empty_prompt_and_one_token(explorer: lw.Explorer) -> None:

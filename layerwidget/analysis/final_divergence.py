@@ -9,11 +9,12 @@ Source: science.md, "Tuned lens".
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 
+from layerwidget.cancellation import checkpoint
 from layerwidget.errors import QuestionError
 from layerwidget.model.decoding import BlockedLogits, Logits
 from layerwidget.model.hooked_model import HookedModel
@@ -44,10 +45,11 @@ class FinalPrediction:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, model: HookedModel, stream: torch.Tensor) -> FinalPrediction:
-        """From what leaves the last layer, shape [pos, d_model]."""
+    def of(cls, model: HookedModel, stream: torch.Tensor, told: Callable[[], None] = lambda: None) -> FinalPrediction:
+        """From what leaves the last layer, shape [pos, d_model]; `told` is called between two parts of it."""
         constants, expected = [], []
         for rows in stream.split(_rows_at_once(model)):
+            checkpoint("the final prediction")
             decoded = model.decoded(rows)
             if isinstance(decoded, BlockedLogits):
                 log_norm, mean = softmax_mean(decoded)
@@ -55,6 +57,7 @@ class FinalPrediction:
                 constants.append((decoded.normed * mean).sum(-1) - log_norm)
             else:
                 constants.append(-torch.special.entr(_finite(decoded.logits).softmax(-1)).sum(-1))
+            told()
         return cls(model, stream, torch.cat(constants), torch.cat(expected) if expected else None)
 
     @torch.no_grad()

@@ -16,7 +16,7 @@ from layerwidget.errors import QuestionError
 from layerwidget.layers import parse_layers
 from layerwidget.model.continuation import Continuation
 from layerwidget.model.hooked_model import HookedModel
-from layerwidget.model.interventions import SkipLayers
+from layerwidget.model.interventions import SkipLayers, canonical, described
 from layerwidget.questions import answers
 from layerwidget.questions.skip_effect import SkipEffect, SkipGrid
 from layerwidget.results import FloatArray
@@ -30,8 +30,8 @@ def skip_effect(question: SkipEffect, model: HookedModel, progress: Callable[[in
 
     Raises:
         SelectionError: when layers are out of range.
+        QuestionError: for an encoder-decoder, or anything among the interventions that is none.
         PromptError: when the model cannot read the prompt.
-        QuestionError: for an encoder-decoder.
         Cancelled: between two layers, when the answer is no longer wanted.
     """
     layers = parse_layers(question.layers, model.anatomy.n_layers)
@@ -39,13 +39,15 @@ def skip_effect(question: SkipEffect, model: HookedModel, progress: Callable[[in
         raise QuestionError(f"SkipEffect reads one prompt; {model.name} is an encoder-decoder, which reads two.")
     tokens = model.tokenize(list(question.prompt) if isinstance(question.prompt, tuple) else question.prompt)
     continuation, n_passes = Continuation(model), question.n_passes(model)
-    full = continuation.trace(tokens)
+    changes = canonical(question.interventions, model.anatomy.n_layers)
+    full = continuation.trace(tokens, changes)
     progress(1, n_passes)
     kl, nats = np.zeros((2, len(layers), len(tokens)), np.float32)
     # From the last layer down: then everything below the skipped layer is as it was in the pass before.
     for done, index in enumerate(reversed(range(len(layers))), 2):
         checkpoint(f"skipping layer {layers[index]}")
-        skipped = continuation.trace(tokens, (SkipLayers(layers[index]),))
+        with_it = canonical((*changes, SkipLayers(layers[index])), model.anatomy.n_layers)
+        skipped = full if with_it == changes else continuation.trace(tokens, with_it)
         kl[index], nats[index] = kl_nats(full, skipped), _nats(skipped)
         progress(done, n_passes)
     return SkipGrid(
@@ -54,6 +56,7 @@ def skip_effect(question: SkipEffect, model: HookedModel, progress: Callable[[in
         nats=_nats(full),
         skipped_nats=nats,
         block_influence=np.array([influence(full, layer) for layer in layers], np.float32),
+        changed=described(changes, model.anatomy.n_layers),
     )
 
 

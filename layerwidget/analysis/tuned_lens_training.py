@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from layerwidget.questions import answers
 from layerwidget.questions.translators import Translators
 from layerwidget.questions.tuned_lens_training import TrainTunedLens, TunedLensTraining
 
-#: Positions of one step.
+#: Positions of one step, and of one piece of what is held out.
 _BATCH = 64
 #: Epochs without a smaller held-out KL after which a layer is left.
 _PATIENCE = 3
@@ -34,7 +35,8 @@ def train_tuned_lens(
 ) -> TunedLensTraining:
     """One pass over each passage, then every layer is trained on what they left behind.
 
-    Progress counts the passes and, after them, the epochs of all layers.
+    Progress counts the passes and, after them, the epochs of all layers. It is told again between two steps, of the
+    same number: whoever is told may let others go first.
 
     Raises:
         PromptError: when the model cannot read the text.
@@ -47,17 +49,17 @@ def train_tuned_lens(
     held_out = _held_out(len(passages), question.held_out, generator)
     streams = _Streams.of(passages, held_out, model, lambda done: progress(done, total))
     check_differentiable(model, streams.entered[n_layers // 2][:5])
-    final = FinalPrediction.of(model, streams.final)
+    final = FinalPrediction.of(model, streams.final, lambda: progress(len(passages), total))
     weights = np.zeros((n_layers, model.anatomy.d_model, model.anatomy.d_model), np.float32)
     biases = np.zeros(weights.shape[:2], np.float32)
     curves = np.full((n_layers, 1 + epochs), np.nan, np.float32)
     for layer in range(n_layers):
-        training = _Training(question, final, streams, layer, generator)
-        before = len(passages) + layer * epochs
-        for epoch in range(1, 1 + epochs):
+        done = len(passages) + layer * epochs
+        training = _Training(question, final, streams, layer, generator, partial(progress, done, total))
+        for epoch in range(epochs):
             if not training.over:
-                training.run_epoch()
-            progress(before + epoch, total)
+                training.run_epoch(partial(progress, done + epoch, total))
+            progress(done + epoch + 1, total)
         curves[layer, : len(training.curve)] = training.curve
         weights[layer], biases[layer] = (one.cpu().numpy() for one in training.best)
     return TunedLensTraining(
@@ -134,6 +136,7 @@ class _Training:
         streams: _Streams,
         layer: int,
         generator: torch.Generator,
+        told: Callable[[], None],
     ) -> None:
         self._layer, self._generator = layer, generator
         self._final, self._streams, self._stream = final, streams, streams.entered[layer]
@@ -148,23 +151,28 @@ class _Training:
         self._n_steps, self._step_number = question.epochs * -(-len(streams.train) // _BATCH), 0
         self._kept = (self._A.clone(), self._b.clone())
         self.best = self._translator()
-        self.curve = [self._held_out_kl()]
+        self.curve = [self._held_out_kl(told)]
 
     @property
     def over(self) -> bool:
         """Whether it got worse often enough."""
         return len(self.curve) - 1 - int(np.argmin(self.curve)) >= _PATIENCE
 
-    def run_epoch(self) -> None:
-        """See every position once; keep what came of it if it is better, else as much of it as is."""
+    def run_epoch(self, told: Callable[[], None]) -> None:
+        """See every position once; keep what came of it if it is better, else as much of it as is.
+
+        Args:
+            told: called between two steps.
+        """
         train = self._streams.train
         order = torch.randperm(len(train), generator=self._generator).to(train.device)
         for at in train[order].split(_BATCH):
             checkpoint(f"training the lens of layer {self._layer}")
             self._step(at)
-        kl = self._held_out_kl()
+            told()
+        kl = self._held_out_kl(told)
         if not self._kept_if_better(kl):
-            kl = self._taken_back(kl)
+            kl = self._taken_back(kl, told)
         self.curve.append(kl)
 
     def _kept_if_better(self, kl: float) -> bool:
@@ -173,7 +181,7 @@ class _Training:
             self.best, self._kept = self._translator(), (self._A.clone(), self._b.clone())
         return better
 
-    def _taken_back(self, kl: float) -> float:
+    def _taken_back(self, kl: float, told: Callable[[], None]) -> float:
         """Go a part of the way only, or none of it, and on from there with shorter steps; returns the held-out KL."""
         ways = [now - kept for now, kept in zip((self._A, self._b), self._kept, strict=True)]
         self._adam.state.clear()
@@ -181,7 +189,7 @@ class _Training:
         for share in (1 / _SHORTER, 1 / _SHORTER**2, 0.0):
             for now, kept, way in zip((self._A, self._b), self._kept, ways, strict=True):
                 now.copy_(kept + share * way)
-            part = self._held_out_kl() if share else kl
+            part = self._held_out_kl(told) if share else kl
             if self._kept_if_better(part):
                 return part
         return kl
@@ -201,10 +209,15 @@ class _Training:
         weight = self._spread[:, None] * self._A / self._spread
         return weight, self._spread * self._b - weight @ self._mean
 
-    def _held_out_kl(self) -> float:
+    def _held_out_kl(self, told: Callable[[], None]) -> float:
         weight, bias = self._translator()
-        stream = self._stream[self._streams.held]
-        return float(self._final.kl_nats(stream + torch.addmm(bias, stream, weight.T), self._streams.held).mean())
+        found = []
+        for at in self._streams.held.split(_BATCH):
+            checkpoint(f"judging the lens of layer {self._layer}")
+            stream = self._stream[at]
+            found.append(self._final.kl_nats(stream + torch.addmm(bias, stream, weight.T), at))
+            told()
+        return float(torch.cat(found).mean())
 
 
 def _units(stream: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

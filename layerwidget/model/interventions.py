@@ -57,6 +57,16 @@ def canonical(interventions: Sequence[object], n_layers: int) -> tuple[object, .
     return (SkipLayers(tuple(sorted(skipped))),) if skipped else ()
 
 
+def described(interventions: Sequence[object], n_layers: int) -> str:
+    """What they do to a model of so many layers, in a few words; nothing where there are none.
+
+    Raises:
+        What `canonical` raises.
+    """
+    changes = canonical(interventions, n_layers)
+    return ", ".join(one.describe(n_layers) for one in changes if isinstance(one, SkipLayers))
+
+
 def first_changed(one: Sequence[object], other: Sequence[object], n_layers: int) -> int | None:
     """The first layer that does something else under other interventions; None where all do the same."""
     changed = skipped_layers(one, n_layers) ^ skipped_layers(other, n_layers)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class SkipGrid(Grid):
-    """The answer to `SkipEffect`: every layer of `.layers` was skipped alone.
+    """The answer to `SkipEffect`: every layer of `.layers` was skipped alone, beside what is changed anyway.
 
     Attributes:
         kl_nats: KL(full || skipped) of the predictions, shape [layer, pos], >= 0.
@@ -29,6 +29,7 @@ class SkipGrid(Grid):
             models whose positions see what comes after them.
         skipped_nats: the same with the layer skipped, shape [layer, pos].
         block_influence: how much the layer turns the stream (`BlockInfluence`), shape [layer]: the two disagree.
+        changed: what was changed in all passes, the full one too, in a few words, such as `skipping 5`; mostly nothing.
 
     Source: science.md, "Depth of a prediction".
     """
@@ -37,6 +38,7 @@ class SkipGrid(Grid):
     nats: FloatArray
     skipped_nats: FloatArray
     block_influence: FloatArray
+    changed: str = ""
 
     @property
     def mean_kl_nats(self) -> FloatArray:
@@ -104,10 +106,13 @@ class SkipEffect(ModelQuestion[SkipGrid]):
     Attributes:
         prompt: text, or token ids.
         layers: which layers are skipped, one at a time; see `layerwidget.layers`.
+        interventions: what is changed in all passes, the full one too, such as `(SkipLayers("5"),)`. Nothing more is
+            lost without a layer that they skip.
     """
 
     prompt: str | tuple[int, ...]
     layers: LayerSelection = "all"
+    interventions: tuple[object, ...] = ()
 
     def __post_init__(self) -> None:
         """Make the question hashable.
@@ -116,6 +121,7 @@ class SkipEffect(ModelQuestion[SkipGrid]):
             PromptError: when the prompt is neither text nor a row of token ids.
         """
         object.__setattr__(self, "layers", frozen_selection(self.layers))
+        object.__setattr__(self, "interventions", tuple(self.interventions))
         if isinstance(self.prompt, str):
             return
         try:
@@ -124,5 +130,5 @@ class SkipEffect(ModelQuestion[SkipGrid]):
             raise PromptError(f"SkipEffect takes text or a row of token ids; got {self.prompt!r}.") from error
 
     def n_passes(self, model: HookedModel) -> int:
-        """One pass in full and one for each layer that is skipped."""
+        """One pass in full and one for each layer, less those for layers that the interventions skip anyway."""
         return 1 + len(parse_layers(self.layers, model.anatomy.n_layers))

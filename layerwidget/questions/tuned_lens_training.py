@@ -97,7 +97,7 @@ class TrainTunedLens(ModelQuestion[TunedLensTraining]):
     """
 
     texts: str | tuple[str | tuple[int, ...], ...]
-    epochs: int = 4
+    epochs: int = 3
     max_positions: int = 2048
     held_out: float = 0.2
     learning_rate: float = 0.05

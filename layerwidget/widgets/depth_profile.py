@@ -111,6 +111,10 @@ class DepthProfile(Page):
             "position_loss": PositionLoss(),
         }
 
+    def begin(self, scene: Scene, prompt: str) -> None:
+        """Say whether the skip effect is still that of the run on screen."""
+        self.skip.changed = scene.changed
+
     def answer(self, name: str, answer: Any, prompt: str | None) -> None:
         """Draw an answer; where predictions settle together with where they emerge."""
         if name not in ("settle_depth", "emergence"):
@@ -163,4 +167,4 @@ class DepthProfile(Page):
 
 
 def _skip_effect(scene: Scene) -> SkipEffect:
-    return SkipEffect(tuple(scene.tokens.ids.tolist()))
+    return SkipEffect(tuple(scene.tokens.ids.tolist()), interventions=scene.interventions)

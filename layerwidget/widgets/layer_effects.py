@@ -141,7 +141,11 @@ class SkipFigure(LayerFigure):
     Attributes:
         quantity: `kl` (mean over the positions), `last` (at the last one) or `loss` (change of cross-entropy).
         placeholder: what stands in place of the figure while there is nothing to show.
+        changed: what is changed in the run that is on screen, in a few words: a result about another run says so. None
+            where the figure stands alone.
     """
+
+    changed = t.Unicode(None, allow_none=True)
 
     quantities: ClassVar[Mapping[str, Quantity]] = {
         "kl": Quantity("KL", "nats", "KL(full || skipped), mean over the positions"),
@@ -161,6 +165,7 @@ class SkipFigure(LayerFigure):
         super().__init__(title="Skip effect", **selection)
         *above, legend = self.children
         self.children = [*above, self.placeholder, legend]
+        self.observe(self._entitle, "changed")
         self.show(skipped)
 
     def show(self, skipped: SkipGrid | None, prompt: str | None = None) -> None:
@@ -171,6 +176,15 @@ class SkipFigure(LayerFigure):
             # Not taken out of the page: bqplot would not know its size.
             self.figure.layout.visibility = "hidden" if skipped is None else None
             self.placeholder.layout.display = None if skipped is None else "none"
+            self._entitle(None)
+
+    def _entitle(self, _change: object) -> None:
+        """Say what was changed in the full run and the skipped ones alike, and whether that is what is on screen."""
+        changed = (self.changed or "") if self._skipped is None else self._skipped.changed
+        if self.changed is not None and changed != self.changed:
+            self.driver.title = f"Skip effect, earlier run ({changed or 'nothing changed'})"
+        else:
+            self.driver.title = f"Skip effect while {changed}" if changed else "Skip effect"
 
     def _curves(self) -> Curves | None:
         skipped = self._skipped

@@ -10,6 +10,7 @@ import ipywidgets
 import traitlets as t
 
 from layerwidget.errors import LayerWidgetError
+from layerwidget.model.interventions import described
 from layerwidget.questions import ModelQuestion, TraceQuestion
 from layerwidget.tokens import Tokens
 from layerwidget.widgets.request_bar import RequestBar
@@ -33,6 +34,7 @@ class Scene:
         layers: the layers in view, a selection.
         layer, head, position, token: what is chosen.
         pinned: the token ids that are pinned.
+        interventions: what is changed in the run that is on screen.
     """
 
     tokens: Tokens
@@ -43,6 +45,12 @@ class Scene:
     position: int
     token: int | None
     pinned: tuple[int, ...]
+    interventions: tuple[Any, ...] = ()
+
+    @property
+    def changed(self) -> str:
+        """What is changed, in a few words; mostly nothing."""
+        return described(self.interventions, self.anatomy.n_layers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +61,8 @@ class Request:
         bar: the button, with cost, progress and stop.
         question: what is asked, of where the reader is; raises a `LayerWidgetError` where nothing can be.
         show: draws the answer; is also told which text it is about, or None when it is about none.
-        of_prompt: whether the answer is about the prompt.
+        of_prompt: whether the answer is about the prompt, and the run of it that is on screen; else it is about the
+            model as it is, whatever is changed in that run.
     """
 
     bar: RequestBar

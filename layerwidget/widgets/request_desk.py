@@ -15,6 +15,9 @@ from layerwidget.widgets.request_bar import RequestBar
 if TYPE_CHECKING:
     from layerwidget.model.hooked_model import HookedModel
 
+#: Said of what is about the model, and not about a run in which something is changed.
+_AS_IT_IS = "of the model as it is, not"
+
 
 class RequestDesk:
     """Takes the requests of an explorer's pages.
@@ -29,7 +32,7 @@ class RequestDesk:
         self._worker = Worker.of(model)
         self._open = True
         # What each request said last that it costs.
-        self._offered: dict[RequestBar, ModelQuestion[Any]] = {}
+        self._offered: dict[RequestBar, tuple[ModelQuestion[Any], str]] = {}
 
     def serve(self, page: Page, group: str) -> None:
         """Listen to the buttons of a page, which watches the prompt of a group."""
@@ -43,17 +46,18 @@ class RequestDesk:
         for request in page.requests:
             try:
                 question = request.question(scene)
+                aside = "" if request.of_prompt or not scene.changed else f" · {_AS_IT_IS} {scene.changed}"
                 # To say it of a long text, all of it is read: once is enough.
-                if self._offered.get(request.bar) != question:
-                    self._offer_one(request.bar, question)
+                if self._offered.get(request.bar) != (question, aside):
+                    self._offer_one(request.bar, question, aside)
             except LayerWidgetError as error:
                 self._offered.pop(request.bar, None)
                 request.bar.withdraw(str(error))
 
-    def _offer_one(self, bar: RequestBar, question: ModelQuestion[Any]) -> None:
-        cost = question.cost(self._model)
+    def _offer_one(self, bar: RequestBar, question: ModelQuestion[Any], aside: str) -> None:
+        cost = f"{question.cost(self._model)}{aside}"
         if not bar.is_busy:
-            self._offered[bar] = question
+            self._offered[bar] = question, aside
         bar.offer(cost)
 
     def _rephrased(self, change: dict[str, Any]) -> None:

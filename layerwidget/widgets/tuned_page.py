@@ -59,7 +59,7 @@ class TunedPage(Page):
     translators = t.Instance(Translators, allow_none=True)
     training = t.Instance(TunedLensTraining, allow_none=True)
     text = t.Unicode()
-    epochs = t.Int(4, min=1)
+    epochs = t.Int(3, min=1)
     max_positions = t.Int(2048, min=2)
 
     def __init__(self, model: HookedModel | None = None, **shared: Any) -> None:

@@ -18,6 +18,7 @@ from layerwidget.model.demo import demo_folder
 from tests.bench import browser, memory, scaling
 from tests.bench.contestants import HERE
 from tests.bench.environments import CACHE, PEERS, PeerProcess
+from tests.bench.hidden import InExplorer
 from tests.bench.report import Results, as_markdown, into_readme, write
 from tests.bench.rows import ROWS
 from tests.bench.timing import Contestant, PeerError, take_turns
@@ -90,6 +91,9 @@ def run(model: lw.HookedModel, chosen: set[str], lengths: tuple[int, ...], turns
 
 def _contestants(work: Workload, chosen: set[str], threads: int, stack: ExitStack) -> list[Contestant]:
     found = {row: make(work) for row, make in HERE.items() if row in chosen}
+    for contestant in found.values():
+        if isinstance(contestant, InExplorer):
+            stack.callback(contestant.close)
     for peer in PEERS:
         if peer.key in chosen:
             found[peer.key] = process = PeerProcess(peer, work, demo_folder(), threads)

@@ -15,6 +15,7 @@ import transformers
 import layerwidget as lw
 from layerwidget.analysis.decoding import BLOCK_BYTES, BLOCK_WIDTH
 from tests.bench.answers import check_live, check_logits, check_probs
+from tests.bench.hidden import InExplorer
 from tests.bench.peers.serving import K
 from tests.bench.timing import Contestant, Times, clock_ms
 from tests.bench.workload import Workload
@@ -249,6 +250,8 @@ HERE: dict[str, Callable[[Workload], Contestant]] = {
     "naive": Naive,
     "cold": Cold,
     "append": Append,
+    "explorer": partial(InExplorer, hides_all=False),
+    "hidden": partial(InExplorer, hides_all=True),
     "middle": Middle,
     "range": Range,
 }

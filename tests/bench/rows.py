@@ -20,6 +20,8 @@ ROWS: dict[str, str] = {
     "cold": "(g) **layerwidget**, a prompt it has never seen",
     "first": "(g₁) **layerwidget**, the first part of an answer about that prompt",
     "append": "(h) **layerwidget**, one token appended",
+    "explorer": "(h₁) **layerwidget**, the same in an Explorer that shows the lens",
+    "hidden": "(h₂) **layerwidget**, the same in one whose other pages were all open once and are hidden",
     "middle": "(i) **layerwidget**, one word in the middle replaced",
     "range": "(j) **layerwidget**, attention of 8 other layers",
 }
@@ -74,6 +76,7 @@ RATIOS = (
     ),
     Ratio("one token appended (h) / TransformerLens (e₁)", ("append",), ("transformer_lens_needed",)),
     Ratio("new prompt (g) / pass and product alone (a + c)", ("cold",), ("forward", "gemm_cold"), {64: 1.35}),
+    Ratio("one token appended with all pages hidden (h₂) / never opened (h₁)", ("hidden",), ("explorer",), {ANY: 1.1}),
     Ratio("new prompt (g) / TransformerLens (e)", ("cold",), ("transformer_lens",)),
     Ratio("first answer (g₁) / plain forward pass (a)", ("first",), ("forward",), {ANY: 1.5}),
 )

@@ -9,14 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import decoders
 
 import layerwidget as lw
+from layerwidget.widgets.page_stack import PageStack
 from tests.bench import environments
 from tests.bench.__main__ import main
 from tests.bench.answers import check_probs
 from tests.bench.browser import BROWSER_ROWS
 from tests.bench.contestants import HERE
 from tests.bench.environments import PEERS, Peer, PeerProcess, installed
+from tests.bench.hidden import InExplorer
 from tests.bench.memory import edited
 from tests.bench.plot import chart
 from tests.bench.report import BEGIN, END, Results, as_markdown, into_readme
@@ -24,11 +27,12 @@ from tests.bench.rows import RATIOS, ROWS
 from tests.bench.scaling import Curve
 from tests.bench.timing import PeerError, Recorded, Summary, take_turns
 from tests.bench.workload import Workload
-from tests.tiny import hooked, ids
+from tests.test_explorer import letters
+from tests.tiny import hooked, ids, tiny
 
 
 def test_the_command_writes_every_row(tmp_path: Path) -> None:
-    assert main(["--quick", "--only", "here", "--out", str(tmp_path)], hooked("llama")) == 0
+    assert main(["--quick", "--only", "here", "--out", str(tmp_path)], lettered()) == 0
     page = (tmp_path / "table.md").read_text()
     for line in (*ROWS.values(), *BROWSER_ROWS.values(), *(ratio.name for ratio in RATIOS)):
         assert f"| {line} |" in page
@@ -36,7 +40,39 @@ def test_the_command_writes_every_row(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "table.json").read_text())
     assert {one["row"] for one in found["ms"]} == {*HERE, "first"}
     assert all(one["median"] > 0 for one in found["ms"])
-    assert "new prompt (g) / pass and product alone (a + c)" in {one["ratio"] for one in found["ratios"]}
+    ratios = {one["ratio"] for one in found["ratios"]}
+    assert "new prompt (g) / pass and product alone (a + c)" in ratios
+    assert "one token appended with all pages hidden (h₂) / never opened (h₁)" in ratios
+
+
+def lettered() -> lw.HookedModel:
+    """A tiny model with a tokenizer that reads what it writes."""
+    tokenizer = letters()
+    tokenizer.backend_tokenizer.decoder = decoders.Fuse()
+    return lw.HookedModel(tiny("llama"), tokenizer, "tiny")
+
+
+def test_every_turn_types_another_token() -> None:
+    work = Workload(lettered())
+    typed = [work.typed(8, turn) for turn in range(-2, 7)]
+    assert {before for before, _ in typed} == {typed[0][0]}
+    assert len({after for _, after in typed}) == len(typed)
+    ids = work.model.tokenize(typed[0][0]).ids.tolist()
+    assert len(ids) == 7
+    assert all(work.model.tokenize(after).ids.tolist()[:-1] == ids for _, after in typed)
+    with pytest.raises(ValueError, match="No text of 8 tokens"):
+        Workload(hooked("llama")).typed(8, 0)
+    with pytest.raises(ValueError, match="for turn 1000"):
+        work.typed(8, 1000)
+
+
+def test_a_hidden_page_that_asks_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = InExplorer(Workload(lettered()), hides_all=True)
+    hidden.check(6)
+    monkeypatch.setattr(PageStack, "open_pages", property(lambda self: self.made_pages))
+    with pytest.raises(AssertionError, match="hidden pages to ask nothing"):
+        hidden.check(6)
+    hidden.close()
 
 
 def test_rows_are_made_here_or_by_peers() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import layerwidget as lw
@@ -44,6 +45,32 @@ class Workload:
     def appended(self, n: int, turn: int) -> list[int]:
         """The prompt of n - 1 tokens and another last one in every turn, which nobody can have kept."""
         return [*self.prompt(n - 1), self._other(turn)]
+
+    def typed(self, n: int, turn: int) -> tuple[str, str]:
+        """A text of n - 1 tokens, and the same with one more, which is another one in every turn from -2 on.
+
+        Raises:
+            ValueError: when there is no such text: the model needs a tokenizer that reads what it writes.
+        """
+        if self.model.tokenizer is not None:
+            before = self._text(self.prompt(n - 1))
+            for after in islice(self._longer(before), turn + 2, None):
+                return before, after
+        raise ValueError(f"No text of {n} tokens was found that goes on from one of {n - 1}, for turn {turn}.")
+
+    def _longer(self, before: str) -> Iterator[str]:
+        """Texts that have one token more than this one, each another one."""
+        ids = self.model.tokenize(before).ids.tolist()
+        for place in range(self.model.d_vocab):
+            longer = [*ids, (1000 + place) % self.model.d_vocab]
+            text = self._text(longer)
+            # Most pieces of words go together with what stands before them.
+            if self.model.tokenize(text).ids.tolist() == longer:
+                yield text
+
+    def _text(self, ids: list[int]) -> str:
+        text: str = self.model.tokenizer.decode(ids, clean_up_tokenization_spaces=False)  # type: ignore[union-attr]
+        return text
 
     def replaced(self, n: int, turn: int) -> list[int]:
         """The prompt with another token in the middle in every turn."""

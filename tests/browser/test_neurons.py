@@ -50,3 +50,24 @@ def test_it_is_reached_by_keyboard(explorer: ExplorerPage, table: Locator) -> No
     strip.focus()
     strip.press("ArrowLeft")
     explorer.notebook.expect_value("ex.position", 19)
+
+
+def test_the_chosen_token_of_a_long_prompt_is_in_sight(explorer: ExplorerPage, table: Locator) -> None:
+    before = explorer.notebook.value("ex.prompt")
+    try:
+        explorer.notebook.run(
+            "ex.prompt = 'one two three four five six seven eight ' * 16; ex.position = 127; ex.wait()"
+        )
+        last = table.locator(".lw-neuron-chip").nth(127)
+        expect(last).to_have_attribute("aria-selected", "true")
+        seen = """(chip) => {
+            const [strip, own] = [chip.parentElement.getBoundingClientRect(), chip.getBoundingClientRect()];
+            return own.top >= strip.top && own.bottom <= strip.bottom;
+        }"""
+        assert last.evaluate(seen)
+        assert not table.locator(".lw-neuron-chip").first.evaluate(seen)
+        explorer.notebook.run("ex.position = 0; ex.wait()")
+        expect(table.locator(".lw-neuron-chip").first).to_have_attribute("aria-selected", "true")
+        assert table.locator(".lw-neuron-chip").first.evaluate(seen)
+    finally:
+        explorer.notebook.run(f"ex.prompt = {before!r}; ex.wait()")

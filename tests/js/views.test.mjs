@@ -235,6 +235,14 @@ test("labels leave room for the chosen token", () => {
   assert.ok(labelled(400, 0.7, 1, [399]).includes(399));
 });
 
+test("no two labels beside thin cells overlap, not even below the first one", () => {
+  for (const [count, cell] of [[729, 258 / 729], [100, 2.58], [24, 10.75], [23, 11.2]]) {
+    const places = labelled(count, cell, 1, []).map((index) => Math.max(6, (index + 0.5) * cell));
+    assert.equal(places[0], Math.max(6, cell / 2));
+    for (let place = 1; place < places.length; place += 1) assert.ok(places[place] - places[place - 1] >= 10, `${count} tokens`);
+  }
+});
+
 test("zero is the ground and text is readable on every colour", () => {
   const ramp = makeRamp([255, 255, 255], ["#e3e9ff", "#18266b"]);
   assert.deepEqual(ramp[0], [255, 255, 255]);

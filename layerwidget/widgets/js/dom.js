@@ -96,3 +96,11 @@ export function watchLook(node, changed) {
     media.removeEventListener("change", changed);
   };
 }
+
+/** Scrolls a box, and nothing around it, until one of its parts is seen: the page may not move while somebody types. */
+export function keepInSight(box, part) {
+  const [seen, place] = [box.getBoundingClientRect(), part.getBoundingClientRect()];
+  const top = seen.top + box.clientTop;
+  if (place.top - 4 < top) box.scrollTop += place.top - 4 - top;
+  else if (place.bottom + 4 > top + box.clientHeight) box.scrollTop += place.bottom + 4 - top - box.clientHeight;
+}

@@ -1,6 +1,6 @@
 import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
-import { KEYS, element, onFrame, watchLook } from "./dom.js";
+import { KEYS, element, keepInSight, onFrame, watchLook } from "./dom.js";
 import { exactValue } from "./heat_cells.js";
 import { cellColours, expertWords, neuronTitle } from "./neuron_words.js";
 import { GRID_HEIGHT } from "./rows.js";
@@ -90,6 +90,8 @@ export default withStore(({ model, el, store }) => {
       chip.classList.toggle("lw-here", place === data.position);
       chip.setAttribute("aria-selected", String(place === data.position));
     });
+    const here = strip.children[data.position];
+    if (here) keepInSight(strip, here);
   };
   const say = () => {
     const { data } = store;

@@ -10,10 +10,12 @@ const LABEL_HEIGHT = 52;
 export function labelled(count, cell, scale, chosen) {
   const every = Math.ceil(11 / cell);
   const slot = (index) => Math.floor(index / scale);
+  // The first label stands a little below its thin cell, or it would be cut off above: the next one leaves it room.
+  const near = (index) => slot(index) > 0 && (slot(index) + 0.5) * cell < 16;
   const shown = [];
   for (let index = 0; index < count; index += 1) {
     if (chosen.includes(index)) shown.push(index);
-    else if (index % scale === 0 && slot(index) % every === 0 && !chosen.some((other) => Math.abs(slot(other) - slot(index)) < every)) shown.push(index);
+    else if (index % scale === 0 && slot(index) % every === 0 && !near(index) && !chosen.some((other) => Math.abs(slot(other) - slot(index)) < every)) shown.push(index);
   }
   return shown;
 }

@@ -1,5 +1,5 @@
 import { shareTraits } from "./bus.js";
-import { KEYS, element } from "./dom.js";
+import { KEYS, element, keepInSight } from "./dom.js";
 import { withStore } from "./store.js";
 
 /** Token strip: one chip per token, reused from edit to edit so that nothing flickers. */
@@ -84,11 +84,7 @@ export default withStore(({ model, el, store }) => {
       chip.setAttribute("aria-selected", String(index === position));
     });
     const chip = strip.children[position];
-    if (!chip) return;
-    // Not scrollIntoView: that would move the page while somebody types.
-    const [top, bottom] = [chip.offsetTop - 4, chip.offsetTop + chip.offsetHeight + 4];
-    if (top < strip.scrollTop) strip.scrollTop = top;
-    else if (bottom > strip.scrollTop + strip.clientHeight) strip.scrollTop = bottom - strip.clientHeight;
+    if (chip) keepInSight(strip, chip);
   };
   const draw = () => {
     drawChips(strip, store.data, select);
