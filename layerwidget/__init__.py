@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         StructureError as StructureError,
     )
     from layerwidget.explorer import Explorer as Explorer, compare as compare, explore as explore
+    from layerwidget.figures.sheets import HeatColumns as HeatColumns, Sheet as Sheet
     from layerwidget.model.hooked_model import HookedModel as HookedModel
     from layerwidget.model.interventions import SkipLayers as SkipLayers
     from layerwidget.model.learning_rates import layerwise_lr as layerwise_lr
@@ -90,7 +91,7 @@ if TYPE_CHECKING:
     from layerwidget.widgets.depth_profile import DepthProfile as DepthProfile
     from layerwidget.widgets.head_compare_view import HeadCompareView as HeadCompareView
     from layerwidget.widgets.head_map import HeadMap as HeadMap
-    from layerwidget.widgets.heat_grid import HeatColumns as HeatColumns, HeatGrid as HeatGrid, Sheet as Sheet
+    from layerwidget.widgets.heat_grid import HeatGrid as HeatGrid
     from layerwidget.widgets.layer_map import LayerMap as LayerMap
     from layerwidget.widgets.layer_slider import LayerSlider as LayerSlider
     from layerwidget.widgets.logit_lens_view import LogitLensView as LogitLensView
@@ -132,7 +133,7 @@ _HOMES = {
     "HeadScoreGrid": "questions.attention_flow",
     "HeadScores": "questions.attention_flow",
     "HeadSources": "questions.attribution",
-    "HeatColumns": "widgets.heat_grid",
+    "HeatColumns": "figures.sheets",
     "HeatGrid": "widgets.heat_grid",
     "HookedModel": "model.hooked_model",
     "InfluenceGrid": "questions.depth",
@@ -162,7 +163,7 @@ _HOMES = {
     "Selection": "widgets.traits",
     "SelectionError": "errors",
     "SettleDepth": "questions.depth",
-    "Sheet": "widgets.heat_grid",
+    "Sheet": "figures.sheets",
     "SinkGrid": "questions.attention_flow",
     "SkipEffect": "questions.skip_effect",
     "SkipGrid": "questions.skip_effect",

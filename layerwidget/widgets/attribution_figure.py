@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import bqplot
 import numpy as np
 
+from layerwidget.figures.curves import DATA_COLOUR, Curves, Quantity, Scale, round_ticks
 from layerwidget.questions.attribution import AttributionGrid
 from layerwidget.results import FloatArray
-from layerwidget.widgets.curves import DATA_COLOUR, Curves, Quantity, Scale, round_ticks
 from layerwidget.widgets.layer_figure import LayerFigure
 from layerwidget.widgets.traits import PIN_COLOURS
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets
 
 from layerwidget.errors import LayerWidgetError
+from layerwidget.figures.sheets import HeatColumns, Sheet
 from layerwidget.questions import TraceQuestion
 from layerwidget.questions.attribution import AttributionGrid, DirectLogitAttribution, HeadSources, SourceGrid
 from layerwidget.tokens import Piece
 from layerwidget.widgets.attribution_figure import AttributionFigure
 from layerwidget.widgets.attribution_panel import AttributionPanel
-from layerwidget.widgets.heat_grid import HeatColumns, HeatGrid, Sheet
+from layerwidget.widgets.heat_grid import HeatGrid
 from layerwidget.widgets.page import Page, Scene
 from layerwidget.widgets.source_bars import SourceBars
 from layerwidget.widgets.traits import SelectionTraits

@@ -10,12 +10,13 @@ import ipywidgets
 import numpy as np
 import traitlets as t
 
+from layerwidget.figures.sheets import HeatColumns, Sheet, TextArray
 from layerwidget.questions.comparing import AttentionDifference, Compared, Difference, Match, difference
 from layerwidget.results import FloatArray, Grid
 from layerwidget.tokens import IntArray
 from layerwidget.widgets.base import View
 from layerwidget.widgets.head_compare_view import HeadCompareView
-from layerwidget.widgets.heat_grid import HeatColumns, HeatGrid, Sheet, TextArray
+from layerwidget.widgets.heat_grid import HeatGrid
 from layerwidget.widgets.page import Page
 
 #: What is shown -> what the switch says.

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 import traitlets as t
 
+from layerwidget.figures.curves import DATA_COLOUR, Curves, Quantity, Scale
 from layerwidget.questions.lens import LensGrid
 from layerwidget.results import FloatArray
-from layerwidget.widgets.curves import DATA_COLOUR, Curves, Quantity, Scale
 from layerwidget.widgets.layer_figure import LayerFigure
 from layerwidget.widgets.traits import MAX_PINNED, PIN_COLOURS
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from layerwidget.figures.sheets import HeatColumns, Sheet
 from layerwidget.questions.attention_flow import HeadScoreGrid, SinkGrid
 from layerwidget.results import FloatArray
-from layerwidget.widgets.heat_grid import HeatColumns, HeatGrid, Sheet
+from layerwidget.widgets.heat_grid import HeatGrid
 
 #: A head is called after its largest score from here on.
 NAMED_FROM = 0.4

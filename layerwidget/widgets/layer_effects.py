@@ -11,10 +11,10 @@ import ipywidgets
 import numpy as np
 import traitlets as t
 
+from layerwidget.figures.curves import DATA_COLOUR, Curves, Quantity, Scale
 from layerwidget.questions.depth import AngleGrid, InfluenceGrid
 from layerwidget.questions.skip_effect import SkipGrid
 from layerwidget.results import FloatArray
-from layerwidget.widgets.curves import DATA_COLOUR, Curves, Quantity, Scale
 from layerwidget.widgets.layer_figure import LayerFigure
 
 #: The longest blocks that can be compared.

@@ -11,10 +11,19 @@ import ipywidgets
 import numpy as np
 import traitlets as t
 
+from layerwidget.figures.curves import (
+    BELOW_COLOUR,
+    DATA_COLOUR,
+    HERE_COLOUR,
+    LINE_COLOUR,
+    Curves,
+    Quantity,
+    Scale,
+    layer_ticks,
+)
 from layerwidget.layers import parse_layers
 from layerwidget.results import FloatArray
 from layerwidget.widgets.base import View, parts_of
-from layerwidget.widgets.curves import BELOW_COLOUR, DATA_COLOUR, HERE_COLOUR, LINE_COLOUR, Curves, Quantity, Scale
 from layerwidget.widgets.traits import MAX_PINNED
 
 
@@ -178,7 +187,7 @@ class LayerFigure(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
             return
         self._x.min, self._x.max = -0.5, self._n_layers - 0.5
         self._zero.x = [-0.5, self._n_layers - 0.5]
-        self._across.tick_values = _ticks(self._n_layers)
+        self._across.tick_values = layer_ticks(self._n_layers)
         up = self._scale_up(curves.scale)
         if as_lines:
             self._draw_lines(curves, up)
@@ -260,13 +269,6 @@ class LayerFigure(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
             label.value = f"● {name}" if name else ""
             label.layout.display = None if name else "none"
             label.style.text_color = colour
-
-
-def _ticks(n_layers: int) -> list[int]:
-    """A few round layer numbers, always with the first and the last."""
-    step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 200) if n_layers / step <= 7)
-    inner = [layer for layer in range(step, n_layers - 1, step) if n_layers - 1 - layer >= step / 2]
-    return sorted({0, *inner, n_layers - 1})
 
 
 def _plottable(layers: Sequence[int], values: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -9,12 +9,13 @@ import ipywidgets
 import numpy as np
 
 from layerwidget.errors import LayerWidgetError
+from layerwidget.figures.curves import DATA_COLOUR, Curves, Quantity, Scale
+from layerwidget.figures.sheets import HeatColumns, Sheet
 from layerwidget.layers import format_layers
 from layerwidget.questions import TraceQuestion
 from layerwidget.questions.residual import ResidualGrid, ResidualStream
 from layerwidget.results import FloatArray
-from layerwidget.widgets.curves import DATA_COLOUR, Curves, Quantity, Scale
-from layerwidget.widgets.heat_grid import HeatColumns, HeatGrid, Sheet
+from layerwidget.widgets.heat_grid import HeatGrid
 from layerwidget.widgets.layer_figure import LayerFigure
 from layerwidget.widgets.page import Page, Scene
 from layerwidget.widgets.traits import PIN_COLOURS, SelectionTraits

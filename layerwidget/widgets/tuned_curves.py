@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from layerwidget.figures.curves import DATA_COLOUR, Curves, Quantity, Scale
 from layerwidget.questions.lens import LensGrid
 from layerwidget.questions.tuned_lens_training import TunedLensTraining
-from layerwidget.widgets.curves import DATA_COLOUR, Curves, Quantity, Scale
 from layerwidget.widgets.layer_figure import LayerFigure
 from layerwidget.widgets.traits import PIN_COLOURS
 

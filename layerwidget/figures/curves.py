@@ -83,12 +83,37 @@ class Scale:
         return cls.fitting(np.stack([np.maximum(finite, 0).sum(0), np.minimum(finite, 0).sum(0)]))
 
 
+def layer_ticks(n_layers: int) -> list[int]:
+    """A few round layer numbers, always with the first and the last."""
+    step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 200) if n_layers / step <= 7)
+    inner = [layer for layer in range(step, n_layers - 1, step) if n_layers - 1 - layer >= step / 2]
+    return sorted({0, *inner, n_layers - 1})
+
+
 def round_ticks(low: float, high: float) -> tuple[float, ...]:
     """Three to seven round numbers from `low` to `high`, 0 among them where it lies between."""
     rough = (high - low) / 6
     decade = 10.0 ** floor(log10(rough))
     step = decade * next(step for step in (1, 2, 5, 10) if decade * step >= rough * (1 - 1e-9))
     return tuple(round(place * step, 12) for place in range(ceil(low / step), floor(high / step) + 1))
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A line through places of its own, drawn over the curves.
+
+    Attributes:
+        x, y: its points; `x` in layers, from -0.5 at the left edge.
+        colour: of the line.
+        name: what the legend says of it.
+        width: in px.
+    """
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    colour: str
+    name: str = ""
+    width: float = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +128,7 @@ class Curves:
         scale: the y axis.
         detail: what the title line says.
         marks: `lines`, or bars that are `stacked` or stand beside each other (`grouped`).
+        overlays: lines over the curves.
     """
 
     layers: Sequence[int]
@@ -112,6 +138,7 @@ class Curves:
     scale: Scale
     detail: str = ""
     marks: Literal["lines", "stacked", "grouped"] = "lines"
+    overlays: tuple[Overlay, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that everything is about the same curves and layers."""
