@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from layerwidget.engine.local import Live as Live
     from layerwidget.errors import (
         EmptyPromptError as EmptyPromptError,
+        FigureError as FigureError,
         LayerWidgetError as LayerWidgetError,
         MissingComponentError as MissingComponentError,
         ModelLoadError as ModelLoadError,
@@ -130,6 +131,7 @@ _HOMES = {
     "Explorer": "explorer",
     "HeadCompareView": "widgets.head_compare_view",
     "HeadMap": "widgets.head_map",
+    "FigureError": "errors",
     "HeadScoreGrid": "questions.attention_flow",
     "HeadScores": "questions.attention_flow",
     "HeadSources": "questions.attribution",

@@ -35,5 +35,9 @@ class QuestionError(LayerWidgetError, TypeError):
     """A question that cannot be asked of this trace or model."""
 
 
+class FigureError(LayerWidgetError, ValueError):
+    """A picture that cannot be made or written: its size, its suffix or its folder."""
+
+
 class Cancelled(LayerWidgetError):  # noqa: N818 - an outcome, not a fault
     """The pass was given up because a newer edit came in or the user pressed Stop."""

@@ -9,7 +9,7 @@ import traceback
 import uuid
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipywidgets
 import traitlets as t
@@ -20,6 +20,8 @@ from layerwidget.engine.memory import give_back
 from layerwidget.engine.other_run import ModelSource
 from layerwidget.engine.worker import Worker
 from layerwidget.errors import Cancelled, LayerWidgetError
+from layerwidget.figures.svg import Picture
+from layerwidget.figures.themes import Theme
 from layerwidget.layers import format_layers, parse_layers
 from layerwidget.model.interventions import skipped_layers
 from layerwidget.questions import TraceQuestion
@@ -27,11 +29,13 @@ from layerwidget.questions.comparing import Match
 from layerwidget.tokens import well_formed
 from layerwidget.widgets.base import parts_of
 from layerwidget.widgets.compare_page import ComparePage
+from layerwidget.widgets.explorer_picture import explorer_picture, explorer_text
 from layerwidget.widgets.layer_slider import LayerSlider
 from layerwidget.widgets.lens_page import LensPage
 from layerwidget.widgets.page import Page, Scene
 from layerwidget.widgets.page_stack import PageStack
 from layerwidget.widgets.pages import PAGES
+from layerwidget.widgets.picture import Pictured
 from layerwidget.widgets.prompt_editor import PromptEditor
 from layerwidget.widgets.request_desk import RequestDesk
 from layerwidget.widgets.status_line import ErrorPanel, StatusLine
@@ -46,7 +50,7 @@ _SHARED = ("layers", "layer", "head", "position", "token", "tokens")
 _NOTHING: MappingProxyType[str, Any] = MappingProxyType({})
 
 
-class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywidgets has no types
+class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywidgets has no types
     """The whole instrument in one widget: edit the prompt, drag the layers, and every view follows.
 
     Attributes:
@@ -63,6 +67,8 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
         report: what `lw.check` says of it: measured after the first picture, when there is nothing else to do; or None.
         editor, slider, lens_view, attention_view, curves, stack, status, error_panel: the widgets it is made of.
     """
+
+    picture_width: ClassVar[float] = 1180
 
     prompt = t.Unicode()
     pages = t.List(t.Unicode())
@@ -262,6 +268,18 @@ class Explorer(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywi
             if widget is not self:
                 widget.close()
         super().close()
+
+    def to_text(self) -> str:
+        """Model, prompt, and the tables of the open pages."""
+        head = explorer_text(self.status, self.prompt)
+        return "\n\n".join([head, *(page.to_text() for page in self.stack.open_pages)])
+
+    def _picture(self, theme: Theme, width: float) -> Picture:
+        chosen = self.position if self._tokens is not None else None
+        return explorer_picture(self.status, self.editor, chosen, self.stack.open_pages, theme, width)
+
+    def _picture_name(self) -> str:
+        return f"{self.model.name}: {self.prompt}"
 
     def _ask(self, _change: object) -> None:
         """Something that is shown has changed: compute it, unless a newer change comes first."""

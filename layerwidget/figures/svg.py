@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 from xml.sax.saxutils import escape
 
 from layerwidget.figures.themes import Theme
@@ -13,6 +14,10 @@ from layerwidget.tokens import well_formed
 NAMESPACE = "http://www.w3.org/2000/svg"
 # What XML 1.0 cannot hold, and C1 controls, which it discourages.
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
+
+
+#: Attributes by their names in Python: `_` where SVG has `-`.
+Attributes: TypeAlias = Mapping[str, str | float | None]
 
 
 class Markup(str):
@@ -108,7 +113,7 @@ class Picture:
 
 def above(pictures: Iterable[Picture], gap: float = 0) -> Picture:
     """Pictures under each other, the first on top."""
-    parts, y, width = [], 0.0, 0.0
+    parts, y, width = list[Markup](), 0.0, 0.0
     for picture in pictures:
         y += gap if parts else 0
         parts.append(picture.moved(0, y))
@@ -118,7 +123,7 @@ def above(pictures: Iterable[Picture], gap: float = 0) -> Picture:
 
 def beside(pictures: Iterable[Picture], gap: float = 0) -> Picture:
     """Pictures beside each other, the first on the left, their upper edges at one height."""
-    parts, x, height = [], 0.0, 0.0
+    parts, x, height = list[Markup](), 0.0, 0.0
     for picture in pictures:
         x += gap if parts else 0
         parts.append(picture.moved(x, 0))

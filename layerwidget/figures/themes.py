@@ -65,8 +65,8 @@ DARK = Theme(
 )  # fmt: skip
 #: For a figure without scales of colours that stands in a page: it has the page's colours and fonts.
 HOST = Theme(
-    None, *(f"var(--lw-{name})" for name in "ink muted line edge raised accent data good bad".split()),
-    font="inherit", mono="var(--lw-mono)",
+    None, "var(--lw-ink)", "var(--lw-muted)", "var(--lw-line)", "var(--lw-edge)", "var(--lw-raised)",
+    "var(--lw-accent)", "var(--lw-data)", "var(--lw-good)", "var(--lw-bad)", "inherit", "var(--lw-mono)",
 )  # fmt: skip
 _THEMES = {"paper": PAPER, "light": PAPER, "dark": DARK, "host": HOST}
 

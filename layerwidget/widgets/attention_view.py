@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 import traitlets as t
 
+from layerwidget.figures.attention_figure import Attention as Drawn, attention_picture, attention_text
+from layerwidget.figures.svg import Picture
+from layerwidget.figures.themes import Theme
 from layerwidget.layers import parse_layers
 from layerwidget.questions.attention import CrossAttentionGrid, HeadGrid
 from layerwidget.results import FloatArray
 from layerwidget.widgets.base import View
 from layerwidget.widgets.gallery_packing import first_share, gallery_row, largest, n_same
+from layerwidget.widgets.picture import Pictured, place_of
 
 #: The gallery sends every matrix whole up to this size; beyond it they are pooled.
 GALLERY_BYTES = 3 * 2**19
@@ -75,7 +79,7 @@ class _Choice:
         return combined
 
 
-class AttentionView(View, module="attention_view"):
+class AttentionView(Pictured, View, module="attention_view"):
     """Thumbnails of every head of the layers in view beside the chosen head: query tokens down, key tokens across.
 
     The thumbnails are sent as colours; the chosen matrix as numbers, again whenever something else is chosen.
@@ -169,6 +173,17 @@ class AttentionView(View, module="attention_view"):
 
     def _choice(self) -> _Choice:
         return _Choice(self.show_heads, self.layers, self.layer, self.head)
+
+    def to_text(self) -> str:
+        """The chosen matrix as a table: queries down, keys across."""
+        return attention_text(self._drawn())
+
+    def _picture(self, theme: Theme, width: float) -> Picture:
+        return attention_picture(self._drawn(), width, theme)
+
+    def _drawn(self) -> Drawn:
+        with self._sending:
+            return Drawn(self.shown, place_of(self), self.show_heads, self.hide_first, self.arcs, tuple(self.head_note))
 
 
 def _described(grid: HeadGrid) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import bqplot
 import numpy as np
 
-from layerwidget.figures.curves import DATA_COLOUR, Curves, Quantity, Scale, round_ticks
+from layerwidget.figures.curves import DATA_COLOUR, Curves, Overlay, Quantity, Scale, round_ticks
 from layerwidget.questions.attribution import AttributionGrid
 from layerwidget.results import FloatArray
 from layerwidget.widgets.layer_figure import LayerFigure
@@ -60,7 +60,9 @@ class AttributionFigure(LayerFigure):
         ends = np.concatenate([np.maximum(values, 0).sum(0), np.minimum(values, 0).sum(0), sums])
         detail = f"from embed {sums[0]:.3f} at the left edge to {sums[-1]:.3f} at the right"
         names, colours = zip(*(_KINDS.get(kind, (kind, _GREY)) for kind in kinds), strict=True)
-        return Curves(self._grid.layers, values, names, colours, _around_zero(ends), detail, "stacked")
+        x = (-0.5, *map(float, self._grid.layers), self._n_layers - 0.5)
+        line = Overlay(x, tuple(sums.tolist()), _GREY, "sum so far")
+        return Curves(self._grid.layers, values, names, colours, _around_zero(ends), detail, "stacked", (line,))
 
     def _show_marks(self, curves: Curves | None) -> None:
         super()._show_marks(curves)
@@ -70,8 +72,8 @@ class AttributionFigure(LayerFigure):
         if self.figure.marks[-1] is not self.running:
             self.figure.marks = [*(mark for mark in self.figure.marks if mark is not self.running), self.running]
         with self.running.hold_sync():
-            self.running.x = np.array([-0.5, *self._grid.layers, self._n_layers - 0.5], np.float32)
-            self.running.y = running_sum(self._grid)
+            line = curves.overlays[0]
+            self.running.x, self.running.y = np.array(line.x, np.float32), np.array(line.y, np.float32)
 
     def _name(self, curves: Curves | None) -> None:
         super()._name(curves)

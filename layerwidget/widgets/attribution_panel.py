@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import traitlets as t
 
+from layerwidget.figures.source_figure import Parts, parts_picture, parts_text
+from layerwidget.figures.svg import Picture
+from layerwidget.figures.themes import Theme
 from layerwidget.questions.attribution import AttributionGrid
 from layerwidget.widgets.base import View
+from layerwidget.widgets.picture import Pictured, place_of
 
 #: How many parts have a bar of their own.
 N_PARTS = 12
 
 
-class AttributionPanel(View, module="attribution_panel"):
+class AttributionPanel(Pictured, View, module="attribution_panel"):
     """Whose logit it is, its largest parts, all others in one, and the error: together they are the logit.
 
     Attributes:
@@ -52,3 +58,13 @@ class AttributionPanel(View, module="attribution_panel"):
             "note": grid.note,
         }
         self._publish(meta, {})
+
+    picture_width: ClassVar[float] = 320
+    kept_width: ClassVar[float | None] = 320
+
+    def to_text(self) -> str:
+        """The parts as a table: a row for each."""
+        return parts_text(Parts(self.shown, place_of(self)), self.placeholder)
+
+    def _picture(self, theme: Theme, width: float) -> Picture:
+        return parts_picture(Parts(self.shown, place_of(self)), self.placeholder, theme, width)

@@ -11,6 +11,7 @@ import ipywidgets
 import numpy as np
 import traitlets as t
 
+from layerwidget.figures.shown import Shown
 from layerwidget.widgets.esm import module_text, style_text
 from layerwidget.widgets.traits import SelectionTraits
 
@@ -56,6 +57,17 @@ class View(Panel, SelectionTraits):
     def _own_group(self) -> str:
         return uuid.uuid4().hex
 
+    @property
+    def shown(self) -> Shown:
+        """What was published last, as the browser has it; nothing before there was something to draw."""
+        meta: dict[str, Any] = {}
+        arrays: dict[str, np.ndarray] = {}
+        for message in (self._message, self._part):
+            if message is not None:
+                meta |= message[0]["meta"]
+                arrays |= _unpacked(*message)
+        return Shown(meta, arrays)
+
     def _publish(self, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Send everything the browser needs to draw, in one message."""
         self._message, self._part = _packed("data", next(_revisions), meta, arrays), None
@@ -86,6 +98,13 @@ def _packed(kind: str, revision: int, meta: dict[str, Any], arrays: dict[str, np
         specs.append({"name": name, "dtype": array.dtype.name, "shape": list(array.shape)})
     message = {"type": kind, "revision": revision, "meta": meta, "arrays": specs}
     return message, [np.ascontiguousarray(array).tobytes() for array in arrays.values()]
+
+
+def _unpacked(message: dict[str, Any], buffers: list[bytes]) -> dict[str, np.ndarray]:
+    return {
+        spec["name"]: np.frombuffer(buffer, spec["dtype"]).reshape(spec["shape"])
+        for spec, buffer in zip(message["arrays"], buffers, strict=True)
+    }
 
 
 def parts_of(widget: ipywidgets.Widget) -> set[ipywidgets.Widget]:

@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 import traitlets as t
 
+from layerwidget.figures.heat_figure import Heat, heat_picture, heat_text
 from layerwidget.figures.sheets import HeatColumns, Sheet, finite
+from layerwidget.figures.svg import Picture
+from layerwidget.figures.themes import Theme
 from layerwidget.widgets.base import View
+from layerwidget.widgets.picture import Pictured, place_of
 
 
-class HeatGrid(View, module="heat_grid"):
+class HeatGrid(Pictured, View, module="heat_grid"):
     """Rows are the layers in view (last one on top), columns the tokens, heads or other things; colours are numbers.
 
     Attributes:
@@ -80,6 +84,16 @@ class HeatGrid(View, module="heat_grid"):
         at = {f"{key}{place}": cells for place, found in enumerate(texts) for key, (_, cells) in found.items()}
         values = np.stack([sheet.values for sheet in sheets]).astype(np.float32, copy=False)
         self._publish(meta, {"values": values, **at})
+
+    def to_text(self) -> str:
+        """The numbers as a table: layers by columns."""
+        return heat_text(self._heat(), self.placeholder)
+
+    def _picture(self, theme: Theme, width: float) -> Picture:
+        return heat_picture(self._heat(), self.placeholder, width, theme)
+
+    def _heat(self) -> Heat:
+        return Heat(self.shown, place_of(self), self.sheet, self.column, self.title, self.detail)
 
 
 def _described(sheet: Sheet) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import ipywidgets
 import numpy as np
 import traitlets as t
 
-from layerwidget.figures.curves import DATA_COLOUR, Curves, Quantity, Scale
+from layerwidget.figures.curves import DATA_COLOUR, Curves, Overlay, Quantity, Scale
 from layerwidget.questions.depth import AngleGrid, InfluenceGrid
 from layerwidget.questions.skip_effect import SkipGrid
 from layerwidget.results import FloatArray
@@ -111,16 +111,31 @@ class AngleFigure(LayerFigure):
             return None
         least = angles.values[angles.row_of(angles.drop)]
         detail = f"least {least:.3f}: {_block(angles)}"
-        return Curves(angles.layers, angles.values[None], [""], [DATA_COLOUR], Scale.fitting(angles.values), detail)
+        block = self._block_to_drop(angles)
+        return Curves(
+            angles.layers,
+            angles.values[None],
+            [""],
+            [DATA_COLOUR],
+            Scale.fitting(angles.values),
+            detail,
+            overlays=(block,),
+        )
+
+    @staticmethod
+    def _block_to_drop(angles: AngleGrid) -> Overlay:
+        height = float(angles.values[angles.row_of(angles.drop)])
+        ends = (angles.drop - 0.4, angles.drop + angles.n - 0.6)
+        return Overlay(ends, (height, height), _DROP_COLOUR, f"the block to drop: {_block(angles)}", 4)
 
     def _show_marks(self, curves: Curves | None) -> None:
         super()._show_marks(curves)
         angles = self._angles
         self.dropped.visible = angles is not None and curves is not None
         if angles is not None:
+            block = self._block_to_drop(angles)
             with self.dropped.hold_sync():
-                self.dropped.x = [angles.drop - 0.4, angles.drop + angles.n - 0.6]
-                self.dropped.y = [float(angles.values[angles.row_of(angles.drop)])] * 2
+                self.dropped.x, self.dropped.y = list(block.x), list(block.y)
 
     def _name(self, curves: Curves | None) -> None:
         label, angles = self._names[0], self._angles
@@ -153,11 +168,12 @@ class SkipFigure(LayerFigure):
         "loss": Quantity("loss", "nats", "by how much the cross-entropy of the prompt rises"),
     }
     follows: ClassVar[tuple[str, ...]] = ()
+    nothing_drawn: ClassVar[str] = "On request: the model is run without each layer."
 
     def __init__(self, skipped: SkipGrid | None = None, **selection: Any) -> None:
         self._skipped: SkipGrid | None = None
         self.placeholder = ipywidgets.Label(
-            "On request: the model is run without each layer.",
+            self.nothing_drawn,
             layout=ipywidgets.Layout(width="100%", height="270px", margin="-270px 0 0"),
         )
         for name in ("lw", "lw-placeholder"):

@@ -11,6 +11,7 @@ import ipywidgets
 import numpy as np
 import traitlets as t
 
+from layerwidget.figures.curve_figure import curve_picture
 from layerwidget.figures.curves import (
     BELOW_COLOUR,
     DATA_COLOUR,
@@ -21,9 +22,15 @@ from layerwidget.figures.curves import (
     Scale,
     layer_ticks,
 )
+from layerwidget.figures.heading import heading
+from layerwidget.figures.layer_grid import placeholder
+from layerwidget.figures.layer_text import curve_text
+from layerwidget.figures.svg import Picture, above
+from layerwidget.figures.themes import Theme
 from layerwidget.layers import parse_layers
 from layerwidget.results import FloatArray
 from layerwidget.widgets.base import View, parts_of
+from layerwidget.widgets.picture import Pictured
 from layerwidget.widgets.traits import MAX_PINNED
 
 
@@ -37,7 +44,7 @@ class CurveDriver(View, module="curve_driver"):
     prompt = t.Unicode(None, allow_none=True).tag(sync=True)
 
 
-class LayerFigure(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+class LayerFigure(Pictured, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """A figure whose x axis is the layer; the layers in view are shaded, the chosen layer is marked.
 
     A view of it says what `quantities` there are and which choices it `follows`, and answers `_curves`; when a new
@@ -58,6 +65,11 @@ class LayerFigure(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
     max_names: ClassVar[int] = MAX_PINNED
     #: Whether the y axis is labelled; else the title line says what it shows.
     labelled: ClassVar[bool] = True
+
+    #: What stands in the place of its picture on paper while nothing is drawn.
+    nothing_drawn: ClassVar[str] = "Nothing is drawn yet."
+    picture_width: ClassVar[float] = 520
+    kept_width: ClassVar[float | None] = 520
 
     quantity = t.Unicode()
 
@@ -97,6 +109,33 @@ class LayerFigure(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
     def _curves(self) -> Curves | None:
         """What is to be drawn of `quantity` at the reader's place; None where nothing is there to be drawn."""
         raise NotImplementedError
+
+    def to_text(self) -> str:
+        """The curves as a table: a row per layer in view, the last one on top."""
+        curves, in_view = self._drawn()
+        return curve_text(curves, self.driver.title, self._axis, in_view, self.nothing_drawn)
+
+    def _picture(self, theme: Theme, width: float) -> Picture:
+        curves, in_view = self._drawn()
+        height = max(220.0, 0.62 * width)
+        if curves is None:
+            empty = placeholder(self.nothing_drawn, width, height - 40, theme)
+            return above([heading(self.driver.title, "", width, theme), empty])
+        return curve_picture(
+            curves, n_layers=self._n_layers, title=self.driver.title, axis=self._axis, layers_in_view=in_view,
+            layer=self.driver.layer, width=width, height=height, theme=theme,
+        )  # fmt: skip
+
+    @property
+    def _axis(self) -> str:
+        return self.quantities[self.quantity].axis
+
+    def _drawn(self) -> tuple[Curves | None, tuple[int, ...]]:
+        """What is drawn now, and the layers in view."""
+        with self._drawing:
+            if not self._n_layers:
+                return None, ()
+            return self._curves(), tuple(parse_layers(self.driver.layers, self._n_layers))
 
     def _renew(self, n_layers: int | None, prompt: str | None) -> None:
         """Draw a new result about a model of `n_layers` and the text `prompt`, or clear the figure where it is None."""

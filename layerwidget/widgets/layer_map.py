@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from layerwidget.figures.map_figure import map_picture, map_text
+from layerwidget.figures.svg import Picture
+from layerwidget.figures.themes import Theme
+from layerwidget.layers import parse_layers
 from layerwidget.model_map import ModelMap
 from layerwidget.widgets.base import View
+from layerwidget.widgets.picture import Pictured
 
 
-class LayerMap(View, module="layer_map"):
+class LayerMap(Pictured, View, module="layer_map"):
     """The stack of layers with the residual stream as its trunk, beside the inside of the layer that is open.
 
     A click chooses a layer and opens it, a drag brings a range into view. With the keyboard, arrows choose,
@@ -52,6 +57,16 @@ class LayerMap(View, module="layer_map"):
             return "LayerMap()"
         n_layers = len(self._model_map.layers)
         return f"LayerMap({self._model_map.name!r}, {n_layers} layers, layers={self.layers!r}, layer={self.layer})"
+
+    def to_text(self) -> str:
+        """The layers in view as a table, the last one on top."""
+        return map_text(self._model_map, self._in_view(), self.layer)
+
+    def _picture(self, theme: Theme, width: float) -> Picture:
+        return map_picture(self._model_map, self._in_view(), self.layer, theme)
+
+    def _in_view(self) -> list[int]:
+        return [] if self._model_map is None else list(parse_layers(self.layers, len(self._model_map.layers)))
 
 
 def model_map_of(source: object) -> ModelMap:

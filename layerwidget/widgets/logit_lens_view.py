@@ -7,15 +7,19 @@ from typing import Any
 import numpy as np
 import traitlets as t
 
+from layerwidget.figures.lens_figure import Lens, lens_picture, lens_text
+from layerwidget.figures.svg import Picture
+from layerwidget.figures.themes import Theme
 from layerwidget.questions.lens import LensGrid
 from layerwidget.widgets.base import View
+from layerwidget.widgets.picture import Pictured, place_of
 from layerwidget.widgets.traits import MAX_PINNED, PIN_COLOURS
 
 COLOURS = ("faded", "agreement", "probability", "entropy", "kl", "token_probability", "token_rank")
 TYPE_A_PROMPT = "Type a prompt, and every layer's prediction appears here."
 
 
-class LogitLensView(View, module="logit_lens_view"):
+class LogitLensView(Pictured, View, module="logit_lens_view"):
     """Rows are the layers in view (final layer on top), columns the tokens, and every cell says its most probable word.
 
     Attributes:
@@ -82,6 +86,17 @@ class LogitLensView(View, module="logit_lens_view"):
         if lens.done is not None:
             arrays["done"] = lens.done.astype(np.uint8)
         self._publish(meta, arrays)
+
+    def to_text(self) -> str:
+        """The words as a table: layers by tokens."""
+        return lens_text(self._lens(), self.empty)
+
+    def _picture(self, theme: Theme, width: float) -> Picture:
+        return lens_picture(self._lens(), self.empty, width, theme)
+
+    def _lens(self) -> Lens:
+        below = self.panel == "below"
+        return Lens(self.shown, place_of(self), self.colour, self.title, self.pin_colours, below)
 
 
 def sixteen_bit(shares: np.ndarray) -> np.ndarray:

@@ -9,19 +9,23 @@ import numpy as np
 import traitlets as t
 
 from layerwidget.errors import LayerWidgetError
+from layerwidget.figures.neuron_figure import NeuronRows, neuron_picture, neuron_text
+from layerwidget.figures.svg import Picture
+from layerwidget.figures.themes import Theme
 from layerwidget.questions import TraceQuestion
 from layerwidget.questions.neurons import NeuronGrid, Neurons
 from layerwidget.results import FloatArray
 from layerwidget.tokens import IntArray
 from layerwidget.widgets.base import View
 from layerwidget.widgets.page import Page, Scene
+from layerwidget.widgets.picture import Pictured, place_of
 from layerwidget.widgets.traits import SelectionTraits
 
 _SHOWN = 24
 _WORDS = 6
 
 
-class NeuronTable(View, module="neuron_table"):
+class NeuronTable(Pictured, View, module="neuron_table"):
     """A row for each of the strongest neurons, and the tokens of the prompt in the colours of the followed one.
 
     Attributes:
@@ -72,6 +76,13 @@ class NeuronTable(View, module="neuron_table"):
 
     def _forget(self, _change: object) -> None:
         self.neuron = None
+
+    def to_text(self) -> str:
+        """The neurons as a table: a row for each."""
+        return neuron_text(NeuronRows(self.shown, place_of(self)))
+
+    def _picture(self, theme: Theme, width: float) -> Picture:
+        return neuron_picture(NeuronRows(self.shown, place_of(self)), width, theme)
 
 
 def _words(grid: NeuronGrid, ids: IntArray | None) -> list[list[str]] | None:

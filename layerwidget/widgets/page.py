@@ -10,9 +10,13 @@ import ipywidgets
 import traitlets as t
 
 from layerwidget.errors import LayerWidgetError
+from layerwidget.figures.layer_grid import placeholder
+from layerwidget.figures.svg import Picture
+from layerwidget.figures.themes import Theme
 from layerwidget.model.interventions import described
 from layerwidget.questions import ModelQuestion, TraceQuestion
 from layerwidget.tokens import Tokens
+from layerwidget.widgets.picture import Pictured, boxed, texts_of
 from layerwidget.widgets.request_bar import RequestBar
 from layerwidget.widgets.traits import SelectionTraits
 
@@ -71,7 +75,7 @@ class Request:
     of_prompt: bool = True
 
 
-class Page(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+class Page(Pictured, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """What stands behind one tab. A page that is not open asks nothing, and nothing is drawn of it.
 
     To make one, name it and say which views it has, what it asks, and where an answer goes. It works alone, too.
@@ -94,6 +98,7 @@ class Page(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     page_name: ClassVar[str] = ""
     page_title: ClassVar[str] = ""
     has_rail: ClassVar[bool] = True
+    picture_width: ClassVar[float] = 1180
 
     def __init__(self, beside: ipywidgets.Widget, *below: ipywidgets.Widget) -> None:
         self.beside, self.below = beside, below
@@ -135,3 +140,14 @@ class Page(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def clear(self, prompt: str) -> None:
         """There is no prompt: draw nothing."""
+
+    def to_text(self) -> str:
+        """The tables of its views, one after the other."""
+        return texts_of(self)
+
+    def _picture(self, theme: Theme, width: float) -> Picture:
+        """Its views as they stand."""
+        return boxed(self, theme, width) or placeholder("Nothing is drawn yet.", width, 120, theme)
+
+    def _picture_name(self) -> str:
+        return self.page_title or type(self).__name__

@@ -6,12 +6,16 @@ from typing import Any
 
 import traitlets as t
 
+from layerwidget.figures.loss_figure import Loss, loss_picture, loss_text
+from layerwidget.figures.svg import Picture
+from layerwidget.figures.themes import Theme
 from layerwidget.layers import format_layers
 from layerwidget.questions.position import LossGrid
 from layerwidget.widgets.base import View
+from layerwidget.widgets.picture import Pictured, place_of
 
 
-class PositionLossView(View, module="position_loss_view"):
+class PositionLossView(Pictured, View, module="position_loss_view"):
     """A bar per position: the negative log likelihood of its token, in nats.
 
     The trained length and the windows of attention are marked where they fall inside the prompt; what lies past the
@@ -44,6 +48,13 @@ class PositionLossView(View, module="position_loss_view"):
             "windows": _windows(loss),
         }
         self._publish(meta, {"nats": loss.nats})
+
+    def to_text(self) -> str:
+        """The losses as a table: a row per position."""
+        return loss_text(Loss(self.shown, place_of(self), self.title), self.placeholder)
+
+    def _picture(self, theme: Theme, width: float) -> Picture:
+        return loss_picture(Loss(self.shown, place_of(self), self.title), self.placeholder, width, theme)
 
 
 def _windows(loss: LossGrid) -> list[dict[str, Any]]:

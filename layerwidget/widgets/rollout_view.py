@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import traitlets as t
 
+from layerwidget.figures.attention_figure import Rollout, rollout_picture, rollout_text
+from layerwidget.figures.svg import Picture
+from layerwidget.figures.themes import Theme
 from layerwidget.layers import format_layers
 from layerwidget.questions.attention_flow import RolloutGrid
 from layerwidget.widgets.base import View
+from layerwidget.widgets.picture import Pictured, place_of
 
 
-class RolloutView(View, module="rollout_view"):
+class RolloutView(Pictured, View, module="rollout_view"):
     """One matrix: query tokens down, key tokens across; the colour says how much of the one comes from the other.
 
     Attributes:
@@ -51,3 +55,12 @@ class RolloutView(View, module="rollout_view"):
         }
         rows = weights[np.tri(len(weights), dtype=bool)] if causal else weights
         self._publish(meta, {"rollout": rows})
+
+    kept_width: ClassVar[float | None] = 440
+
+    def to_text(self) -> str:
+        """The matrix as a table: queries down, keys across."""
+        return rollout_text(Rollout(self.shown, place_of(self)))
+
+    def _picture(self, theme: Theme, width: float) -> Picture:
+        return rollout_picture(Rollout(self.shown, place_of(self)), width, theme)

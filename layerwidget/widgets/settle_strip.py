@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 import traitlets as t
 
+from layerwidget.figures.settle_figure import Settled, settle_picture, settle_text
+from layerwidget.figures.svg import Picture
+from layerwidget.figures.themes import Theme
 from layerwidget.layers import BANDS, band_layers
 from layerwidget.questions.depth import DepthGrid
 from layerwidget.widgets.base import View
+from layerwidget.widgets.picture import Pictured, place_of
 
 
-class SettleStrip(View, module="settle_strip"):
+class SettleStrip(Pictured, View, module="settle_strip"):
     """Columns are the tokens, rows the layers in view (last one on top).
 
     A cell is coloured where the layer's logit lens has the model's own next token among its `k` most probable, more
@@ -66,3 +70,10 @@ class SettleStrip(View, module="settle_strip"):
             "emerged": emerged.layer.astype(np.int32),
         }
         self._publish(meta, arrays)
+
+    def to_text(self) -> str:
+        """How far each prediction is made, as a table: layers by tokens."""
+        return settle_text(Settled(self.shown, place_of(self), self.title), self.placeholder)
+
+    def _picture(self, theme: Theme, width: float) -> Picture:
+        return settle_picture(Settled(self.shown, place_of(self), self.title), self.placeholder, width, theme)

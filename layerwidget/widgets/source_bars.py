@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import traitlets as t
 
+from layerwidget.figures.source_figure import Sources, source_picture, source_text
+from layerwidget.figures.svg import Picture
+from layerwidget.figures.themes import Theme
 from layerwidget.questions.attribution import SourceGrid
 from layerwidget.widgets.base import View
+from layerwidget.widgets.picture import Pictured, place_of
 
 
-class SourceBars(View, module="source_bars"):
+class SourceBars(Pictured, View, module="source_bars"):
     """One bar for each position of the prompt; they sum to what the head gives.
 
     Attributes:
@@ -32,3 +36,10 @@ class SourceBars(View, module="source_bars"):
             "total": grid.total,
         }
         self._publish(meta, {"sources": grid.sources})
+
+    def to_text(self) -> str:
+        """The bars as a table: a row per token."""
+        return source_text(Sources(self.shown, place_of(self)), self.placeholder)
+
+    def _picture(self, theme: Theme, width: float) -> Picture:
+        return source_picture(Sources(self.shown, place_of(self)), self.placeholder, width, theme)

@@ -1,0 +1,24 @@
+"""Curves over the layers as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+
+from layerwidget.figures.curves import Curves
+from layerwidget.figures.number_words import tick_text
+from layerwidget.figures.tables import said, table
+
+
+def curve_text(curves: Curves | None, title: str, axis: str, in_view: Sequence[int], empty: str = "") -> str:
+    """A row per layer in view, the last one on top, and a column per curve."""
+    if curves is None:
+        return said(title, empty)
+    names = [name or axis for name in curves.names]
+    rows = [
+        [str(layer), *(tick_text(value, ".4~g") if isfinite(value) else "–" for value in values)]
+        for layer, values in zip(curves.layers, curves.values.T.tolist(), strict=True)
+        if layer in in_view
+    ]
+    heading = " · ".join(part for part in (title, curves.detail, axis) if part)
+    return said(heading, table(["layer", *names], rows[::-1], widest=28))

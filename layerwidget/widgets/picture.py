@@ -1,0 +1,161 @@
+"""Pictures for papers: what a view shows now as SVG, PNG, PDF and as a table of letters, made without a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import ipywidgets
+
+from layerwidget.figures.header_figure import chips_picture, note_picture
+from layerwidget.figures.raster import StrPath, pdf, png, written
+from layerwidget.figures.shown import Place
+from layerwidget.figures.svg import Picture, above, beside, document
+from layerwidget.figures.tables import said
+from layerwidget.figures.themes import PAPER, Theme, theme_of
+from layerwidget.widgets.prompt_editor import PromptEditor
+from layerwidget.widgets.traits import SelectionTraits
+
+_GAP = 16
+
+
+class Pictured:
+    """What can be saved as a picture: the same rows, colours, numbers and choices that are on the screen.
+
+    A view answers `_picture` and `to_text`; the files are made here.
+    """
+
+    #: How wide its picture is unless somebody says otherwise, in px.
+    picture_width: ClassVar[float] = 960
+    #: The width it keeps beside others; None where it takes what is left.
+    kept_width: ClassVar[float | None] = None
+
+    def to_svg(self, path: StrPath | None = None, *, theme: Theme | str = PAPER, width: float | None = None) -> str:
+        """What is shown now as SVG text.
+
+        Args:
+            path: where it is written, too; ends in `.svg`.
+            theme: `"paper"` or `"dark"`.
+            width: how wide it may become, in px; a narrow one cuts columns of long prompts, and says so.
+
+        Raises:
+            FigureError: when the path has another suffix, or its folder is not there.
+        """
+        look = theme_of(theme)
+        picture = self._picture(look, self.picture_width if width is None else width)
+        made = document(picture, look, self._picture_name())
+        written(made.encode(), path, ".svg")
+        return made
+
+    def to_png(
+        self, path: StrPath | None = None, scale: float = 2.0, *, theme: Theme | str = PAPER, width: float | None = None
+    ) -> bytes:
+        """What is shown now as a PNG file, `scale` pixels for each px.
+
+        Args:
+            path: where it is written, too; ends in `.png`.
+            scale: 2 is enough for a screen, 4 for print.
+            theme: `"paper"` or `"dark"`.
+            width: as for `to_svg`.
+
+        Raises:
+            FigureError: when the path has another suffix, or the picture would be too large.
+        """
+        return written(png(self.to_svg(theme=theme, width=width), scale), path, ".png")
+
+    def to_pdf(self, path: StrPath | None = None, *, theme: Theme | str = PAPER, width: float | None = None) -> bytes:
+        """What is shown now as a PDF file of one page of its size; its words can be selected.
+
+        Args:
+            path: where it is written, too; ends in `.pdf`.
+            theme: `"paper"` or `"dark"`.
+            width: as for `to_svg`.
+
+        Raises:
+            FigureError: when the path has another suffix, or its folder is not there.
+        """
+        return written(pdf(self.to_svg(theme=theme, width=width)), path, ".pdf")
+
+    def to_text(self) -> str:
+        """What is shown now as a table of letters; of many columns those around the chosen one."""
+        raise NotImplementedError
+
+    def _picture(self, theme: Theme, width: float) -> Picture:
+        """What is drawn now."""
+        raise NotImplementedError
+
+    def _picture_name(self) -> str:
+        """What it is, for those who cannot see it: the first line of its text."""
+        return self.to_text().partition("\n")[0]
+
+
+def place_of(view: SelectionTraits) -> Place:
+    """Where the reader is, by the traits of a view."""
+    return Place(view.layers, view.layer, view.head, view.position, view.token, tuple(view.tokens))
+
+
+def picture_of(widget: Any, theme: Theme, width: float) -> Picture | None:
+    """What is drawn of a widget and of everything in it; None where nothing is."""
+    if not _is_seen(widget):
+        return None
+    if isinstance(widget, Pictured):
+        return widget._picture(theme, width)
+    if isinstance(widget, PromptEditor):
+        words = widget.shown.meta.get("visible")
+        return chips_picture(words, None, width, theme) if words else None
+    if isinstance(widget, ipywidgets.Label):
+        return note_picture(widget.value, width, theme) if widget.value else None
+    return boxed(widget, theme, width) if isinstance(widget, ipywidgets.Box) else None
+
+
+def boxed(box: Any, theme: Theme, width: float) -> Picture | None:
+    """The pictures of what a box holds: beside each other in a row, else under each other."""
+    if not isinstance(box, ipywidgets.HBox):
+        found = [picture_of(child, theme, width) for child in box.children]
+        pictures = [picture for picture in found if picture is not None]
+        return above(pictures, _GAP) if pictures else None
+    drawn = [child for child in box.children if _is_seen(child) and next(pictured(child), None) is not None]
+    notes = [child for child in box.children if isinstance(child, ipywidgets.Label)]
+    rooms = [*zip(drawn, _rooms(drawn, width), strict=True), *((note, width) for note in notes)]
+    made = [picture_of(child, theme, room) for child, room in rooms]
+    shown = [picture for picture in made if picture is not None]
+    return beside(shown, _GAP) if shown else None
+
+
+def _rooms(children: list[Any], width: float) -> list[float]:
+    """Widths of children in a row: some keep theirs, the others share what is left."""
+    kept = [child.kept_width if isinstance(child, Pictured) else None for child in children]
+    left = width - _GAP * (len(children) - 1)
+    if all(own is not None for own in kept):
+        return [min(own or 0, max(260.0, left / len(children))) for own in kept]
+    share = max(260.0, (left - sum(own or 0 for own in kept)) / kept.count(None))
+    return [share if own is None else own for own in kept]
+
+
+def pictured(widget: Any) -> Iterator[Pictured]:
+    """The views in a widget that can be seen, in their order."""
+    if not _is_seen(widget):
+        return
+    if isinstance(widget, Pictured):
+        yield widget
+    elif isinstance(widget, ipywidgets.Box):
+        for child in widget.children:
+            yield from pictured(child)
+
+
+def texts_of(box: Any) -> str:
+    """The tables of what a box holds, and its notes."""
+    parts = []
+    for child in box.children:
+        if isinstance(child, ipywidgets.Label) and _is_seen(child):
+            parts.append(child.value)
+        elif isinstance(child, ipywidgets.Box) and not isinstance(child, Pictured):
+            parts.append(texts_of(child))
+        elif isinstance(child, Pictured) and _is_seen(child):
+            parts.append(child.to_text() + "\n")
+    return said(*parts).rstrip("\n")
+
+
+def _is_seen(widget: Any) -> bool:
+    layout = getattr(widget, "layout", None)
+    return layout is None or (layout.display != "none" and layout.visibility != "hidden")
