@@ -68,7 +68,7 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
         editor, slider, lens_view, attention_view, curves, stack, status, error_panel: the widgets it is made of.
     """
 
-    picture_width: ClassVar[float] = 1180
+    picture_width: ClassVar[float] = 1280
 
     prompt = t.Unicode()
     pages = t.List(t.Unicode())

@@ -32,7 +32,7 @@ from layerwidget.figures.words import fitted, text_width, wrapped
 
 _TITLE = "Attention heads"
 _EMPTY = "Where every head looks appears here."
-_NUMBERS, _SIDE = 30, 380
+_NUMBERS, _SIDE, _ARCS = 30, 380, 300
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +123,8 @@ def attention_picture(attention: Attention, width: float, theme: Theme) -> Pictu
     if not attention.shown.layers:
         empty = attention.meta.get("note") or _EMPTY
         return above([heading(_TITLE, "", width, theme), placeholder(empty, width, 160, theme)])
-    pieces = [_gallery(attention, max(160.0, width - _SIDE - 16), theme), _matrix_side(attention, theme)]
+    beside_it = _SIDE + 16 + (_ARCS + 16 if attention.arcs else 0)
+    pieces = [_gallery(attention, max(160.0, width - beside_it), theme), _matrix_side(attention, theme)]
     if attention.arcs:
         pieces.append(_arc_side(attention, theme))
     body = beside(pieces, 16)
@@ -232,9 +233,9 @@ def _arc_side(attention: Attention, theme: Theme) -> Picture:
     many = max(len(attention.meta["prompt_visible"]), len(attention.meta["key_visible"])) > MOST_LINES
     if matrix is None or many:
         why = f"Lines can be told apart up to {MOST_LINES} tokens." if many else "Not computed."
-        return above([_titled("Lines", "", 280, theme), placeholder(why, 280, 120, theme)])
+        return above([_titled("Lines", "", _ARCS, theme), placeholder(why, _ARCS, 120, theme)])
     detail = f"from “{matrix.words[matrix.position]}” · width by {'length' if unit else 'weight'}"
-    return above([_titled("Lines", detail, 300, theme), arcs_picture(matrix, theme)])
+    return above([_titled("Lines", detail, _ARCS, theme), arcs_picture(matrix, theme, _ARCS)])
 
 
 def strongest_words(attention: Attention, matrix: Matrix) -> str:

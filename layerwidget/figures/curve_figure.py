@@ -26,7 +26,7 @@ from layerwidget.figures.svg import (
     text,
 )
 from layerwidget.figures.themes import PAPER, Theme, theme_of
-from layerwidget.figures.words import text_width
+from layerwidget.figures.words import fitted, text_width
 
 WIDTH, HEIGHT = 480, 300
 _MARGIN = 12
@@ -192,7 +192,11 @@ def _axes(plot: Plot, axis: str, theme: Theme) -> Iterator[Markup]:
     yield text(plot.left + plot.width / 2, bottom + 28, "layer", size=11, text_anchor="middle")
     if axis:
         x, y = 7.0, plot.top + plot.height / 2
-        yield group([text(0, 0, axis, size=11, text_anchor="middle")], transform=f"translate({x} {y:.1f}) rotate(-90)")
+        size = max(8.0, min(11.0, 11 * plot.height / text_width(axis, 11)))
+        words = fitted(axis, plot.height + _HEAD + _FOOT, size)
+        yield group(
+            [text(0, 0, words, size=size, text_anchor="middle")], transform=f"translate({x} {y:.1f}) rotate(-90)"
+        )
 
 
 def _bands(plot: Plot, in_view: Sequence[int], theme: Theme) -> list[Markup]:

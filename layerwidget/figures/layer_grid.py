@@ -32,7 +32,9 @@ class Box:
 
     def filled(self, fill: str, said: Attributes, *, seamless: bool = False) -> Markup:
         """The cell in a colour; `seamless` leaves no gap below."""
-        height = self.height - (1 if self.height > 16 and not seamless else 0)
+        gap = 1 if self.height > 16 else 0
+        # A hair more than the cell: no seam where two of one colour meet.
+        height = self.height + (0.4 if seamless else -gap)
         return rect(self.left, self.top, self.width - 1, height, fill=fill, **said)
 
 
@@ -134,7 +136,7 @@ def cell_size(columns: Columns, n_rows: int) -> float:
 def placeholder(words: str, width: float, height: float, theme: Theme) -> Picture:
     """What stands in place of a picture while there is nothing to show."""
     frame = rect(0.5, 0.5, width - 1, height - 1, fill="none", stroke=theme.edge, stroke_dasharray="4 4", rx=6)
-    lines = wrapped(words, width - 48, 12) if words else []
+    lines = wrapped(words or "Nothing is drawn yet.", width - 48, 12)
     start = height / 2 - 9 * (len(lines) - 1)
     said = [
         text(width / 2, start + 18 * place, words, size=12, text_anchor="middle", fill=theme.muted)

@@ -132,7 +132,7 @@ def _labels(matrix: Matrix, across: float, down: float, theme: Theme) -> Iterato
         word = fitted(matrix.words[place], _LABEL_WIDTH - 8, size, "mono")
         y = max(6.0, (place + 0.5) * down)
         yield text(_LABEL_WIDTH - 5, y, word, size=size, text_anchor="end", font_family=theme.mono, fill=colour)
-    size = min(11.0, 10.0 if across < 11 else across - 1)
+    size = min(10.0, 9.0 if across < 10 else across - 1)
     for place in labelled(len(matrix.key_words), across, None):
         word = fitted(matrix.key_words[place], _LABEL_HEIGHT, size, "mono")
         label = text(0, 2, word, size=size, text_anchor="end", font_family=theme.mono, fill=theme.muted)
@@ -165,6 +165,7 @@ MOST_LINES = 40
 
 def arcs_picture(matrix: Matrix, theme: Theme, width: float = 300, height: float = MATRIX_HEIGHT) -> Picture:
     """The chosen query's numbers as lines: queries on the left, keys on the right."""
+    height = min(height, 20.0 * max(len(matrix.words), len(matrix.key_words)))
     words_width, shares = 76.0, matrix.shares()[matrix.position]
     start, end = words_width, width - words_width
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 
@@ -9,6 +10,8 @@ from layerwidget.figures.svg import plain
 
 #: More columns than these are cut, and the table says so.
 MOST_COLUMNS = 12
+# A number as the views write it, or the sign that there is none.
+_NUMBER = re.compile(r"[-−]?\d*\.?\d*(e-?\d+)?[kMGT]?|–")
 
 
 def columns_around(count: int, chosen: int, most: int = MOST_COLUMNS) -> range:
@@ -45,9 +48,7 @@ def said(*lines: str) -> str:
 
 
 def _is_number(cell: str) -> bool:
-    return (
-        not cell.strip() or cell.strip().lstrip("-−.≈").replace(".", "").replace("e-", "").rstrip("kMGT%· ").isdigit()
-    )
+    return _NUMBER.fullmatch(cell.strip()) is not None
 
 
 def _short(cell: str, widest: int) -> str:

@@ -33,6 +33,9 @@ from layerwidget.widgets.base import View, parts_of
 from layerwidget.widgets.picture import Pictured
 from layerwidget.widgets.traits import MAX_PINNED
 
+#: How wide its picture becomes, in px.
+_WIDEST = 640
+
 
 class CurveDriver(View, module="curve_driver"):
     """The title line, and the part that moves the marks in the browser while a range is dragged."""
@@ -69,7 +72,7 @@ class LayerFigure(Pictured, ipywidgets.VBox):  # type: ignore[misc]  # ipywidget
     #: What stands in the place of its picture on paper while nothing is drawn.
     nothing_drawn: ClassVar[str] = "Nothing is drawn yet."
     picture_width: ClassVar[float] = 520
-    kept_width: ClassVar[float | None] = 520
+    kept_width: ClassVar[float | None] = 440
 
     quantity = t.Unicode()
 
@@ -117,6 +120,7 @@ class LayerFigure(Pictured, ipywidgets.VBox):  # type: ignore[misc]  # ipywidget
 
     def _picture(self, theme: Theme, width: float) -> Picture:
         curves, in_view = self._drawn()
+        width = min(width, _WIDEST)
         height = max(220.0, 0.62 * width)
         if curves is None:
             empty = placeholder(self.nothing_drawn, width, height - 40, theme)

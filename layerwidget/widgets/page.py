@@ -98,7 +98,7 @@ class Page(Pictured, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
     page_name: ClassVar[str] = ""
     page_title: ClassVar[str] = ""
     has_rail: ClassVar[bool] = True
-    picture_width: ClassVar[float] = 1180
+    picture_width: ClassVar[float] = 1280
 
     def __init__(self, beside: ipywidgets.Widget, *below: ipywidgets.Widget) -> None:
         self.beside, self.below = beside, below

@@ -7,12 +7,13 @@ from typing import Any, ClassVar
 
 import ipywidgets
 
-from layerwidget.figures.header_figure import chips_picture, note_picture
+from layerwidget.figures.header_figure import note_picture
 from layerwidget.figures.raster import StrPath, pdf, png, written
 from layerwidget.figures.shown import Place
 from layerwidget.figures.svg import Picture, above, beside, document
 from layerwidget.figures.tables import said
 from layerwidget.figures.themes import PAPER, Theme, theme_of
+from layerwidget.tokens import visible
 from layerwidget.widgets.prompt_editor import PromptEditor
 from layerwidget.widgets.traits import SelectionTraits
 
@@ -101,8 +102,8 @@ def picture_of(widget: Any, theme: Theme, width: float) -> Picture | None:
     if isinstance(widget, Pictured):
         return widget._picture(theme, width)
     if isinstance(widget, PromptEditor):
-        words = widget.shown.meta.get("visible")
-        return chips_picture(words, None, width, theme) if words else None
+        # The second one of a comparison has no tokens of its own to be drawn.
+        return note_picture(f"compared with: {visible(widget.prompt)}", width, theme) if widget.prompt else None
     if isinstance(widget, ipywidgets.Label):
         return note_picture(widget.value, width, theme) if widget.value else None
     return boxed(widget, theme, width) if isinstance(widget, ipywidgets.Box) else None

@@ -1,0 +1,88 @@
+"""Every page and the whole explorer as a figure: any prompt, one token, one layer, nothing at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+import layerwidget as lw
+from layerwidget.widgets.pages import PAGES
+from tests.model_maps import MAPS
+from tests.pictures import elements, words
+from tests.test_explorer import letters
+from tests.test_figures import HOSTILE
+from tests.tiny import N_LAYERS, tiny
+
+NAMES = tuple(page.page_name for page in PAGES)
+
+
+@pytest.fixture(scope="module")
+def explorer() -> Iterator[lw.Explorer]:
+    explorer = lw.Explorer(lw.HookedModel(tiny("llama"), letters(), "tiny<&>"), "abcdef", pages=NAMES)
+    explorer.wait()
+    yield explorer
+    explorer.close()
+
+
+@pytest.mark.parametrize("layers", ["all", "1"])
+@pytest.mark.parametrize("prompt", ["abcdef", "a", "", HOSTILE])
+def test_every_page_is_a_figure_of_any_prompt(explorer: lw.Explorer, prompt: str, layers: str) -> None:
+    explorer.prompt, explorer.layers = prompt, layers
+    explorer.wait()
+    for name in NAMES:
+        page = explorer.page(name)
+        for theme in ("paper", "dark"):
+            svg = page.to_svg(theme=theme)
+            assert words(svg)
+            assert "<script" not in svg
+        assert page.to_text().strip()
+        assert "Traceback" not in page.to_text()
+
+
+def test_an_explorer_says_which_model_and_prompt(explorer: lw.Explorer) -> None:
+    explorer.prompt, explorer.layers, explorer.pages = "hello", "all", ["lens", "depth"]
+    explorer.wait()
+    svg = explorer.to_svg()
+    said = words(svg)
+    assert {"tiny<&>", *"helo", "Lens + attention", "Depth profile", "Loss by position"} <= set(said)
+    assert f"{explorer.status.facts} · 5 tokens" in said
+    assert "prompt: 'hello'" in explorer.to_text()
+    assert explorer.to_png(scale=0.3).startswith(b"\x89PNG")
+    assert explorer.to_pdf().startswith(b"%PDF-")
+    # The pages stand under each other as they are open.
+    explorer.pages = ["depth"]
+    explorer.wait()
+    assert "Lens + attention" not in words(explorer.to_svg())
+
+
+def test_the_layers_in_view_are_the_rows_of_every_grid(explorer: lw.Explorer) -> None:
+    explorer.prompt, explorer.layers, explorer.pages = "hello", "1-2", ["lens", "residual"]
+    explorer.wait()
+    for name in ("lens", "residual"):
+        rows = [int(cell["data-layer"]) for cell in elements(explorer.page(name).to_svg(), "rect", "lw-cell")
+                if "data-layer" in cell]  # fmt: skip
+        assert rows == sorted(rows, reverse=True)
+        assert set(rows) == {1, 2}
+
+
+def test_the_map_draws_every_layer(explorer: lw.Explorer) -> None:
+    explorer.layers, explorer.layer = "0-1", 1
+    page = explorer.page("map")
+    chips = elements(page.to_svg(), "rect", "lw-chip")
+    assert {int(chip["data-layer"]) for chip in chips} == set(range(N_LAYERS))
+    assert "Inside layer 1" in words(page.to_svg())
+
+
+@pytest.mark.parametrize("found", MAPS.values(), ids=MAPS)
+def test_any_map_is_a_figure(found: Callable[[], lw.ModelMap]) -> None:
+    made = found()
+    view = lw.LayerMap(made)
+    svg = view.to_svg()
+    assert "<script" not in svg
+    names = ["encoder", "decoder"] if made.encoder else []
+    assert [word for word in words(svg) if word in ("encoder", "decoder")] == names
+    n_encoder = len(made.encoder.layers) if made.encoder else 0
+    circles = [one for one in elements(svg, "circle", "") if one.get("stroke-width") == "1.5"]
+    assert len(circles) == len(made.layers) + n_encoder
+    assert view.to_text().count("\n") >= len(made.layers)
