@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from layerwidget import HeatColumns, HeatGrid, Sheet
 from layerwidget.errors import FigureError
 from layerwidget.figures.svg import Picture, document, tag, text
 from layerwidget.figures.themes import DARK, PAPER, ramp, theme_of
+from layerwidget.tokens import Piece
 from layerwidget.widgets.logit_lens_view import COLOURS
 from tests.pictures import elements, embedded, pdf_characters, pixels, words
 from tests.test_explorer import letters
@@ -41,6 +44,27 @@ def test_text_is_never_markup() -> None:
         expected = expected.replace(lost, "\ufffd")
     assert words(svg) == [expected]
     assert elements(svg, "text", "")[0]["data-word"] == expected
+
+
+def test_the_words_of_a_prompt_are_text_in_every_view(trace: lw.Trace) -> None:
+    def hostile(grid: Any) -> Any:
+        return replace(grid, pieces={token: Piece(token, HOSTILE, HOSTILE) for token in grid.pieces})
+
+    lens, attention = hostile(lw.LogitLens(tokens=(7,)).run(trace)), hostile(lw.Attention().run(trace))
+    heat = HeatGrid(title=HOSTILE, detail=HOSTILE)
+    sheet = Sheet(HOSTILE, np.ones((1, 2), np.float32), HOSTILE, detail=HOSTILE)
+    heat.show([sheet], HeatColumns((HOSTILE, HOSTILE), names=(HOSTILE, HOSTILE)), layers=(0,))
+    views = [
+        heat, lw.LogitLensView(lens, title=HOSTILE), lw.AttentionView(attention, arcs=True, show_heads="mean"),
+        lw.DepthCurves(lens), lw.RolloutView(hostile(lw.AttentionRollout().run(trace))),
+    ]  # fmt: skip
+    for view in views:
+        svg = view.to_svg()
+        assert "<script" not in svg
+        assert any("<scr" in word for word in words(svg)), view
+        assert all(char >= " " or char == "\n" for char in view.to_text())
+        assert view.to_pdf(theme="dark").startswith(b"%PDF-")
+        assert view.to_png(scale=0.5).startswith(b"\x89PNG")
 
 
 def test_numbers_are_short_and_what_is_none_is_left_out() -> None:

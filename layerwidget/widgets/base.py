@@ -60,12 +60,14 @@ class View(Panel, SelectionTraits):
     @property
     def shown(self) -> Shown:
         """What was published last, as the browser has it; nothing before there was something to draw."""
-        meta: dict[str, Any] = {}
-        arrays: dict[str, np.ndarray] = {}
-        for message in (self._message, self._part):
-            if message is not None:
-                meta |= message[0]["meta"]
-                arrays |= _unpacked(*message)
+        message, part = self._message, self._part
+        if message is None:
+            return Shown()
+        meta, arrays = dict(message[0]["meta"]), _unpacked(*message)
+        # Another thread may have published something newer in between.
+        if part is not None and part[0]["revision"] == message[0]["revision"]:
+            meta |= part[0]["meta"]
+            arrays |= _unpacked(*part)
         return Shown(meta, arrays)
 
     def _publish(self, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
