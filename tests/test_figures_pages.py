@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import numpy as np
 import pytest
 
 import layerwidget as lw
@@ -86,3 +88,38 @@ def test_any_map_is_a_figure(found: Callable[[], lw.ModelMap]) -> None:
     circles = [one for one in elements(svg, "circle", "") if one.get("stroke-width") == "1.5"]
     assert len(circles) == len(made.layers) + n_encoder
     assert view.to_text().count("\n") >= len(made.layers)
+
+
+def test_bars_rows_and_strips_hold_the_numbers_of_the_results(explorer: lw.Explorer) -> None:
+    explorer.prompt, explorer.layers = "hello", "0-1"
+    explorer.pages = ["depth", "attribution", "neurons"]
+    explorer.layer, explorer.head, explorer.position = 1, 2, 4
+    explorer.wait()
+    found = explorer.results
+    depth, attribution = explorer.page("depth"), explorer.page("attribution")
+    assert isinstance(depth, lw.DepthProfile)
+    assert isinstance(attribution, lw.AttributionView)
+
+    def drawn(view: Any) -> list[dict[str, str]]:
+        return elements(view.to_svg(), "rect", "lw-cell")
+
+    def values(view: Any) -> list[float]:
+        return [float(cell["data-value"]) for cell in drawn(view)]
+
+    nats = found["position_loss"].nats
+    np.testing.assert_allclose(values(depth.loss), nats[np.isfinite(nats)], rtol=1e-5)
+    np.testing.assert_allclose(values(attribution.sources), found["head_sources"].sources, rtol=1e-5)
+    largest = [value for _, value in found["attribution"].largest(12)]
+    np.testing.assert_allclose(values(attribution.parts)[: len(largest)], largest, rtol=1e-5)
+    np.testing.assert_allclose(values(attribution.heads), found["attribution"].heads[[1, 0]].ravel(), rtol=1e-5)
+    neurons = drawn(explorer.page("neurons"))
+    assert [int(row["data-neuron"]) for row in neurons] == found["neurons"].neurons.tolist()
+    settled, ranks = found["settle_depth"].layer, found["settle_depth"].final_ranks
+    k = found["emergence"].k
+    levels = {(int(cell["data-layer"]), int(cell["data-position"])): int(cell["data-level"])
+              for cell in drawn(depth.strip)}  # fmt: skip
+    for layer in (0, 1):
+        for position in range(5):
+            rank = ranks[layer, position]
+            expected = 3 if layer >= settled[position] else 2 if rank == 0 else int(rank < k)
+            assert levels.get((layer, position), 0) == expected
