@@ -176,4 +176,4 @@ def neuron_text(rows: NeuronRows) -> str:
         for row, neuron in enumerate(meta["neurons"])
     ]
     head = ["neuron", *rows.columns(), "promotes", "demotes"]
-    return said(f"{_TITLE} · {_detail(rows)}", table(head, cells), _note(rows))
+    return said(f"{_TITLE} · {_detail(rows)}", table(head, cells, widest=44), _note(rows))

@@ -203,11 +203,12 @@ def settle_text(settled: Settled, empty: str) -> str:
     """The same as a table: layers by tokens."""
     if not settled.shown.layers:
         return said(settled.title, empty)
-    shown, names = columns_around(len(settled.labels), settled.here[1]), _levels(settled)
-    names[0] = "·"
+    shown, k = columns_around(len(settled.labels), settled.here[1]), settled.shown.meta["k"]
+    names = ["·", f"top {k}", "top 1", "good"]
     rows = [[str(layer), *(names[settled.level(layer, position)] for position in shown)] for layer in settled.rows]
     return said(
         f"{settled.title} · {_detail(settled)}",
         table(["layer", *(settled.labels[position] for position in shown)], rows),
+        f"top {k}, top 1: the next token is among the {k} most probable, is the most probable; good: is that for good",
         cut_words(shown, len(settled.labels)), _words(settled),
     )  # fmt: skip
