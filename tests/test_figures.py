@@ -139,6 +139,18 @@ def test_a_heat_grid_has_the_colours_and_numbers_of_its_sheet() -> None:
     ]  # fmt: skip
 
 
+def test_a_sheet_of_words_says_words() -> None:
+    texts = np.array([["uno", "dos"], ["tres", "cuatro"]])
+    view = HeatGrid(layer=1, column=0)
+    numbers = np.array([[1, 2], [3, 4]], np.float32)
+    sheet = Sheet("x", numbers, "nats", words=texts, in_full=np.char.add(texts, "!"))
+    view.show([Sheet("y", numbers), sheet], HeatColumns(("a", "b")), layers=(0, 1))
+    view.sheet = "x"
+    said = words(view.to_svg())
+    assert {"uno", "dos", "tres", "cuatro", "layer 1 · a · x: tres! 3.000 nats"} <= set(said)
+    assert view.to_text().splitlines()[2].split() == ["1", "tres", "cuatro"]
+
+
 def test_the_chosen_cell_is_outlined_where_it_is() -> None:
     view = HeatGrid(layer=1, column=2)
     view.show([Sheet("x", np.ones((2, 4), np.float32))], HeatColumns(("a", "b", "c", "d")), layers=(1, 3))

@@ -66,6 +66,20 @@ class Heat:
         """The number of a cell; NaN where there is none."""
         return float(self.shown.arrays["values"][self.which, self.shown.layers.index(layer), column])
 
+    def words(self, key: str, layer: int, column: int) -> str | None:
+        """What a cell (`words`), or the line below (`in_full`), says in place of the number; None for the number."""
+        if key not in self.drawn:
+            return None
+        at = self.shown.arrays[f"{key}{self.which}"][self.shown.layers.index(layer), column]
+        return str(self.drawn[key][int(at)])
+
+    def cell(self, layer: int, column: int) -> str:
+        """What a cell says: words, else its number in a few letters."""
+        value, own = self.value(layer, column), self.words("words", layer, column)
+        if own is not None:
+            return own
+        return short_value(value, self.drawn["digits"]) if isfinite(value) else "–"
+
 
 def heat_share(value: float, kind: str, low: float, high: float) -> float:
     """Where a value lies on its scale: 0 to 1 from the ground, below 0 where it is coloured as a negative one."""
@@ -127,6 +141,10 @@ def heat_words(heat: Heat) -> str:
     where = columns["names"][column] if columns["names"] else where
     value = heat.value(layer, column)
     amount = f"{exact_value(value)} {sheet['unit']}".rstrip() if isfinite(value) else "no value"
+    full, own = heat.words("in_full", layer, column), heat.words("words", layer, column)
+    said = own if full is None else full
+    # As the browser says it: where nothing differs, the word alone.
+    amount = said if said and full is not None and value == 0 else f"{said or ''} {amount}".strip()
     return f"layer {layer} · {where} · {sheet['name']}: {amount}"
 
 
@@ -151,7 +169,9 @@ def _painter(heat: Heat, columns: Columns, theme: Theme) -> Callable[[int, int, 
             "data_column": column,
             "data_value": f"{value:.7g}",
         }
-        words = short_value(value, sheet["digits"])
+        words = heat.cell(layer, column)
+        if "words" in sheet:
+            words = fitted(words, box.width - 3, size)
         # A number that is cut would be another number.
         if text_width(words, size) > box.width - 2:
             return [box.filled(fill, said)]
@@ -167,16 +187,10 @@ def heat_text(heat: Heat, empty: str) -> str:
         return said(heat.title, empty)
     labels, sheet = heat.shown.meta["columns"]["labels"], heat.drawn
     shown = columns_around(len(labels), heat.here[1])
-    rows = [
-        [str(layer), *(_cell(heat.value(layer, column), sheet["digits"]) for column in shown)] for layer in heat.rows
-    ]
+    rows = [[str(layer), *(heat.cell(layer, column) for column in shown)] for layer in heat.rows]
     return said(
         f"{heat.title} · {_detail(heat, '')}{f' · in {unit}' if (unit := sheet['unit']) else ''}",
         table(["layer", *(labels[column] for column in shown)], rows),
         cut_words(shown, len(labels)),
         heat_words(heat),
     )
-
-
-def _cell(value: float, digits: int) -> str:
-    return short_value(value, digits) if isfinite(value) else "–"
