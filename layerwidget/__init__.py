@@ -15,13 +15,17 @@ if TYPE_CHECKING:
         EmptyPromptError as EmptyPromptError,
         LayerWidgetError as LayerWidgetError,
         MissingComponentError as MissingComponentError,
+        MissingExtraError as MissingExtraError,
         ModelLoadError as ModelLoadError,
         PromptError as PromptError,
         QuestionError as QuestionError,
+        RecordingError as RecordingError,
         SelectionError as SelectionError,
+        StateError as StateError,
         StructureError as StructureError,
     )
     from layerwidget.explorer import Explorer as Explorer, compare as compare, explore as explore
+    from layerwidget.export.replay import Replay as Replay, replay as replay
     from layerwidget.model.hooked_model import HookedModel as HookedModel
     from layerwidget.model.interventions import SkipLayers as SkipLayers
     from layerwidget.model.learning_rates import layerwise_lr as layerwise_lr
@@ -81,6 +85,7 @@ if TYPE_CHECKING:
         TrainTunedLens as TrainTunedLens,
         TunedLensTraining as TunedLensTraining,
     )
+    from layerwidget.recording import Recording as Recording, read as read, save as save
     from layerwidget.tokens import Tokens as Tokens
     from layerwidget.trace import Trace as Trace
     from layerwidget.widgets.attention_view import AttentionView as AttentionView
@@ -145,6 +150,7 @@ _HOMES = {
     "LogitLensView": "widgets.logit_lens_view",
     "LossGrid": "questions.position",
     "MissingComponentError": "errors",
+    "MissingExtraError": "errors",
     "ModelLoadError": "errors",
     "ModelMap": "model_map",
     "NeuronGrid": "questions.neurons",
@@ -154,6 +160,9 @@ _HOMES = {
     "PromptEditor": "widgets.prompt_editor",
     "PromptError": "errors",
     "QuestionError": "errors",
+    "Recording": "recording",
+    "RecordingError": "errors",
+    "Replay": "export.replay",
     "ResidualGrid": "questions.residual",
     "ResidualStream": "questions.residual",
     "ResidualView": "widgets.residual_view",
@@ -168,6 +177,7 @@ _HOMES = {
     "SkipGrid": "questions.skip_effect",
     "SkipLayers": "model.interventions",
     "SourceGrid": "questions.attribution",
+    "StateError": "errors",
     "StructureError": "errors",
     "Tokens": "tokens",
     "Trace": "trace",
@@ -185,6 +195,9 @@ _HOMES = {
     "layerwise_lr": "model.learning_rates",
     "load": "model.load",
     "load_translators": "model.translator_files",
+    "read": "recording",
+    "replay": "export.replay",
+    "save": "recording",
     "save_translators": "model.translator_files",
     "stream_cosine": "analysis.comparing",
 }
