@@ -16,13 +16,17 @@ if TYPE_CHECKING:
         FigureError as FigureError,
         LayerWidgetError as LayerWidgetError,
         MissingComponentError as MissingComponentError,
+        MissingExtraError as MissingExtraError,
         ModelLoadError as ModelLoadError,
         PromptError as PromptError,
         QuestionError as QuestionError,
+        RecordingError as RecordingError,
         SelectionError as SelectionError,
+        StateError as StateError,
         StructureError as StructureError,
     )
     from layerwidget.explorer import Explorer as Explorer, compare as compare, explore as explore
+    from layerwidget.export.replay import Replay as Replay, replay as replay
     from layerwidget.figures.sheets import HeatColumns as HeatColumns, Sheet as Sheet
     from layerwidget.model.hooked_model import HookedModel as HookedModel
     from layerwidget.model.interventions import SkipLayers as SkipLayers
@@ -83,6 +87,7 @@ if TYPE_CHECKING:
         TrainTunedLens as TrainTunedLens,
         TunedLensTraining as TunedLensTraining,
     )
+    from layerwidget.recording import Recording as Recording, read as read, save as save
     from layerwidget.tokens import Tokens as Tokens
     from layerwidget.trace import Trace as Trace
     from layerwidget.widgets.attention_view import AttentionView as AttentionView
@@ -148,6 +153,7 @@ _HOMES = {
     "LogitLensView": "widgets.logit_lens_view",
     "LossGrid": "questions.position",
     "MissingComponentError": "errors",
+    "MissingExtraError": "errors",
     "ModelLoadError": "errors",
     "ModelMap": "model_map",
     "NeuronGrid": "questions.neurons",
@@ -157,6 +163,9 @@ _HOMES = {
     "PromptEditor": "widgets.prompt_editor",
     "PromptError": "errors",
     "QuestionError": "errors",
+    "Recording": "recording",
+    "RecordingError": "errors",
+    "Replay": "export.replay",
     "ResidualGrid": "questions.residual",
     "ResidualStream": "questions.residual",
     "ResidualView": "widgets.residual_view",
@@ -171,6 +180,7 @@ _HOMES = {
     "SkipGrid": "questions.skip_effect",
     "SkipLayers": "model.interventions",
     "SourceGrid": "questions.attribution",
+    "StateError": "errors",
     "StructureError": "errors",
     "Tokens": "tokens",
     "Trace": "trace",
@@ -188,6 +198,9 @@ _HOMES = {
     "layerwise_lr": "model.learning_rates",
     "load": "model.load",
     "load_translators": "model.translator_files",
+    "read": "recording",
+    "replay": "export.replay",
+    "save": "recording",
     "save_translators": "model.translator_files",
     "stream_cosine": "analysis.comparing",
 }

@@ -41,3 +41,15 @@ class FigureError(LayerWidgetError, ValueError):
 
 class Cancelled(LayerWidgetError):  # noqa: N818 - an outcome, not a fault
     """The pass was given up because a newer edit came in or the user pressed Stop."""
+
+
+class StateError(LayerWidgetError, ValueError):
+    """A state that an explorer cannot be brought into; nothing was changed."""
+
+
+class MissingExtraError(LayerWidgetError, ImportError):
+    """An optional library that is not installed."""
+
+
+class RecordingError(LayerWidgetError, ValueError):
+    """A file of answers, a trace or a state that cannot be read: damaged, of another kind or version, or wrong."""

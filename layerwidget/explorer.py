@@ -20,6 +20,7 @@ from layerwidget.engine.memory import give_back
 from layerwidget.engine.other_run import ModelSource
 from layerwidget.engine.worker import Worker
 from layerwidget.errors import Cancelled, LayerWidgetError
+from layerwidget.export.record import recording_of
 from layerwidget.figures.svg import Picture
 from layerwidget.figures.themes import Theme
 from layerwidget.layers import format_layers, parse_layers
@@ -38,6 +39,7 @@ from layerwidget.widgets.pages import PAGES
 from layerwidget.widgets.picture import Pictured
 from layerwidget.widgets.prompt_editor import PromptEditor
 from layerwidget.widgets.request_desk import RequestDesk
+from layerwidget.widgets.state import explorer_state, restore
 from layerwidget.widgets.status_line import ErrorPanel, StatusLine
 from layerwidget.widgets.traits import Selection, SelectionTraits
 
@@ -176,6 +178,47 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
             SelectionError: when there is none of that name.
         """
         return self.stack.page(name)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """All that is chosen, as JSON: prompt, layers, selection, pinned tokens, pages, interventions, pages' choices.
+
+        Assign one to come back to it, in another session, too; what it does not name stays as it is. A position beyond
+        the prompt is the last one. Translators and models to compare with are not in it.
+
+        Raises:
+            StateError: on assignment, for unknown keys or values that do not fit; then nothing has changed.
+        """
+        return explorer_state(self)
+
+    @state.setter
+    def state(self, value: Mapping[str, Any]) -> None:
+        restore(self, value)
+
+    def stay_at(self, position: int | None, prompt: str) -> None:
+        """The reader is at this position of a prompt that is about to be shown, and not with its end wherever it is."""
+        if position is not None:
+            self._follows_last = position >= len(self.model.tokenize(prompt)) - 1
+
+    def save(self, path: str | os.PathLike[str], prompts: Sequence[str] | None = None) -> None:
+        """Write what the open pages show to a file; `lw.replay(path)` shows it again, without a model.
+
+        Args:
+            path: the file, which is replaced as a whole.
+            prompts: texts to show one after the other and write, to be switched between; the present one where None.
+
+        Raises:
+            What `wait` raises; `RecordingError` when there is nothing to write; OSError when it cannot be written.
+        """
+        recording_of(self, prompts).save(path)
+
+    @property
+    def questions(self) -> dict[str, TraceQuestion[Any]]:
+        """What the open pages ask of the prompt that is shown, by the names that `results` has."""
+        if self._tokens is None:
+            return {}
+        asked = self._questions(self._scene(self._tokens))
+        return {name: question for question, wanted in asked.items() for _, name in wanted}
 
     @property
     def _views(self) -> tuple[Any, ...]:

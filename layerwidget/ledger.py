@@ -8,9 +8,11 @@ from typing import TypeAlias
 
 import torch
 
+from layerwidget.plain import registered
 from layerwidget.rounding import relative_error, row_errors
 
 
+@registered
 @dataclass(frozen=True, eq=False)
 class Added:
     """A part adds something to the stream.
@@ -24,6 +26,7 @@ class Added:
     value: torch.Tensor
 
 
+@registered
 @dataclass(frozen=True, eq=False)
 class Normed:
     """The stream itself passes through a norm, as in post-norm layers.
@@ -37,6 +40,7 @@ class Normed:
     after: torch.Tensor
 
 
+@registered
 @dataclass(frozen=True, eq=False)
 class Scaled:
     """The stream itself is multiplied.

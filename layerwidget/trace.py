@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -53,7 +54,8 @@ class Trace:
         tokens: the positions of the stream: the prompt, or for the decoder of an encoder-decoder its target.
         activations: component name -> layer number -> tensor [pos, d_model].
         interventions: what was changed during the pass.
-        patterns, ledgers, held_logits: what `pattern`, `ledger` and `logits` are read from.
+        patterns, cross_patterns, ledgers, held_logits: what `pattern`, `cross_pattern`, `ledger` and `logits` are read
+            from.
     """
 
     def __init__(
@@ -76,7 +78,7 @@ class Trace:
         self.held_logits = logits
         self.activations = activations
         self.patterns = patterns
-        self._cross_patterns = cross_patterns or {}
+        self.cross_patterns = cross_patterns or {}
         self.ledgers = ledgers or {}
         self._encoder = encoder
         self.interventions = tuple(interventions)
@@ -85,6 +87,15 @@ class Trace:
         """Which model, how many tokens, what was captured."""
         held = ", ".join(name for name in COMPONENTS if self.activations.get(name))
         return f"Trace({self.anatomy.name!r}, {len(self.tokens)} tokens, {held})"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it to a file, which is replaced as a whole; `model.load_trace(path)` reads it.
+
+        Raises:
+            RecordingError: for the stack of an encoder alone.
+            OSError: when the file cannot be written.
+        """
+        self.model.save_trace(self, path)
 
     @property
     def logits(self) -> torch.Tensor:
@@ -250,7 +261,7 @@ class Trace:
     @property
     def cross_attention_layers(self) -> tuple[int, ...]:
         """Layer numbers whose weights of attention to an encoder can be computed, ascending."""
-        return tuple(sorted(self._cross_patterns))
+        return tuple(sorted(self.cross_patterns))
 
     def cross_pattern(self, layer: int) -> torch.Tensor:
         """Weights of one layer's attention to the encoder, shape [head, query_pos, source_pos], fp32.
@@ -258,9 +269,9 @@ class Trace:
         Raises:
             MissingComponentError: when the layer does not attend to an encoder.
         """
-        if layer not in self._cross_patterns:
+        if layer not in self.cross_patterns:
             raise MissingComponentError(
                 f"Layer {layer} of {self.anatomy.name} does not attend to an encoder. "
                 f"Layers that do: {self.cross_attention_layers}."
             )
-        return self._cross_patterns[layer]()
+        return self.cross_patterns[layer]()

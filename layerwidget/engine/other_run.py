@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from layerwidget.engine.local import Live
 from layerwidget.errors import Cancelled, LayerWidgetError, QuestionError
-from layerwidget.model.hooked_model import HookedModel
-from layerwidget.model.load import load
 from layerwidget.questions import TraceQuestion
 
 if TYPE_CHECKING:
+    from layerwidget.engine.local import Live
+    from layerwidget.model.hooked_model import HookedModel
     from layerwidget.tokens import Tokens
 
 #: A model; what `layerwidget.load` takes; or a function that makes one when it is needed.
@@ -49,17 +48,25 @@ class OtherModels:
             QuestionError: when it has another tokenizer than the reference.
             ModelLoadError: when it cannot be loaded.
         """
+        # Not above: the views of a file are drawn where there is no torch.
+        from layerwidget.engine.local import Live
+
         if self._held is None or self._held[0] != name:
             # The last one goes before the next one comes.
             self._held = None
-            source = self._sources[name]
-            if isinstance(source, str | os.PathLike):
-                model = load(source)
-            else:
-                model = source if isinstance(source, HookedModel) else source()
+            model = _model_of(self._sources[name])
             _check_tokenizers(self._reference, model)
             self._held = (name, Live(model))
         return self._held[1]
+
+
+def _model_of(source: ModelSource) -> HookedModel:
+    from layerwidget.model.hooked_model import HookedModel
+    from layerwidget.model.load import load
+
+    if isinstance(source, str | os.PathLike):
+        return load(source)
+    return source if isinstance(source, HookedModel) else source()
 
 
 def _check_tokenizers(one: HookedModel, other: HookedModel) -> None:

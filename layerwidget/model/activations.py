@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from layerwidget.ledger import Added, LedgerEntry, replayed
 from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.capture import Capture
 from layerwidget.model.parts import LayerAnatomy
-from layerwidget.model.patterns import PatternRows, Source, SplicedPattern, cross_pattern
+from layerwidget.model.patterns import CrossPattern, PatternRows, Source, SplicedPattern
 from layerwidget.tokens import Tokens
 from layerwidget.trace import Trace
 
@@ -61,7 +60,7 @@ def trace_of(
         ledgers=ledgers,
         anatomy=anatomy,
         encoder=encoder,
-        cross_patterns={layer: partial(cross_pattern, sources, n_pos, n_source) for layer, sources in cross.items()},
+        cross_patterns={layer: CrossPattern(tuple(sources), n_pos, n_source) for layer, sources in cross.items()},
     )
 
 

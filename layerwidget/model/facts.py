@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from layerwidget.axes import extra
 from layerwidget.errors import MissingComponentError
 from layerwidget.model.attention_shape import AttentionSite
 from layerwidget.model.cache_size import LayerCache
@@ -141,7 +142,7 @@ class AnatomyFacts:
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per layer; integers that may be missing."""
-        import pandas as pd
+        pd = extra("pandas")
 
         frame = pd.DataFrame([asdict(layer) for layer in self.layers])
         numbers = [name for name in frame.columns if name != "reasons"]

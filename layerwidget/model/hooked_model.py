@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -26,6 +27,7 @@ from layerwidget.model.prompts import check_ids, ids_of_numbers, ids_of_text, ta
 from layerwidget.model.resuming import twin_at_rest
 from layerwidget.model.running import ModelInput, compiled_parts, inference, input_device, run_model, weight_dtype
 from layerwidget.model.tail import Tail
+from layerwidget.model.trace_files import load_trace, save_trace
 from layerwidget.model.verify import verified
 from layerwidget.model.vocabulary import Vocabulary
 from layerwidget.tokens import IntArray, Piece, Tokens, well_formed
@@ -161,6 +163,23 @@ class HookedModel:
         """
         tokens, source = self._read(prompt, target, add_special_tokens)
         return self.pass_over(tokens, source, interventions)
+
+    def save_trace(self, trace: Trace, path: str | os.PathLike[str]) -> None:
+        """Write a trace of this model to a file; `trace.save(path)` is the same.
+
+        Raises:
+            RecordingError: for the stack of an encoder alone.
+            OSError: when the file cannot be written.
+        """
+        save_trace(trace, path)
+
+    def load_trace(self, path: str | os.PathLike[str]) -> Trace:
+        """A trace that was saved with `trace.save(path)`; it answers questions as it did, without another pass.
+
+        Raises:
+            RecordingError: when there is no such file, it is damaged, of another version, or of another model.
+        """
+        return load_trace(path, self)
 
     def check_tokens(self, tokens: Tokens) -> None:
         """Raise unless the model can read this prompt.

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from layerwidget.errors import QuestionError
 from layerwidget.layers import LayerSelection, format_layers, frozen_selection, parse_layers
+from layerwidget.plain import registered
 
 
+@registered
 @dataclass(frozen=True)
 class SkipLayers:
     """Each of these layers returns its input, as if the model had been built without it.

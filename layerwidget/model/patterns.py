@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -11,10 +10,12 @@ import torch
 
 from layerwidget.errors import MissingComponentError
 from layerwidget.model.stream import StreamLayout
+from layerwidget.plain import registered
 
 _NO_VALUES = "Its attention is not one fused operation, so what each head reads is not kept."
 
 
+@registered
 @dataclass(frozen=True, eq=False)
 class FusedAttention:
     """The arguments of one call of fused attention, by reference.
@@ -107,6 +108,7 @@ class FusedAttention:
         return FusedAttention(query, self.key[..., :n_keys, :], mask, False, self.scale)
 
 
+@registered
 @dataclass(frozen=True, eq=False)
 class SoftmaxAttention:
     """The output of the softmax of an attention that is not fused.
@@ -126,6 +128,7 @@ class SoftmaxAttention:
         return SoftmaxAttention(self.weights(of_rows)[:, :n_rows, :n_keys])
 
 
+@registered
 @dataclass(frozen=True, eq=False)
 class PaddedAttention:
     """Attention over all rows of a stream that has more rows than positions.
@@ -157,6 +160,7 @@ class PaddedAttention:
 Source: TypeAlias = FusedAttention | SoftmaxAttention | PaddedAttention
 
 
+@registered
 @dataclass(frozen=True, eq=False)
 class PatternRows:
     """The self-attention weights of one layer, of some positions in a row; computed when it is called.
@@ -217,6 +221,7 @@ class PatternRows:
         return PatternRows(cut, self.first, n_rows)
 
 
+@registered
 @dataclass(frozen=True, eq=False)
 class SplicedPattern:
     """The weights of one layer from several passes, each with positions of its own.
@@ -267,6 +272,21 @@ class SplicedPattern:
         return SplicedPattern((*kept, *(after.parts if after else ())))
 
 
-def cross_pattern(sources: Iterable[Source], n_pos: int, n_source: int) -> torch.Tensor:
-    """Weights from position to the encoder's positions, shape [head, query_pos, source_pos], fp32."""
-    return torch.cat([source.weights(n_pos)[..., -n_source:] for source in sources])
+@registered
+@dataclass(frozen=True, eq=False)
+class CrossPattern:
+    """The weights of one layer's attention to an encoder; computed when it is called.
+
+    Attributes:
+        sources: what its attention operations left behind, in order; their heads follow each other.
+        n_pos: how many positions there are.
+        n_source: how many positions the encoder has.
+    """
+
+    sources: tuple[Source, ...]
+    n_pos: int
+    n_source: int
+
+    def __call__(self) -> torch.Tensor:
+        """Weights from position to the encoder's positions, shape [head, query_pos, source_pos], fp32."""
+        return torch.cat([source.weights(self.n_pos)[..., -self.n_source :] for source in self.sources])

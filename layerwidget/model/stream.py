@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from layerwidget.plain import registered
 
+
+@registered
 @dataclass(frozen=True)
 class StreamLayout:
     """An arrangement of axes.

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from layerwidget.errors import ModelLoadError
 from layerwidget.questions.translators import Translators
+from layerwidget.whole_files import replace_file
 
 _CONFIG, _PARAMS, _PICKLED = "config.json", "params.safetensors", "params.pt"
 _LENS_TYPE = "linear_tuned_lens"
@@ -48,8 +48,8 @@ def save_translators(translators: Translators, folder: str | os.PathLike[str]) -
         "unembed_hash": translators.unembed_hash,
         "lens_type": _LENS_TYPE,
     }
-    _replace(folder / _PARAMS, lambda path: save_file(tensors, path))
-    _replace(folder / _CONFIG, lambda path: path.write_text(json.dumps(config, indent=1), encoding="utf-8"))
+    replace_file(folder / _PARAMS, lambda path: save_file(tensors, path))
+    replace_file(folder / _CONFIG, lambda path: path.write_text(json.dumps(config, indent=1), encoding="utf-8"))
 
 
 def load_translators(folder: str | os.PathLike[str]) -> Translators:
@@ -95,16 +95,6 @@ def load_translators(folder: str | os.PathLike[str]) -> Translators:
         config.get("base_model_revision"),
         config.get("unembed_hash"),
     )
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under another name and rename it when it is whole."""
-    partial = path.with_name(f".{path.name}.{uuid4().hex}")
-    try:
-        write(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _read_config(path: Path) -> dict[str, Any]:

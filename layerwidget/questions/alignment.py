@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
 import numpy as np
 
+from layerwidget.axes import Tabular, along
 from layerwidget.results import FloatArray
 from layerwidget.tokens import IntArray
 
 
 @dataclass(frozen=True, eq=False)
-class Alignment:
+class Alignment(Tabular):
     """Two prompts in shared columns; every position of both has exactly one.
 
     Attributes:
@@ -20,8 +21,8 @@ class Alignment:
         b: the same of the second prompt.
     """
 
-    a: IntArray
-    b: IntArray
+    a: IntArray = field(metadata=along("column"))
+    b: IntArray = field(metadata=along("column"))
 
     def __post_init__(self) -> None:
         """Freeze the arrays."""

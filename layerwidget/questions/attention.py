@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar
 
+from layerwidget.axes import along, naming
 from layerwidget.errors import SelectionError
 from layerwidget.layers import LayerSelection, frozen_selection
 from layerwidget.questions.base import TraceQuestion
 from layerwidget.results import FloatArray, Grid
 from layerwidget.tokens import IntArray, Piece
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +26,8 @@ class HeadGrid(Grid):
         unit: of the numbers; empty where they are shares of 1.
     """
 
-    heads: tuple[int, ...]
-    kv_heads: tuple[int, ...]
+    heads: tuple[int, ...] = field(metadata=naming("head"))
+    kv_heads: tuple[int, ...] = field(metadata=naming("head", "kv_head"))
     causal: bool
     attention_layers: tuple[int, ...]
 
@@ -56,7 +54,7 @@ class AttentionGrid(HeadGrid):
     Source: science.md, "Attention".
     """
 
-    pattern: FloatArray
+    pattern: FloatArray = field(metadata=along("layer head query_pos key_pos"))
 
     @property
     def matrices(self) -> FloatArray:
@@ -72,17 +70,6 @@ class AttentionGrid(HeadGrid):
         """Largest weight over the named axes (`layer`, `head`), e.g. shape [query_pos, key_pos]."""
         largest: FloatArray = self.pattern.max(axis=_axes(over))
         return largest
-
-    def to_xarray(self) -> xr.DataArray:
-        """The pattern with named axes `layer, head, query_pos, key_pos`."""
-        import xarray as xr
-
-        return xr.DataArray(
-            self.pattern,
-            dims=("layer", "head", "query_pos", "key_pos"),
-            coords={"layer": list(self.layers), "head": list(self.heads)},
-            attrs={"model": self.model_name},
-        )
 
 
 def _axes(over: tuple[str, ...]) -> tuple[int, ...]:
@@ -127,8 +114,8 @@ class CrossAttentionGrid(HeadGrid):
     Source: science.md, "Attention".
     """
 
-    source_ids: IntArray
-    pattern: FloatArray
+    source_ids: IntArray = field(metadata=naming("source_pos", "source_token_id"))
+    pattern: FloatArray = field(metadata=along("layer head target_pos source_pos"))
 
     quantity: ClassVar[str] = "cross-attention"
 
@@ -140,6 +127,9 @@ class CrossAttentionGrid(HeadGrid):
     def key_pieces(self) -> list[Piece]:
         """The piece at each position of the source."""
         return [self.pieces[int(token_id)] for token_id in self.source_ids]
+
+    def _ids_along(self, axis: str) -> IntArray | None:
+        return self.source_ids if axis == "source_pos" else super()._ids_along(axis)
 
 
 @dataclass(frozen=True)

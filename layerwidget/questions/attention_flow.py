@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from layerwidget.axes import along, extra
 from layerwidget.errors import QuestionError
 from layerwidget.layers import LayerSelection, frozen_selection
 from layerwidget.questions.attention import HeadGrid, HeadSelection
@@ -31,7 +32,7 @@ class ValueWeightedGrid(HeadGrid):
     Source: Kobayashi et al. 2020, arXiv 2004.10102; science.md, "Attention".
     """
 
-    norms: FloatArray
+    norms: FloatArray = field(metadata=along("layer head query_pos key_pos", "units of the raw attention output"))
 
     quantity: ClassVar[str] = "value-weighted"
     unit: ClassVar[str] = "units"
@@ -53,7 +54,7 @@ class SinkGrid(Grid):
     Source: science.md, "Attention".
     """
 
-    on_first: FloatArray
+    on_first: FloatArray = field(metadata=along("layer head query_pos"))
 
     @property
     def share(self) -> FloatArray:
@@ -80,9 +81,9 @@ class RolloutGrid(Grid):
     Source: Abnar & Zuidema 2020, arXiv 2005.00928; science.md, "Attention".
     """
 
-    rollout: FloatArray
+    rollout: FloatArray = field(metadata=along("query_pos key_pos"))
     hides_first: bool
-    hidden_mass: FloatArray
+    hidden_mass: FloatArray = field(metadata=along("layer query_pos"))
 
     @property
     def note(self) -> str:
@@ -102,8 +103,10 @@ class HeadScoreGrid(Grid):
         values: mean attention weight, shape [layer, head], 0 to 1; NaN where a layer has no such head.
     """
 
+    of_prompt: ClassVar[bool] = False
+
     kind: str
-    values: FloatArray
+    values: FloatArray = field(metadata=along("layer head", name="score"))
 
     def largest(self, k: int) -> tuple[tuple[int, int, float], ...]:
         """The k heads with the highest scores, as (layer, head, score), the highest first."""
@@ -117,7 +120,7 @@ class HeadScoreGrid(Grid):
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per head: columns `layer`, `head`, `score`."""
-        import pandas as pd
+        pd = extra("pandas")
 
         return pd.DataFrame(self.largest(self.values.size), columns=["layer", "head", "score"])
 

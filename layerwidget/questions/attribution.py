@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from layerwidget.axes import along, extra, naming
 from layerwidget.questions.base import TraceQuestion
 from layerwidget.results import FloatArray, Grid
 from layerwidget.tokens import IntArray
@@ -42,15 +43,15 @@ class AttributionGrid(Grid):
     position: int
     token: int
     minus: int | None
-    top_ids: IntArray
+    top_ids: IntArray = field(metadata=along("k", name="top_id"))
     logit: float
     error: float
-    names: tuple[str, ...]
-    part_layers: tuple[int | None, ...]
-    values: FloatArray
-    heads: FloatArray
+    names: tuple[str, ...] = field(metadata=naming("part"))
+    part_layers: tuple[int | None, ...] = field(metadata=naming("part", "part_layer"))
+    values: FloatArray = field(metadata=along("part", "logits", name="logit"))
+    heads: FloatArray = field(metadata=along("layer head", "logits", name="head_logit"))
     head: tuple[int, int] | None
-    sources: FloatArray | None
+    sources: FloatArray | None = field(metadata=along("key_pos", "logits"))
     note: str
 
     def largest(self, k: int) -> tuple[tuple[str, float], ...]:
@@ -60,7 +61,7 @@ class AttributionGrid(Grid):
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per part, the error last: columns `part`, `layer`, `logit`."""
-        import pandas as pd
+        pd = extra("pandas")
 
         return pd.DataFrame(
             {
@@ -112,7 +113,7 @@ class SourceGrid(Grid):
     token: int
     minus: int | None
     head: tuple[int, int]
-    sources: FloatArray
+    sources: FloatArray = field(metadata=along("key_pos", "logits"))
 
     @property
     def total(self) -> float:
@@ -121,7 +122,7 @@ class SourceGrid(Grid):
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per position: columns `pos`, `token`, `logit`."""
-        import pandas as pd
+        pd = extra("pandas")
 
         words = [piece.visible for piece in self.prompt_pieces()]
         return pd.DataFrame({"pos": np.arange(len(words)), "token": words, "logit": self.sources})

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from layerwidget.axes import Along, Series, Tabular, along, extra, naming
 from layerwidget.errors import QuestionError, SelectionError
 from layerwidget.layers import depth
 from layerwidget.questions.alignment import Alignment, aligned, in_columns
@@ -26,7 +27,7 @@ Match = Literal["layer", "depth"]
 
 
 @dataclass(frozen=True, eq=False)
-class Compared:
+class Compared(Tabular):
     """One quantity of two results, in the columns that both share. All have shape [layer, column].
 
     Attributes:
@@ -43,12 +44,12 @@ class Compared:
     name: str
     unit: str
     kind: Literal["one-sided", "signed", "log"]
-    a: FloatArray | None
-    b: FloatArray | None
-    change: FloatArray
+    a: FloatArray | None = field(metadata=along("row column"))
+    b: FloatArray | None = field(metadata=along("row column"))
+    change: FloatArray = field(metadata=along("row column"))
     change_unit: str
-    ids_a: IntArray | None = None
-    ids_b: IntArray | None = None
+    ids_a: IntArray | None = field(default=None, metadata=along("row column"))
+    ids_b: IntArray | None = field(default=None, metadata=along("row column"))
 
     def __post_init__(self) -> None:
         """Freeze the arrays."""
@@ -58,7 +59,7 @@ class Compared:
 
 
 @dataclass(frozen=True, eq=False)
-class _Two:
+class _Two(Tabular):
     """Two results of one kind. `L` rows (`.layers`), as many columns as `.alignment` has.
 
     Attributes:
@@ -71,8 +72,8 @@ class _Two:
     a: Grid
     b: Grid
     alignment: Alignment
-    layers: tuple[int, ...]
-    layers_b: tuple[int, ...]
+    layers: tuple[int, ...] = field(metadata=naming("layer"))
+    layers_b: tuple[int, ...] = field(metadata=naming("layer", "layer_b"))
 
     def row_of(self, layer: int) -> int:
         """Index of the row of a layer of the first result.
@@ -105,9 +106,23 @@ class Difference(_Two):
             raise SelectionError(f"There is no quantity {name!r}. There are: {', '.join(self.quantities)}.")
         return self.quantities[name]
 
+    def series(self) -> Iterator[Series]:
+        """Both tokens of every column, and of every quantity its values in both results and their difference."""
+        yield from super().series()
+        for name, grid, positions in (("A", self.a, self.alignment.a), ("B", self.b, self.alignment.b)):
+            words = [piece.visible for piece in grid.prompt_pieces()]
+            told = Along(("column",), is_coordinate=True)
+            yield Series(f"pos {name}", told, positions)
+            yield Series(f"token {name}", told, np.array([words[at] if at >= 0 else "" for at in positions], dtype=str))
+        for one in self.quantities.values():
+            values = {"A": (one.a, one.unit), "B": (one.b, one.unit), "change": (one.change, one.change_unit)}
+            for key, (array, unit) in values.items():
+                if array is not None:
+                    yield Series(f"{one.name} ({key})", Along(("layer", "column"), unit), array)
+
     def to_pandas(self) -> pd.DataFrame:
         """One row per layer and column: both tokens, and of every quantity `(A)`, `(B)` and `(change)`."""
-        import pandas as pd
+        pd = extra("pandas")
 
         size = len(self.alignment)
         columns: dict[str, Any] = {"layer": np.repeat(self.layers, size)}
@@ -134,8 +149,8 @@ class AttentionDifference(_Two):
             over queries from 1 on.
     """
 
-    heads: tuple[int, ...]
-    moved: FloatArray
+    heads: tuple[int, ...] = field(metadata=naming("head"))
+    moved: FloatArray = field(metadata=along("layer head"))
     sink: Compared
 
     def head(self, layer: int, head: int) -> Compared:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from layerwidget.axes import along, extra
 from layerwidget.errors import QuestionError
 from layerwidget.layers import BANDS, band_layers
 from layerwidget.questions.base import DerivedQuestion, TraceQuestion
@@ -32,9 +33,9 @@ class DepthGrid(Grid):
     """
 
     k: int
-    layer: IntArray
-    final_ids: IntArray
-    final_ranks: IntArray
+    layer: IntArray = field(metadata=along("pos", name="found_layer"))
+    final_ids: IntArray = field(metadata=along("pos"))
+    final_ranks: IntArray = field(metadata=along("layer pos"))
 
     def shares(self) -> dict[str, float]:
         """At which share of the positions the layer lies in each band; sums to 1.
@@ -46,7 +47,7 @@ class DepthGrid(Grid):
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per position: its token, the token that is predicted there, and the layer."""
-        import pandas as pd
+        pd = extra("pandas")
 
         return pd.DataFrame(
             {
@@ -69,11 +70,11 @@ class InfluenceGrid(Grid):
     Source: science.md, "Depth of a prediction".
     """
 
-    values: FloatArray
+    values: FloatArray = field(metadata=along("layer", name="block_influence"))
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per layer."""
-        import pandas as pd
+        pd = extra("pandas")
 
         return pd.DataFrame({"layer": list(self.layers), "block_influence": self.values})
 
@@ -91,7 +92,7 @@ class AngleGrid(Grid):
     """
 
     n: int
-    values: FloatArray
+    values: FloatArray = field(metadata=along("layer", "half turns", name="angular_distance"))
 
     @property
     def drop(self) -> int:
@@ -100,7 +101,7 @@ class AngleGrid(Grid):
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per block: its first layer, its last layer, and the angle."""
-        import pandas as pd
+        pd = extra("pandas")
 
         first = np.array(self.layers)
         return pd.DataFrame({"layer": first, "last_layer": first + self.n - 1, "angular_distance": self.values})

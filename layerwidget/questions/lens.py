@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from layerwidget.axes import along, extra, naming
 from layerwidget.errors import QuestionError
 from layerwidget.layers import LayerSelection, frozen_selection
 from layerwidget.questions.base import TraceQuestion
@@ -15,7 +16,6 @@ from layerwidget.tokens import IntArray
 
 if TYPE_CHECKING:
     import pandas as pd
-    import xarray as xr
 
 #: The component that is one head's output.
 HEAD = "head_out"
@@ -46,17 +46,17 @@ class LensGrid(Grid):
 
     d_vocab: int
     component: str
-    top_ids: IntArray
-    top_probs: FloatArray
-    entropy_nats: FloatArray
-    kl_to_final_nats: FloatArray
-    final_ids: IntArray
-    final_probs: FloatArray
-    final_ranks: IntArray
-    tokens: tuple[int, ...]
-    token_ranks: IntArray
-    token_log_probs: FloatArray
-    done: BoolArray | None = None
+    top_ids: IntArray = field(metadata=along("layer pos k"))
+    top_probs: FloatArray = field(metadata=along("layer pos k"))
+    entropy_nats: FloatArray = field(metadata=along("layer pos", "nats"))
+    kl_to_final_nats: FloatArray = field(metadata=along("layer pos", "nats"))
+    final_ids: IntArray = field(metadata=along("pos"))
+    final_probs: FloatArray = field(metadata=along("layer pos"))
+    final_ranks: IntArray = field(metadata=along("layer pos"))
+    tokens: tuple[int, ...] = field(metadata=naming("token"))
+    token_ranks: IntArray = field(metadata=along("layer pos token"))
+    token_log_probs: FloatArray = field(metadata=along("layer pos token", "nats"))
+    done: BoolArray | None = field(default=None, metadata=along("layer pos"))
     head: int | None = None
 
     @property
@@ -76,7 +76,7 @@ class LensGrid(Grid):
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per layer and position: the top token, its probability, entropy and KL to the final prediction."""
-        import pandas as pd
+        pd = extra("pandas")
 
         n_layers, n_pos = self.entropy_nats.shape
         prompt = [piece.visible for piece in self.prompt_pieces()]
@@ -96,31 +96,6 @@ class LensGrid(Grid):
             columns[f"rank_{token}"] = self.token_ranks[..., index].ravel()
             columns[f"log_prob_{token}"] = self.token_log_probs[..., index].ravel()
         return pd.DataFrame(columns)
-
-    def to_xarray(self) -> xr.Dataset:
-        """The same arrays with named axes `layer, pos, k, token`."""
-        import xarray as xr
-
-        grid = ("layer", "pos")
-        return xr.Dataset(
-            {
-                "top_ids": ((*grid, "k"), self.top_ids),
-                "top_probs": ((*grid, "k"), self.top_probs),
-                "entropy_nats": (grid, self.entropy_nats, {"units": "nats"}),
-                "kl_to_final_nats": (grid, self.kl_to_final_nats, {"units": "nats"}),
-                "final_probs": (grid, self.final_probs),
-                "final_ranks": (grid, self.final_ranks),
-                "token_ranks": ((*grid, "token"), self.token_ranks),
-                "token_log_probs": ((*grid, "token"), self.token_log_probs),
-            },
-            coords={
-                "layer": list(self.layers),
-                "pos": np.arange(len(self.token_ids)),
-                "token_id": ("pos", self.token_ids),
-                "token": list(self.tokens),
-            },
-            attrs={"model": self.model_name, "component": self.component},
-        )
 
 
 @dataclass(frozen=True)

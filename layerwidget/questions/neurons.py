@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from layerwidget.axes import along, extra, naming
 from layerwidget.errors import QuestionError
 from layerwidget.questions.base import TraceQuestion
 from layerwidget.results import FloatArray, Grid
@@ -61,24 +62,24 @@ class NeuronGrid(Grid):
     kind: str
     n_neurons: int
     n_experts: int
-    neurons: IntArray
-    activations: FloatArray
-    gates: FloatArray | None
-    ups: FloatArray | None
-    contributions: FloatArray
+    neurons: IntArray = field(metadata=naming("neuron"))
+    activations: FloatArray = field(metadata=along("neuron", name="activation"))
+    gates: FloatArray | None = field(metadata=along("neuron", name="gate"))
+    ups: FloatArray | None = field(metadata=along("neuron", name="up"))
+    contributions: FloatArray = field(metadata=along("neuron", "units of the raw FFN output", name="contribution"))
     total: float
     n_half: int
-    promoted_ids: IntArray | None
-    promoted_logits: FloatArray | None
-    demoted_ids: IntArray | None
-    demoted_logits: FloatArray | None
-    lens_ids: IntArray | None
-    lens_probs: FloatArray | None
+    promoted_ids: IntArray | None = field(metadata=along("neuron k"))
+    promoted_logits: FloatArray | None = field(metadata=along("neuron k", "logits per unit of activation"))
+    demoted_ids: IntArray | None = field(metadata=along("neuron k"))
+    demoted_logits: FloatArray | None = field(metadata=along("neuron k", "logits per unit of activation"))
+    lens_ids: IntArray | None = field(metadata=along("neuron k"))
+    lens_probs: FloatArray | None = field(metadata=along("neuron k"))
     error: float
     neuron: int | None
-    by_position: FloatArray | None
-    experts: IntArray | None
-    router_weights: FloatArray | None
+    by_position: FloatArray | None = field(metadata=along("pos", name="activation_by_position"))
+    experts: IntArray | None = field(metadata=along("pos active"))
+    router_weights: FloatArray | None = field(metadata=along("pos active"))
     note: str
 
     @property
@@ -88,7 +89,7 @@ class NeuronGrid(Grid):
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per neuron, the strongest first: number, activation, gate, up, contribution, promoted and demoted."""
-        import pandas as pd
+        pd = extra("pandas")
 
         columns: dict[str, Any] = {"layer": self.layers[0], "neuron": self.neurons}
         if self.n_experts:

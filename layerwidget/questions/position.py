@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from layerwidget.axes import along, extra
 from layerwidget.questions.base import TraceQuestion
 from layerwidget.results import BoolArray, FloatArray, Grid
 
@@ -30,9 +31,9 @@ class LossGrid(Grid):
     Source: science.md, "Position and length".
     """
 
-    nats: FloatArray
+    nats: FloatArray = field(metadata=along("pos", "nats"))
     n_ctx: int | None
-    windows: tuple[int | None, ...]
+    windows: tuple[int | None, ...] = field(metadata=along("layer", "positions", name="window"))
     causal: bool | None
 
     @property
@@ -49,7 +50,7 @@ class LossGrid(Grid):
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per position: its token, its negative log likelihood, whether it is extrapolation."""
-        import pandas as pd
+        pd = extra("pandas")
 
         return pd.DataFrame(
             {

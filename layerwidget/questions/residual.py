@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from layerwidget.axes import along, extra, naming
 from layerwidget.errors import MissingComponentError
 from layerwidget.layers import LayerSelection, frozen_selection
 from layerwidget.questions.base import TraceQuestion
@@ -14,7 +15,6 @@ from layerwidget.results import FloatArray, Grid
 
 if TYPE_CHECKING:
     import pandas as pd
-    import xarray as xr
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,13 +38,13 @@ class ResidualGrid(Grid):
     Source: science.md, "Residual stream".
     """
 
-    components: tuple[str, ...]
-    norms: FloatArray
-    cos_previous: FloatArray
-    cos_final: FloatArray
-    error: FloatArray
-    forms: tuple[str, ...]
-    range_error: FloatArray | None
+    components: tuple[str, ...] = field(metadata=naming("component"))
+    norms: FloatArray = field(metadata=along("component layer pos"))
+    cos_previous: FloatArray = field(metadata=along("layer pos"))
+    cos_final: FloatArray = field(metadata=along("layer pos"))
+    error: FloatArray = field(metadata=along("layer pos"))
+    forms: tuple[str, ...] = field(metadata=naming("layer", "form"))
+    range_error: FloatArray | None = field(metadata=along("pos"))
     range_reason: str
 
     def norm(self, component: str) -> FloatArray:
@@ -61,7 +61,7 @@ class ResidualGrid(Grid):
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per layer and position: the norms (`norm_...`), both cosines and the error."""
-        import pandas as pd
+        pd = extra("pandas")
 
         n_layers, n_pos = self.error.shape
         columns: dict[str, Any] = {
@@ -74,31 +74,6 @@ class ResidualGrid(Grid):
             "error": self.error.ravel(),
         }
         return pd.DataFrame(columns)
-
-    def to_xarray(self) -> xr.Dataset:
-        """The same arrays with named axes `component, layer, pos`."""
-        import xarray as xr
-
-        grid = ("layer", "pos")
-        arrays: dict[str, Any] = {
-            "norms": (("component", *grid), self.norms),
-            "cos_previous": (grid, self.cos_previous),
-            "cos_final": (grid, self.cos_final),
-            "error": (grid, self.error),
-        }
-        if self.range_error is not None:
-            arrays["range_error"] = ("pos", self.range_error)
-        return xr.Dataset(
-            arrays,
-            coords={
-                "component": list(self.components),
-                "layer": list(self.layers),
-                "form": ("layer", list(self.forms)),
-                "pos": np.arange(len(self.token_ids)),
-                "token_id": ("pos", self.token_ids),
-            },
-            attrs={"model": self.model_name, "range_reason": self.range_reason},
-        )
 
 
 @dataclass(frozen=True)

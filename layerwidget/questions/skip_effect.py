@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from layerwidget.axes import along, extra
 from layerwidget.errors import PromptError
 from layerwidget.layers import LayerSelection, frozen_selection, parse_layers
 from layerwidget.questions.base import ModelQuestion
@@ -34,10 +35,10 @@ class SkipGrid(Grid):
     Source: science.md, "Depth of a prediction".
     """
 
-    kl_nats: FloatArray
-    nats: FloatArray
-    skipped_nats: FloatArray
-    block_influence: FloatArray
+    kl_nats: FloatArray = field(metadata=along("layer pos", "nats"))
+    nats: FloatArray = field(metadata=along("pos", "nats"))
+    skipped_nats: FloatArray = field(metadata=along("layer pos", "nats"))
+    block_influence: FloatArray = field(metadata=along("layer"))
     changed: str = ""
 
     @property
@@ -78,7 +79,7 @@ class SkipGrid(Grid):
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per layer: KL (mean and last), change of cross-entropy, block influence."""
-        import pandas as pd
+        pd = extra("pandas")
 
         return pd.DataFrame(
             {

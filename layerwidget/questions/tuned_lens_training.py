@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from layerwidget.axes import Tabular, along, extra
 from layerwidget.errors import PromptError, QuestionError
 from layerwidget.questions.base import ModelQuestion
 from layerwidget.questions.passages import SHORTEST, cut_up, framed, spread
@@ -23,7 +24,7 @@ _HELD_BYTES = 2**30
 
 
 @dataclass(frozen=True, eq=False)
-class TunedLensTraining:
+class TunedLensTraining(Tabular):
     """The answer to `TrainTunedLens`.
 
     The held-out positions also choose which state of a layer is kept, so its KL is a little flattered.
@@ -41,16 +42,16 @@ class TunedLensTraining:
     """
 
     translators: Translators
-    untrained_kl_nats: FloatArray
-    kl_nats: FloatArray
-    curves: FloatArray
+    untrained_kl_nats: FloatArray = field(metadata=along("layer", "nats"))
+    kl_nats: FloatArray = field(metadata=along("layer", "nats"))
+    curves: FloatArray = field(metadata=along("layer epoch", "nats"))
     n_train: int
     held_out: tuple[tuple[int, ...], ...]
 
     def __post_init__(self) -> None:
         """Freeze the arrays."""
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for one in fields(self):
+            value = getattr(self, one.name)
             if isinstance(value, np.ndarray):
                 value.setflags(write=False)
 
@@ -61,7 +62,7 @@ class TunedLensTraining:
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per layer: held-out KL untrained and trained, and how many epochs were run."""
-        import pandas as pd
+        pd = extra("pandas")
 
         return pd.DataFrame(
             {

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipywidgets
 
 from layerwidget.engine.fitting import attention_that_fits
 from layerwidget.errors import LayerWidgetError
 from layerwidget.questions import TraceQuestion
-from layerwidget.questions.attention import Attention
-from layerwidget.questions.attention_flow import AllHeadScores, AttentionRollout, AttentionSink, ValueWeightedAttention
+from layerwidget.questions.attention import Attention, AttentionGrid, CrossAttentionGrid
+from layerwidget.questions.attention_flow import (
+    AllHeadScores,
+    AttentionRollout,
+    AttentionSink,
+    HeadScoreGrid,
+    RolloutGrid,
+    SinkGrid,
+    ValueWeightedAttention,
+    ValueWeightedGrid,
+)
 from layerwidget.widgets.attention_view import AttentionView
 from layerwidget.widgets.head_map import HeadMap
 from layerwidget.widgets.page import Page, Request, Scene
@@ -48,6 +57,20 @@ class AttentionPage(Page):
 
     page_name = "attention"
     page_title = "Attention"
+    choices: ClassVar[Mapping[str, str]] = {
+        "sheet": "head_map.sheet",
+        "rollout_hide_first": "rollout_view.hide_first",
+        "quantity": "attention_view.quantity",
+        "show_heads": "attention_view.show_heads",
+        "hide_first": "attention_view.hide_first",
+        "arcs": "attention_view.arcs",
+    }
+    draws: ClassVar[Mapping[str, tuple[type, ...]]] = {
+        "sink": (SinkGrid,),
+        "rollout": (RolloutGrid,),
+        "heads": (AttentionGrid, ValueWeightedGrid, CrossAttentionGrid),
+        "head_scores": (HeadScoreGrid,),
+    }
 
     def __init__(self, n_tokens: int = SCORED_TOKENS, hide_first: bool = True, **shared: Any) -> None:
         self.head_map = HeadMap(**shared)
@@ -73,6 +96,26 @@ class AttentionPage(Page):
     def views(self) -> tuple[SelectionTraits, ...]:
         """Those that take part in the selection."""
         return self.head_map, self.rollout_view, self.attention_view
+
+    @property
+    def places(self) -> Mapping[str, tuple[ipywidgets.Widget, ...]]:
+        """The map of heads, rollout, and the gallery."""
+        return {
+            "sink": (self.head_map,),
+            "head_scores": (self.head_map,),
+            "rollout": (self.rollout_view,),
+            "heads": (self.attention_view,),
+        }
+
+    @property
+    def besides(self) -> Mapping[str, Any]:
+        """The scores of all heads, where they were asked for."""
+        return {"head_scores": self.head_map.scores} if self.head_map.scores else {}
+
+    def stand_alone(self, names: Collection[str]) -> None:
+        """Without the switches for what would have to be computed."""
+        super().stand_alone(names)
+        self.attention_view.quantities, self.rollout_view.can_hide = [], False
 
     def questions(self, scene: Scene) -> Mapping[str, TraceQuestion[Any]]:
         """What rests on the first token in all layers, and as much of the matrices in view as fits into memory."""
@@ -108,6 +151,8 @@ class AttentionPage(Page):
             self.head_map.show_sink(answer, prompt)
         elif name == "rollout":
             self.rollout_view.show(answer, prompt)
+        elif name == "head_scores":
+            self._scored(answer if isinstance(answer, tuple) else (answer,), None)
         else:
             self.attention_view.show(answer, prompt)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipywidgets
 
@@ -35,6 +35,11 @@ class AttributionView(Page):
 
     page_name = "attribution"
     page_title = "Attribution"
+    choices: ClassVar[Mapping[str, str]] = {"minus": "parts.minus"}
+    draws: ClassVar[Mapping[str, tuple[type, ...]]] = {
+        "attribution": (AttributionGrid,),
+        "head_sources": (SourceGrid,),
+    }
 
     def __init__(
         self,
@@ -93,6 +98,11 @@ class AttributionView(Page):
     def show_sources(self, grid: SourceGrid | None, prompt: str | None = None) -> None:
         """Draw what a head takes from each token; None clears it."""
         self.sources.show(grid, prompt)
+
+    @property
+    def places(self) -> Mapping[str, tuple[ipywidgets.Widget, ...]]:
+        """Parts and heads; and the sources of one head."""
+        return {"attribution": (self.heads, self.parts, self.curves), "head_sources": (self.sources,)}
 
     def questions(self, scene: Scene) -> Mapping[str, TraceQuestion[Any]]:
         """The parts and heads; and apart from them, so that another head costs no more, the sources of one head."""

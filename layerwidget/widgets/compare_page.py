@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipywidgets
 import traitlets as t
@@ -38,6 +38,8 @@ class ComparePage(CompareView):
         models: where they come from: the explorer's own, or others.
         editor, slider: the text box, and the choice of the model where there are several.
     """
+
+    choices: ClassVar[Mapping[str, str]] = {"prompt": "prompt", **CompareView.choices}
 
     prompt = t.Unicode()
     model_name = t.Unicode()
@@ -75,6 +77,11 @@ class ComparePage(CompareView):
     def views(self) -> tuple[View, ...]:
         """Those of its parts that take part in the selection; the editor does as one of their group."""
         return (*super().views, self.editor)
+
+    @classmethod
+    def for_file(cls, **shared: Any) -> CompareView:
+        """What differs, without a second text box."""
+        return CompareView(**shared)
 
     def compare_with(self, other: str | ModelSource | Mapping[str, ModelSource], match: Match = "layer") -> None:
         """Compare with a second prompt, another model, or one of several.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Any, ClassVar, Literal, TypeAlias, TypedDict
 
 import ipywidgets
 import numpy as np
 import traitlets as t
 
 from layerwidget.figures.sheets import HeatColumns, Sheet, TextArray
+from layerwidget.questions.attention import AttentionGrid
 from layerwidget.questions.comparing import AttentionDifference, Compared, Difference, Match, difference
+from layerwidget.questions.lens import LensGrid
+from layerwidget.questions.residual import ResidualGrid
 from layerwidget.results import FloatArray, Grid
 from layerwidget.tokens import IntArray
 from layerwidget.widgets.base import View
@@ -52,6 +55,12 @@ class CompareView(Page):
 
     page_name = "compare"
     page_title = "Compare"
+    choices: ClassVar[Mapping[str, str]] = {"mode": "mode", "sheet": "grid_view.sheet"}
+    draws: ClassVar[Mapping[str, tuple[type, ...]]] = {
+        "lens_difference": (Difference,),
+        "residual_difference": (Difference,),
+        "attention_difference": (AttentionDifference,),
+    }
 
     mode = t.Enum(tuple(MODES), "change")
 
@@ -59,6 +68,7 @@ class CompareView(Page):
         self.found: list[Difference] = []
         self.heads_found: AttentionDifference | None = None
         self._texts: _Texts = {"prompt": None, "second": None}
+        self._given: dict[str, Difference | AttentionDifference] = {}
         self.grid_view = HeatGrid(title="Compare", placeholder=_PLACEHOLDER, **selection)
         self.second_view = HeatGrid(title="B", **selection)
         self.second_view.layout.margin = "0 0 0 14px"
@@ -118,6 +128,23 @@ class CompareView(Page):
         self._texts = {"prompt": prompt, "second": second}
         self.words.value = words or (_words(found[0]) if found else "")
         self._draw()
+
+    @property
+    def besides(self) -> Mapping[str, Any]:
+        """What differs, as far as it is shown."""
+        heads = [] if self.heads_found is None else [self.heads_found]
+        kinds = {LensGrid: "lens", ResidualGrid: "residual", AttentionGrid: "attention"}
+        return {f"{kinds[type(one.a)]}_difference": one for one in (*self.found, *heads) if type(one.a) in kinds}
+
+    def answer(self, name: str, answer: Any, prompt: str) -> None:
+        """Draw what differs."""
+        self._given[name] = answer
+        self.show(list(self._given.values()), prompt)
+
+    def clear(self, prompt: str) -> None:
+        """Draw nothing."""
+        self._given = {}
+        self.show([], prompt)
 
     def _draw(self) -> None:
         both = self.mode == "both"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipywidgets
 import traitlets as t
@@ -47,6 +47,20 @@ class DepthProfile(Page):
 
     page_name = "depth"
     page_title = "Depth profile"
+    choices: ClassVar[Mapping[str, str]] = {
+        "n": "n",
+        "k": "k",
+        "influence": "influence.quantity",
+        "skip": "skip.quantity",
+    }
+    draws: ClassVar[Mapping[str, tuple[type, ...]]] = {
+        "settle_depth": (DepthGrid,),
+        "emergence": (DepthGrid,),
+        "block_influence": (InfluenceGrid,),
+        "angular_distance": (AngleGrid,),
+        "position_loss": (LossGrid,),
+        "skip_effect": (SkipGrid,),
+    }
 
     n = t.Int(4, min=1, max=LONGEST_BLOCK)
     k = t.Int(10, min=1)
@@ -101,6 +115,29 @@ class DepthProfile(Page):
         """Those that take part in the selection."""
         return self.strip, self.influence.driver, self.angles.driver, self.skip.driver, self.loss
 
+    @property
+    def places(self) -> Mapping[str, tuple[ipywidgets.Widget, ...]]:
+        """Where each answer is drawn."""
+        return {
+            "settle_depth": (self.strip,),
+            "emergence": (self.strip,),
+            "block_influence": (self.influence,),
+            "angular_distance": (self.angles,),
+            "position_loss": (self.loss,),
+            "skip_effect": (self.skip, self.verdict),
+        }
+
+    @property
+    def besides(self) -> Mapping[str, Any]:
+        """The skip effect, where it was asked for."""
+        skipped = self.skip.shown
+        return {} if skipped is None else {"skip_effect": skipped}
+
+    def stand_alone(self, names: Collection[str]) -> None:
+        """Without the choice of blocks, which would have to be computed."""
+        super().stand_alone(names)
+        self.angles.choice.layout.display = "none"
+
     def questions(self, scene: Scene) -> Mapping[str, TraceQuestion[Any]]:
         """Where predictions settle and emerge, what layers do to the stream, and the loss."""
         return {
@@ -117,6 +154,9 @@ class DepthProfile(Page):
 
     def answer(self, name: str, answer: Any, prompt: str | None) -> None:
         """Draw an answer; where predictions settle together with where they emerge."""
+        if name == "skip_effect":
+            self._show_skipped(answer, prompt)
+            return
         if name not in ("settle_depth", "emergence"):
             self._places[name](answer, prompt)
             return

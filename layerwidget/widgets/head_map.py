@@ -54,6 +54,11 @@ class HeadMap(HeatGrid):
         if first and self._scores:
             self.sheet = self._scores[0].kind
 
+    @property
+    def scores(self) -> tuple[HeadScoreGrid, ...]:
+        """What heads are, as far as that is drawn."""
+        return self._scores
+
     def note_of(self, layer: int, head: int) -> str:
         """What a head is called: `induction head (0.89)`; its largest score, or nothing where that is below 0.4."""
         found = [(float(grid.values[layer, head]), grid.kind) for grid in self._scores if _has(grid, layer, head)]

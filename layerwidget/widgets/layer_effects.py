@@ -64,6 +64,7 @@ class AngleFigure(LayerFigure):
     Attributes:
         n: how many layers a block has; whoever answers hears of a change.
         longest: the largest choice of it.
+        choice: the drop-down for it.
         dropped: the mark of the block to drop.
     """
 
@@ -103,6 +104,7 @@ class AngleFigure(LayerFigure):
             layout=ipywidgets.Layout(width="160px", margin="0"),
         )  # fmt: skip
         t.link((self, "n"), (choice, "value"))
+        self.choice = choice
         return choice
 
     def _curves(self) -> Curves | None:
@@ -183,6 +185,11 @@ class SkipFigure(LayerFigure):
         self.children = [*above, self.placeholder, legend]
         self.observe(self._entitle, "changed")
         self.show(skipped)
+
+    @property
+    def shown(self) -> SkipGrid | None:
+        """What is drawn."""
+        return self._skipped
 
     def show(self, skipped: SkipGrid | None, prompt: str | None = None) -> None:
         """Draw a result; None clears the figure; `prompt` is the text it is about."""

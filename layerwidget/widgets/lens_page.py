@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipywidgets
 
 from layerwidget.engine.fitting import attention_that_fits
 from layerwidget.errors import LayerWidgetError
 from layerwidget.questions import TraceQuestion
-from layerwidget.questions.lens import HEAD, LogitLens
+from layerwidget.questions.attention import AttentionGrid, CrossAttentionGrid
+from layerwidget.questions.lens import HEAD, LensGrid, LogitLens
 from layerwidget.widgets.attention_view import AttentionView
 from layerwidget.widgets.depth_curves import DepthCurves
 from layerwidget.widgets.logit_lens_view import TYPE_A_PROMPT, LogitLensView
@@ -34,6 +35,17 @@ class LensPage(Page):
 
     page_name = "lens"
     page_title = "Lens + attention"
+    choices: ClassVar[Mapping[str, str]] = {
+        "colour": "lens_view.colour",
+        "component": "lens_view.component",
+        "show_heads": "attention_view.show_heads",
+        "hide_first": "attention_view.hide_first",
+        "quantity": "curves.quantity",
+    }
+    draws: ClassVar[Mapping[str, tuple[type, ...]]] = {
+        "lens": (LensGrid,),
+        "attention": (AttentionGrid, CrossAttentionGrid),
+    }
 
     def __init__(self, components: tuple[str, ...] = (), **shared: Any) -> None:
         self.lens_view = LogitLensView(components=list(components), **shared)
@@ -56,6 +68,11 @@ class LensPage(Page):
     def views(self) -> tuple[SelectionTraits, ...]:
         """Those that take part in the selection."""
         return self.lens_view, self.attention_view, self.curves.driver
+
+    @property
+    def places(self) -> Mapping[str, tuple[ipywidgets.Widget, ...]]:
+        """The lens with its curves, and attention."""
+        return {"lens": (self.lens_view, self.curves), "attention": (self.attention_view,)}
 
     def questions(self, scene: Scene) -> Mapping[str, TraceQuestion[Any]]:
         """The lens of all layers, and as much attention of those in view as fits into memory."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from layerwidget.model_map import ModelMap
 from layerwidget.widgets.layer_map import LayerMap
 from layerwidget.widgets.page import Page
 from layerwidget.widgets.traits import SelectionTraits
@@ -22,6 +24,7 @@ class MapPage(Page):
     page_name = "map"
     page_title = "Model map"
     has_rail = False
+    draws: ClassVar[Mapping[str, tuple[type, ...]]] = {"map": (ModelMap,)}
 
     def __init__(self, source: object = None, **shared: Any) -> None:
         self.layer_map = LayerMap(source, **shared)
@@ -31,6 +34,15 @@ class MapPage(Page):
     def for_model(cls, model: HookedModel, **shared: Any) -> MapPage:
         """The map of this model."""
         return cls(model, **shared)
+
+    @property
+    def besides(self) -> Mapping[str, Any]:
+        """The map."""
+        return {} if self.layer_map.model_map is None else {"map": self.layer_map.model_map}
+
+    def answer(self, name: str, answer: Any, prompt: str) -> None:
+        """Draw a map that was recorded."""
+        self.layer_map.show(answer)
 
     @property
     def views(self) -> tuple[SelectionTraits, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import traitlets as t
@@ -98,6 +98,8 @@ class NeuronsView(Page):
 
     page_name = "neurons"
     page_title = "Neurons"
+    choices: ClassVar[Mapping[str, str]] = {"neuron": "table.neuron"}
+    draws: ClassVar[Mapping[str, tuple[type, ...]]] = {"neurons": (NeuronGrid,)}
 
     def __init__(self, grid: NeuronGrid | None = None, **selection: Any) -> None:
         self.table = NeuronTable(grid, **selection)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -91,6 +91,9 @@ class Page(Pictured, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         views: those of its parts that take part in the selection.
         requests: what is asked on request.
         note: what is left out of its answers, for the status line; mostly nothing.
+        choices: what the reader chooses on it besides the selection, and is part of `Explorer.state`: name -> trait,
+            of the page (`"n"`) or of one of its parts (`"lens_view.colour"`), in the order in which they are set.
+        draws: the names of the answers that it can draw from a file -> their types.
     """
 
     rephrased = t.Int(0)
@@ -99,6 +102,8 @@ class Page(Pictured, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
     page_title: ClassVar[str] = ""
     has_rail: ClassVar[bool] = True
     picture_width: ClassVar[float] = 1280
+    choices: ClassVar[Mapping[str, str]] = {}
+    draws: ClassVar[Mapping[str, tuple[type, ...]]] = {}
 
     def __init__(self, beside: ipywidgets.Widget, *below: ipywidgets.Widget) -> None:
         self.beside, self.below = beside, below
@@ -111,6 +116,39 @@ class Page(Pictured, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
     def for_model(cls, model: HookedModel, **shared: Any) -> Self:
         """A page of an explorer of this model; `shared` are the traits that all views have in common."""
         return cls(**shared)
+
+    @classmethod
+    def for_file(cls, **shared: Any) -> Page:
+        """A page where there is no model, which draws what was recorded: mostly of the same kind."""
+        return cls(**shared)
+
+    @property
+    def places(self) -> Mapping[str, tuple[ipywidgets.Widget, ...]]:
+        """Name of an answer -> the widgets that have nothing to show without it."""
+        return {}
+
+    @property
+    def besides(self) -> Mapping[str, Any]:
+        """Answers that it shows and that come from none of its questions about a prompt: they are recorded, too."""
+        return {}
+
+    def stand_alone(self, names: Collection[str]) -> None:
+        """Nobody answers: hide what would ask, and what has nothing to show.
+
+        Args:
+            names: of the answers that there will be.
+        """
+        places = self.places
+        used = {widget for name in names for widget in places.get(name, ())}
+        unused = {widget for found in places.values() for widget in found} - used
+        # Not hidden but absent: bqplot cannot draw where there is no room.
+        self.below = tuple(widget for widget in self.below if widget not in unused)
+        for part in (self, self.beside, *self.below):
+            _take_out(part, unused)
+        if self.beside in unused:
+            self.beside.layout.display = "none"
+        for request in self.requests:
+            request.bar.layout.display = "none"
 
     @property
     def views(self) -> tuple[SelectionTraits, ...]:
@@ -151,3 +189,13 @@ class Page(Pictured, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
 
     def _picture_name(self) -> str:
         return self.page_title or type(self).__name__
+
+
+def _take_out(part: ipywidgets.Widget, unused: Collection[ipywidgets.Widget]) -> None:
+    """Leave some widgets out of a box, and of the boxes in it."""
+    if isinstance(part, ipywidgets.Box):
+        kept = tuple(one for one in part.children if one not in unused)
+        if len(kept) < len(part.children):
+            part.children = kept
+        for one in kept:
+            _take_out(one, unused)

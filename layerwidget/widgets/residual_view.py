@@ -93,6 +93,8 @@ class ResidualView(Page):
 
     page_name = "residual"
     page_title = "Residual"
+    choices: ClassVar[Mapping[str, str]] = {"sheet": "grid_view.sheet", "quantity": "curves.quantity"}
+    draws: ClassVar[Mapping[str, tuple[type, ...]]] = {"residual": (ResidualGrid,), "ledger": (ResidualGrid,)}
 
     def __init__(self, grid: ResidualGrid | None = None, ledger: ResidualGrid | None = None, **selection: Any) -> None:
         self.grid_view = HeatGrid(title="Residual stream", **selection)
@@ -110,6 +112,11 @@ class ResidualView(Page):
     def views(self) -> tuple[SelectionTraits, ...]:
         """Those that take part in the selection."""
         return self.grid_view, self.curves.driver
+
+    @property
+    def places(self) -> Mapping[str, tuple[ipywidgets.Widget, ...]]:
+        """Grid and curves, and the line under them."""
+        return {"residual": (self.grid_view, self.curves), "ledger": (self.ledger,)}
 
     def show(self, grid: ResidualGrid | None, prompt: str | None = None) -> None:
         """Draw a result; None clears the page; `prompt` is the text it is about."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipywidgets
 import traitlets as t
@@ -55,6 +55,18 @@ class TunedPage(Page):
 
     page_name = "tuned"
     page_title = "Tuned lens"
+    choices: ClassVar[Mapping[str, str]] = {
+        "colour": "tuned_view.colour",
+        "quantity": "trust.quantity",
+        "text": "text",
+        "epochs": "epochs",
+        "max_positions": "max_positions",
+    }
+    draws: ClassVar[Mapping[str, tuple[type, ...]]] = {
+        "resid_pre_lens": (LensGrid,),
+        "tuned_lens": (LensGrid,),
+        "training": (TunedLensTraining,),
+    }
 
     translators = t.Instance(Translators, allow_none=True)
     training = t.Instance(TunedLensTraining, allow_none=True)
@@ -117,6 +129,7 @@ class TunedPage(Page):
             placeholder=_TEXT, layout=ipywidgets.Layout(width="100%", height="54px", margin="10px 0 0")
         )
         t.link((self, "text"), (text, "value"))
+        self._text_area = text
         self.about = ipywidgets.Label(layout=ipywidgets.Layout(width="100%", margin="0"))
         self.about.add_class("lw-note")
         self._words = ipywidgets.HTML(_WORDS, layout=ipywidgets.Layout(width="100%", margin="28px 0 0"))
@@ -139,6 +152,20 @@ class TunedPage(Page):
         self.tuned_view.empty = _UNTRAINED if translators is None else TYPE_A_PROMPT
         if translators is None and self._shown.get("tuned_lens"):
             self._draw("tuned_lens", None, self.trust.driver.prompt)
+
+    @property
+    def places(self) -> Mapping[str, tuple[ipywidgets.Widget, ...]]:
+        """Both lenses, their curves, and those of the training."""
+        return {
+            "resid_pre_lens": (self.plain_view, self.trust),
+            "tuned_lens": (self.tuned_view, self.trust),
+            "training": (self._side,),
+        }
+
+    def stand_alone(self, names: Collection[str]) -> None:
+        """Without the text to train on."""
+        super().stand_alone(names)
+        self._text_area.layout.display = "none"
 
     # What it asks
 
@@ -164,8 +191,11 @@ class TunedPage(Page):
     # What it shows
 
     def answer(self, name: str, answer: Any, prompt: str) -> None:
-        """Draw one of the lenses, and the curves with it."""
-        self._draw(name, answer, prompt)
+        """Draw one of the lenses, and the curves with it; or what a training has done."""
+        if name == "training":
+            self._trained(answer, None)
+        else:
+            self._draw(name, answer, prompt)
 
     def refuse(self, name: str, error: LayerWidgetError, prompt: str) -> None:
         """Say why there is no such lens."""
