@@ -8,6 +8,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -28,7 +29,6 @@ from layerwidget.model.interventions import skipped_layers
 from layerwidget.questions import TraceQuestion
 from layerwidget.questions.comparing import Match
 from layerwidget.tokens import well_formed
-from layerwidget.widgets.base import parts_of
 from layerwidget.widgets.compare_page import ComparePage
 from layerwidget.widgets.explorer_picture import explorer_picture, explorer_text
 from layerwidget.widgets.layer_slider import LayerSlider
@@ -36,6 +36,7 @@ from layerwidget.widgets.lens_page import LensPage
 from layerwidget.widgets.page import Page, Scene
 from layerwidget.widgets.page_stack import PageStack
 from layerwidget.widgets.pages import PAGES
+from layerwidget.widgets.parts import parts_of
 from layerwidget.widgets.picture import Pictured
 from layerwidget.widgets.prompt_editor import PromptEditor
 from layerwidget.widgets.request_desk import RequestDesk
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from layerwidget.tokens import Tokens
 
 _SHARED = ("layers", "layer", "head", "position", "token", "tokens")
+#: How long a cell that displays it waits for its first picture, at most.
+_SETTLE_S = 10.0
 _NOTHING: MappingProxyType[str, Any] = MappingProxyType({})
 
 
@@ -288,6 +291,10 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
             if self._error is not None:
                 raise self._error
 
+    def _settle(self) -> None:
+        with suppress(TimeoutError, LayerWidgetError):
+            self.wait(_SETTLE_S)
+
     def stop(self) -> None:
         """Give up what is being computed; what is there already stays, and the next edit goes on from it."""
         self._stopped = True
@@ -298,6 +305,8 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
 
     def close(self) -> None:
         """Stop working for this explorer and remove its widgets."""
+        if "_stills" in vars(self):
+            self._stills.close()
         with self._change:
             self._closed = True
             self._change.notify_all()

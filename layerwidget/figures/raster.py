@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -34,6 +36,12 @@ def png(svg: str, scale: float = 2.0) -> bytes:
         svg_string=svg, zoom=scale, font_family=_FAMILY, sans_serif_family=_FAMILY, monospace_family=_MONO
     )
     return bytes(made)
+
+
+def png_aside(svg: str, scale: float = 2.0) -> bytes:
+    """The same, made by another process: whoever types meanwhile waits for nothing."""
+    command = [sys.executable, "-m", "layerwidget.figures.raster", str(scale)]
+    return subprocess.run(command, input=svg.encode(), capture_output=True, check=True).stdout
 
 
 def pdf(svg: str) -> bytes:
@@ -90,3 +98,7 @@ def written(data: bytes, path: StrPath | None, suffix: str) -> bytes:
 def _other(path: Path) -> str:
     known = {".svg": "svg", ".png": "png", ".pdf": "pdf", ".html": "html"}
     return known.get(path.suffix.lower(), "svg, to_png or to_pdf")
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(png(sys.stdin.buffer.read().decode(), float(sys.argv[1])))

@@ -7,7 +7,6 @@ import uuid
 from typing import Any, TypeAlias
 
 import anywidget
-import ipywidgets
 import numpy as np
 import traitlets as t
 
@@ -70,15 +69,20 @@ class View(Panel, SelectionTraits):
             arrays |= _unpacked(*part)
         return Shown(meta, arrays)
 
+    def _picture_changed(self) -> None:
+        """Told when something else is drawn."""
+
     def _publish(self, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Send everything the browser needs to draw, in one message."""
         self._message, self._part = _packed("data", next(_revisions), meta, arrays), None
+        self._picture_changed()
         self.send(*self._message)
 
     def _publish_part(self, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Replace some of what was published last, without sending the rest again."""
         if self._message is not None:
             self._part = _packed("part", self._message[0]["revision"], meta, arrays)
+            self._picture_changed()
             self.send(*self._part)
 
     def outdate(self) -> None:
@@ -107,21 +111,3 @@ def _unpacked(message: dict[str, Any], buffers: list[bytes]) -> dict[str, np.nda
         spec["name"]: np.frombuffer(buffer, spec["dtype"]).reshape(spec["shape"])
         for spec, buffer in zip(message["arrays"], buffers, strict=True)
     }
-
-
-def parts_of(widget: ipywidgets.Widget) -> set[ipywidgets.Widget]:
-    """A widget and every widget that it refers to, layouts and scales too."""
-    found: set[ipywidgets.Widget] = set()
-    waiting = [widget]
-    while waiting:
-        one = waiting.pop()
-        if one in found:
-            continue
-        found.add(one)
-        for name in one.keys:
-            value = getattr(one, name)
-            values = (
-                value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
-            )
-            waiting += [other for other in values if isinstance(other, ipywidgets.Widget)]
-    return found

@@ -29,7 +29,8 @@ from layerwidget.figures.svg import Picture, above
 from layerwidget.figures.themes import Theme
 from layerwidget.layers import parse_layers
 from layerwidget.results import FloatArray
-from layerwidget.widgets.base import View, parts_of
+from layerwidget.widgets.base import View
+from layerwidget.widgets.parts import parts_of
 from layerwidget.widgets.picture import Pictured
 from layerwidget.widgets.traits import MAX_PINNED
 

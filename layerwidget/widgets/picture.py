@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, ClassVar
 
+import anywidget
 import ipywidgets
+import traitlets as t
 
 from layerwidget.figures.header_figure import note_picture
 from layerwidget.figures.raster import StrPath, pdf, png, written
@@ -14,7 +17,9 @@ from layerwidget.figures.svg import Picture, above, beside, document
 from layerwidget.figures.tables import said
 from layerwidget.figures.themes import PAPER, Theme, theme_of
 from layerwidget.tokens import visible
+from layerwidget.widgets.parts import parts_of
 from layerwidget.widgets.prompt_editor import PromptEditor
+from layerwidget.widgets.still import Stills
 from layerwidget.widgets.traits import SelectionTraits
 
 _GAP = 16
@@ -77,6 +82,10 @@ class Pictured:
         """
         return written(pdf(self.to_svg(theme=theme, width=width)), path, ".pdf")
 
+    def freeze(self) -> None:
+        """Replace the live output, wherever it is displayed, by its picture; the widget itself goes on."""
+        self._stills.freeze()
+
     def to_text(self) -> str:
         """What is shown now as a table of letters; of many columns those around the chosen one."""
         raise NotImplementedError
@@ -84,6 +93,35 @@ class Pictured:
     def _picture(self, theme: Theme, width: float) -> Picture:
         """What is drawn now."""
         raise NotImplementedError
+
+    @cached_property
+    def _stills(self) -> Stills:
+        return Stills(self, self._settle, lambda: self._watched)
+
+    def _ipython_display_(self) -> None:
+        """Display it alive, with a picture for where no kernel runs."""
+        self._stills.display()
+
+    def close(self) -> None:
+        """Close the widget; its last picture stays in the notebook."""
+        if "_stills" in vars(self):
+            self._stills.close()
+        super().close()  # type: ignore[misc]  # it stands before a widget
+
+    def _settle(self) -> None:
+        """Wait, but not for long, until there is something to be seen."""
+
+    def _picture_changed(self) -> None:
+        """Something else is drawn now."""
+        if "_stills" in vars(self):
+            self._stills.changed()
+
+    @property
+    def _watched(self) -> list[t.HasTraits]:
+        """Whose changes change the picture."""
+        return [
+            widget for widget in parts_of(self) if isinstance(widget, Pictured | anywidget.AnyWidget | SelectionTraits)
+        ]
 
     def _picture_name(self) -> str:
         """What it is, for those who cannot see it: the first line of its text."""

@@ -1,0 +1,163 @@
+"""The picture beside a live widget: what a saved notebook shows where no kernel runs.
+
+A live output cannot be brought up to date without being drawn anew. So every display has a second output, which the
+style sheet hides as long as something is alive beside it, and which gets a new picture when all has been quiet.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import traitlets as t
+
+from layerwidget.figures.raster import png_aside
+
+#: A picture is made when nothing has changed for so long.
+QUIET_S = 3.0
+#: What stands in the notebook is no larger than this, in bytes of the PNG.
+_MOST_BYTES = 400_000
+_SCALES = (1.0, 0.75, 0.5)
+_VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+class Stills:
+    """The pictures of one widget, one for each place where it is displayed.
+
+    Args:
+        widget: what is displayed.
+        settle: called when a cell that displayed it is done, before the first picture: waits until there is something.
+        watched: whose changes make a new picture necessary.
+    """
+
+    def __init__(self, widget: Any, settle: Callable[[], None], watched: Callable[[], list[t.HasTraits]]) -> None:
+        self._widget, self._settle, self._watched = widget, settle, watched
+        self._places: list[tuple[str, str]] = []
+        self._new: list[tuple[str, str]] = []
+        self._wake = threading.Condition()
+        self._due: float | None = None
+        self._keeper: threading.Thread | None = None
+
+    def display(self) -> None:
+        """Display the widget; its picture follows when the cell is done."""
+        live, still = uuid.uuid4().hex, uuid.uuid4().hex
+        publish(_live_bundle(self._widget), live)
+        shell = _shell()
+        if shell is None:
+            return
+        for watched in self._watched():
+            watched.observe(self.changed)
+        self._new.append((live, still))
+        shell.events.register("post_run_cell", self._cell_done)
+
+    def freeze(self) -> None:
+        """Put the picture, and no more, where the widget was displayed."""
+        self._end()
+        svg, text = self._widget.to_svg(), self._widget.to_text()
+        for live, still in self._places + self._new:
+            publish(_picture_bundle(svg, text), live, update=True)
+            publish({"text/html": "", "text/plain": ""}, still, update=True)
+        self._places, self._new = [], []
+
+    def close(self) -> None:
+        """The widget goes; its last picture stays."""
+        outdated = self._due is not None
+        self._end()
+        if outdated:
+            self._publish(update=True)
+
+    def _cell_done(self, *_result: object) -> None:
+        shell = _shell()
+        assert shell is not None
+        shell.events.unregister("post_run_cell", self._cell_done)
+        self._settle()
+        new, self._new = self._new, []
+        self._places += new
+        self._due = None
+        self._publish(update=False, places=new)
+        if self._keeper is None and new:
+            self._keeper = threading.Thread(target=self._keep, name="layerwidget-stills", daemon=True)
+            self._keeper.start()
+
+    def _publish(self, update: bool, places: list[tuple[str, str]] | None = None) -> None:
+        bundle = _hidden_bundle(self._widget.to_svg(), self._widget.to_text())
+        for _live, still in self._places if places is None else places:
+            publish(bundle, still, update=update)
+
+    def changed(self, _change: object = None) -> None:
+        """Something else is drawn now."""
+        with self._wake:
+            self._due = time.monotonic() + QUIET_S
+            self._wake.notify()
+
+    def _end(self) -> None:
+        with self._wake:
+            self._keeper, self._due = None, None
+            self._wake.notify()
+
+    def _keep(self) -> None:
+        """On a thread of its own: a new picture whenever all has been quiet for a while."""
+        while self._is_due():
+            # Drawn while something moves on, it may not be drawn at all; then that something asks for the next one.
+            try:
+                self._publish(update=True)
+            except Exception:
+                continue
+
+    def _is_due(self) -> bool:
+        """Wait until a picture is due; false when there will be no more."""
+        with self._wake:
+            while self._keeper is threading.current_thread():
+                left = None if self._due is None else self._due - time.monotonic()
+                if left is not None and left <= 0:
+                    self._due = None
+                    return True
+                self._wake.wait(left)
+        return False
+
+
+def publish(bundle: dict[str, Any], display_id: str, update: bool = False) -> None:
+    """Display something, or put it where something of that id is displayed."""
+    from IPython.display import display
+
+    display(bundle, raw=True, display_id=display_id, update=update)
+
+
+def _shell() -> Any:
+    from IPython import get_ipython
+
+    return get_ipython()  # type: ignore[no-untyped-call]
+
+
+def _live_bundle(widget: Any) -> dict[str, Any]:
+    view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+    return {_VIEW: view, "text/plain": widget.to_text()}
+
+
+def _hidden_bundle(svg: str, text: str) -> dict[str, Any]:
+    """A picture that is not seen beside something that is alive."""
+    image = base64.b64encode(_small_png(svg)).decode()
+    markup = (
+        f'<div class="lw-still"><img style="max-width:100%" alt="{html.escape(text[:2000])}" '
+        f'src="data:image/png;base64,{image}"></div>'
+    )
+    return {"text/html": markup, "text/plain": text}
+
+
+def _picture_bundle(svg: str, text: str) -> dict[str, Any]:
+    return {"image/png": base64.b64encode(_small_png(svg)).decode(), "text/plain": text}
+
+
+def _small_png(svg: str) -> bytes:
+    """The sharpest picture that is not too large for a notebook."""
+    made = b""
+    for scale in _SCALES:
+        made = png_aside(svg, scale)
+        if len(made) <= _MOST_BYTES:
+            break
+    return made
