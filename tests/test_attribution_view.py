@@ -11,7 +11,7 @@ import layerwidget as lw
 from layerwidget.questions.attribution import AttributionGrid
 from layerwidget.widgets.attribution_figure import parts_by_layer, running_sum
 from layerwidget.widgets.attribution_panel import N_PARTS
-from layerwidget.widgets.base import parts_of
+from layerwidget.widgets.parts import parts_of
 from tests import tiny
 from tests.test_explorer import letters
 from tests.test_views import sent

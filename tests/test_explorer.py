@@ -18,7 +18,7 @@ import layerwidget as lw
 from layerwidget.analysis import logit_lens
 from layerwidget.errors import Cancelled
 from layerwidget.widgets import lens_page as module
-from layerwidget.widgets.base import parts_of
+from layerwidget.widgets.parts import parts_of
 from tests.tiny import N_LAYERS, tiny
 
 

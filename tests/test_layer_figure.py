@@ -10,7 +10,7 @@ import pytest
 import traitlets
 
 from layerwidget.figures.curves import BELOW_COLOUR, DATA_COLOUR, Curves, Quantity, Scale
-from layerwidget.widgets.base import parts_of
+from layerwidget.widgets.parts import parts_of
 from layerwidget.widgets.layer_figure import LayerFigure
 
 N_LAYERS = 4

@@ -13,7 +13,7 @@ import traitlets
 
 import layerwidget as lw
 from layerwidget.widgets import attention_view, esm
-from layerwidget.widgets.base import parts_of
+from layerwidget.widgets.parts import parts_of
 from layerwidget.widgets.gallery_packing import eight_bit_roots, without_first
 from tests.tiny import D_VOCAB, N_LAYERS, ids, tiny
 
