@@ -10,8 +10,8 @@ import pytest
 import traitlets
 
 from layerwidget.figures.curves import BELOW_COLOUR, DATA_COLOUR, Curves, Quantity, Scale
-from layerwidget.widgets.parts import parts_of
 from layerwidget.widgets.layer_figure import LayerFigure
+from layerwidget.widgets.parts import parts_of
 
 N_LAYERS = 4
 VALUES = np.array([[[1, -2, 0, 3], [0, 0, 1, 5]], [[-1, 2, 4, -8], [2, 3, 4, 5]]], np.float32)

@@ -144,6 +144,7 @@ def test_compare(explorer: lw.Explorer) -> None:
                     np.testing.assert_array_equal(found[one.name][0], expected)
                     assert found[one.name][1] == (one.change_unit if which == "change" or one.a is None else one.unit)
             assert len(found) > 2
+    view.mode = "change"
     moved = view.heads_found
     np.testing.assert_array_equal(sheets(view.heads_view)["moved attention"][0], moved.moved)
     assert sent(view.heads_view)[0]["layers"] == list(moved.layers) == [1, 2]

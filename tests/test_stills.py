@@ -42,7 +42,9 @@ def png_in(markup: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def notebook() -> nbformat.NotebookNode:
-    return run("ex", "ex.prompt = 'defg'\nex.wait()\nimport time\ntime.sleep(4)", "lw.LogitLensView(ex.results['lens'])")
+    return run(
+        "ex", "ex.prompt = 'defg'\nex.wait()\nimport time\ntime.sleep(4)", "lw.LogitLensView(ex.results['lens'])"
+    )
 
 
 def test_a_live_view_has_a_table_and_a_picture_beside_it(notebook: nbformat.NotebookNode) -> None:

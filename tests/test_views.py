@@ -13,8 +13,8 @@ import traitlets
 
 import layerwidget as lw
 from layerwidget.widgets import attention_view, esm
-from layerwidget.widgets.parts import parts_of
 from layerwidget.widgets.gallery_packing import eight_bit_roots, without_first
+from layerwidget.widgets.parts import parts_of
 from tests.tiny import D_VOCAB, N_LAYERS, ids, tiny
 
 N_POS = 7

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any, TypeAlias
 from xml.etree import ElementTree
 
 from layerwidget.errors import FigureError
+from layerwidget.whole_files import replace_file
 
 StrPath: TypeAlias = str | os.PathLike[str]
 _FAMILY, _MONO = "DejaVu Sans", "DejaVu Sans Mono"
@@ -80,18 +80,7 @@ def written(data: bytes, path: StrPath | None, suffix: str) -> bytes:
         )
     if not goal.parent.is_dir():
         raise FigureError(f"There is no folder {str(goal.parent)!r} to write {goal.name!r} into; make it first.")
-    handle, name = tempfile.mkstemp(dir=goal.parent, prefix=f".{goal.stem}-", suffix=suffix)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        # Readable as other new files are; temporary ones are not.
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)
-        Path(name).replace(goal)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    replace_file(goal, lambda partial: partial.write_bytes(data))
     return data
 
 
