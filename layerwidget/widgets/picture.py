@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import anywidget
 import ipywidgets
-import traitlets as t
 
 from layerwidget.figures.header_figure import note_picture
 from layerwidget.figures.raster import StrPath, pdf, png, written
@@ -117,11 +116,10 @@ class Pictured:
             self._stills.changed()
 
     @property
-    def _watched(self) -> list[t.HasTraits]:
+    def _watched(self) -> list[Any]:
         """Whose changes change the picture."""
-        return [
-            widget for widget in parts_of(self) if isinstance(widget, Pictured | anywidget.AnyWidget | SelectionTraits)
-        ]
+        kinds = (Pictured, anywidget.AnyWidget, SelectionTraits)
+        return [widget for widget in parts_of(self) if isinstance(widget, kinds)]
 
     def _picture_name(self) -> str:
         """What it is, for those who cannot see it: the first line of its text."""

@@ -14,8 +14,6 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-import traitlets as t
-
 from layerwidget.figures.raster import png_aside
 
 #: A picture is made when nothing has changed for so long.
@@ -35,7 +33,7 @@ class Stills:
         watched: whose changes make a new picture necessary.
     """
 
-    def __init__(self, widget: Any, settle: Callable[[], None], watched: Callable[[], list[t.HasTraits]]) -> None:
+    def __init__(self, widget: Any, settle: Callable[[], None], watched: Callable[[], list[Any]]) -> None:
         self._widget, self._settle, self._watched = widget, settle, watched
         self._places: list[tuple[str, str]] = []
         self._new: list[tuple[str, str]] = []
@@ -131,7 +129,7 @@ def publish(bundle: dict[str, Any], display_id: str, update: bool = False) -> No
 def _shell() -> Any:
     from IPython import get_ipython
 
-    return get_ipython()  # type: ignore[no-untyped-call]
+    return get_ipython()
 
 
 def _live_bundle(widget: Any) -> dict[str, Any]:
