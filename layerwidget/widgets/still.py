@@ -123,7 +123,7 @@ def publish(bundle: dict[str, Any], display_id: str, update: bool = False) -> No
     """Display something, or put it where something of that id is displayed."""
     from IPython.display import display
 
-    display(bundle, raw=True, display_id=display_id, update=update)
+    display(bundle, raw=True, display_id=display_id, update=update)  # type: ignore[no-untyped-call]
 
 
 def _shell() -> Any:
