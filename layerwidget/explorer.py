@@ -71,6 +71,9 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
         model: the hooked model.
         report: what `lw.check` says of it: measured after the first picture, when there is nothing else to do; or None.
         editor, slider, lens_view, attention_view, curves, stack, status, error_panel: the widgets it is made of.
+
+    Args:
+        more_pages: types of pages of your own, with tabs behind those that there are (notebook `08_add_a_view`).
     """
 
     picture_width: ClassVar[float] = 1280
@@ -106,6 +109,7 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
         tokens: tuple[int, ...] = (),
         interventions: tuple[object, ...] = (),
         pages: Sequence[str] = ("lens",),
+        more_pages: Sequence[type[Page]] = (),
     ) -> None:
         anatomy = model.anatomy
         self.model = model
@@ -134,17 +138,17 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
             layer=chosen.layer, head=chosen.head, position=chosen.position, token=chosen.token,
             interventions=interventions,
         )  # fmt: skip
-        self._build(pages)
+        self._build(pages, more_pages)
         self._wire()
         self._ask(None)
 
     # What it is made of
 
-    def _build(self, pages: Sequence[str]) -> None:
+    def _build(self, pages: Sequence[str], more_pages: Sequence[type[Page]]) -> None:
         anatomy = self.model.anatomy
         self.editor = PromptEditor(self.prompt, **self._shared())
         self.slider = LayerSlider(max=anatomy.n_layers - 1, **self._shared())
-        self.stack = PageStack(PAGES, self._build_page, self.slider, pages)
+        self.stack = PageStack((*PAGES, *more_pages), self._build_page, self.slider, pages)
         lens_page = self.page("lens")
         assert isinstance(lens_page, LensPage)
         self.lens_view, self.attention_view, self.curves = (

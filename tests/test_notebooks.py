@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from nbconvert import HTMLExporter
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+WIDGET = "application/vnd.jupyter.widget-view+json"
 #: How a verdict begins.
 OUTCOMES = ("holds: ", "does not hold: ", "cannot be decided this way: ")
 
@@ -26,7 +29,9 @@ def printed(notebook: nbformat.NotebookNode) -> str:
     return "".join(said_by(cell) for cell in notebook.cells)
 
 
+@cache
 def executed(path: Path) -> nbformat.NotebookNode:
+    """Run once, whoever asks; nobody changes it."""
     notebook = nbformat.read(path, as_version=4)
     return NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
 
@@ -37,6 +42,17 @@ def test_notebooks_are_valid_and_stored_without_outputs(path: Path) -> None:
     nbformat.validate(notebook)
     assert notebook.metadata.kernelspec.name == "python3"
     assert not [cell for cell in notebook.cells if cell.get("outputs") or cell.get("execution_count")]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_converted_notebook_shows_a_picture_for_every_widget(path: Path) -> None:
+    notebook = executed(path)
+    nbformat.validate(notebook)
+    outputs = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
+    widgets = [data for data in outputs if WIDGET in data]
+    frozen = [data for data in outputs if "image/png" in data]
+    page, _ = HTMLExporter().from_notebook_node(notebook)
+    assert page.count('src="data:image/png;base64') == len(widgets) + len(frozen) > 0
 
 
 def test_the_quickstart_tells_its_story() -> None:

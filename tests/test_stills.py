@@ -51,17 +51,16 @@ def test_a_live_view_has_a_table_and_a_picture_beside_it(notebook: nbformat.Note
     for cell in (notebook.cells[1], notebook.cells[3]):
         live, beside = cell.outputs
         assert VIEW in live.data
-        assert "Logit lens" in live.data["text/plain"]
+        assert "\n" not in live.data["text/plain"]
+        assert "Logit lens" in beside.data["text/plain"]
         (markup,) = stills(cell)
         assert png_in(markup).startswith(b"\x89PNG")
         assert len(markup) < 200_000
-        assert beside.data["text/plain"] == beside.data["text/plain"].strip("\0")
 
 
 def test_the_picture_is_of_the_last_settled_state(notebook: nbformat.NotebookNode) -> None:
     (markup,) = stills(notebook.cells[1])
     assert "prompt: &#x27;defg&#x27;" in markup
-    assert "abc" in notebook.cells[1].outputs[0].data["text/plain"]
 
 
 def test_a_converted_notebook_shows_a_picture_for_every_widget(notebook: nbformat.NotebookNode) -> None:

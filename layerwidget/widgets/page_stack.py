@@ -28,6 +28,9 @@ class PageStack(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         build: makes a page of a type.
         slider: stands beside pages whose rows are layers.
         shown: the first open pages.
+
+    Raises:
+        SelectionError: when two pages have one name, or one has none.
     """
 
     shown = t.List(t.Unicode())
@@ -40,6 +43,9 @@ class PageStack(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         shown: Sequence[str],
     ) -> None:
         self.kinds = {kind.page_name: kind for kind in kinds}
+        if "" in self.kinds or len(self.kinds) < len(kinds):
+            names = [kind.page_name for kind in kinds]
+            raise SelectionError(f"Every page has a page_name of its own; got {names}.")
         self._build, self._slider = build, slider
         self._pages: dict[str, Page] = {}
         self.tab_bar = TabBar(titles=[(kind.page_name, kind.page_title) for kind in kinds])

@@ -134,7 +134,8 @@ def _shell() -> Any:
 
 def _live_bundle(widget: Any) -> dict[str, Any]:
     view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
-    return {_VIEW: view, "text/plain": widget.to_text()}
+    # The whole table comes with the picture.
+    return {_VIEW: view, "text/plain": widget.to_text().partition("\n")[0]}
 
 
 def _hidden_bundle(svg: str, text: str) -> dict[str, Any]:
