@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from layerwidget.engine.local import Live as Live
     from layerwidget.errors import (
         EmptyPromptError as EmptyPromptError,
+        ExportError as ExportError,
         FigureError as FigureError,
         LayerWidgetError as LayerWidgetError,
         MissingComponentError as MissingComponentError,
@@ -134,6 +135,7 @@ _HOMES = {
     "Emergence": "questions.depth",
     "EmptyPromptError": "errors",
     "Explorer": "explorer",
+    "ExportError": "errors",
     "HeadCompareView": "widgets.head_compare_view",
     "HeadMap": "widgets.head_map",
     "FigureError": "errors",

@@ -35,6 +35,10 @@ class QuestionError(LayerWidgetError, TypeError):
     """A question that cannot be asked of this trace or model."""
 
 
+class ExportError(LayerWidgetError, OSError):
+    """A page or figure that could not be made or written."""
+
+
 class FigureError(LayerWidgetError, ValueError):
     """A picture that cannot be made or written: its size, its suffix or its folder."""
 

@@ -9,6 +9,7 @@ import traceback
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,6 +22,7 @@ from layerwidget.engine.memory import give_back
 from layerwidget.engine.other_run import ModelSource
 from layerwidget.engine.worker import Worker
 from layerwidget.errors import Cancelled, LayerWidgetError
+from layerwidget.export.html import write_html
 from layerwidget.export.record import recording_of
 from layerwidget.figures.svg import Picture
 from layerwidget.figures.themes import Theme
@@ -120,7 +122,7 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
         self._stopped = False
         self._live = Live(model)
         self._worker = Worker.of(model)
-        self._desk = RequestDesk(model, lambda: None if self._tokens is None else self._scene(self._tokens))
+        self._desk = RequestDesk(model, lambda: self.scene)
         self._asked = 0
         self._shown = 0
         self._change = threading.Condition()
@@ -307,8 +309,29 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
         if was == "waiting":
             self._show_stopped(self._asked, Cancelled("The work was stopped before it had begun."))
 
+    def to_html(self, path: str | os.PathLike[str], prompts: Sequence[str] = (), title: str | None = None) -> Path:
+        """Write what the open pages show as one file that needs neither kernel nor network: a double click opens it.
+
+        Args:
+            path: the file.
+            prompts: other prompts that are recorded, too, to switch between; the explorer is as before afterwards.
+            title: what stands above the page.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            ExportError: when there is no prompt, or the file cannot be written.
+            LayerWidgetError: when a prompt cannot be computed.
+        """
+        return write_html(self, path, prompts, title)
+
     def close(self) -> None:
         """Stop working for this explorer and remove its widgets."""
+        if not hasattr(self, "stack"):
+            # Python ends what could not be made, too.
+            super().close()
+            return
         if "_stills" in vars(self):
             self._stills.close()
         with self._change:
@@ -352,6 +375,11 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
             known = tokens is None or self._closed or self._all_asked(self._scene(tokens)) == asked
         if not known:
             self._ask(None)
+
+    @property
+    def scene(self) -> Scene | None:
+        """Where the reader is: what the open pages phrase their questions from; None without a prompt."""
+        return None if self._tokens is None else self._scene(self._tokens)
 
     def _scene(self, tokens: Tokens) -> Scene:
         place = {name: getattr(self, name) for name in ("layers", "layer", "head", "position", "token")}

@@ -1,1 +1,1 @@
-"""What leaves the notebook, and comes back without a model: files of answers."""
+"""What leaves the notebook: files of answers, and one page that needs neither a kernel nor a network."""

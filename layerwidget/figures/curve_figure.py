@@ -81,6 +81,7 @@ def curve_svg(
     width: float = WIDTH,
     height: float = HEIGHT,
     theme: Theme | str | None = PAPER,
+    margin: float = _MARGIN,
 ) -> str:
     """A whole SVG file of curves over the layers.
 
@@ -99,11 +100,12 @@ def curve_svg(
         width: of the whole, in px.
         height: of the whole, in px.
         theme: a theme or its name; None or "host" for the colours of the page around it.
+        margin: around the whole, in px.
     """
-    theme, room = theme_of(theme), (width - 2 * _MARGIN, height - 2 * _MARGIN)
+    theme, room = theme_of(theme), (width - 2 * margin, height - 2 * margin)
     picture, plot = _composed(curves, n_layers, title, axis, layers_in_view, layer, room, theme)
     return document(
-        picture, theme, title, margin=_MARGIN, data_x0=round(plot.x(0), 3), data_step=f"{plot.step:.4f}",
+        picture, theme, title, margin=margin, data_x0=round(plot.x(0), 3), data_step=f"{plot.step:.4f}",
         data_n_layers=n_layers,
     )  # fmt: skip
 

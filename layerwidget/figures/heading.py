@@ -14,6 +14,8 @@ TITLE_SIZE, TEXT_SIZE = 13, 11
 
 def heading(title: str, detail: str, width: float, theme: Theme, legend: Picture | None = None) -> Picture:
     """The title, what is said besides it, and on the right what the colours mean; as many lines as it takes."""
+    if not title and not detail and legend is None:
+        return Picture(width, 0, Markup(""))
     taken = 0.0 if legend is None else legend.width + 14
     start = text_width(title, TITLE_SIZE, "bold") + 10 if title else 0.0
     lines = wrapped(detail, width - taken, TEXT_SIZE, first=max(0.0, width - taken - start)) if detail else []

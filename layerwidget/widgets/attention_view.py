@@ -15,8 +15,8 @@ from layerwidget.figures.themes import Theme
 from layerwidget.layers import parse_layers
 from layerwidget.questions.attention import CrossAttentionGrid, HeadGrid
 from layerwidget.results import FloatArray
-from layerwidget.widgets.base import View
-from layerwidget.widgets.gallery_packing import first_share, gallery_row, largest, n_same
+from layerwidget.widgets.base import Message, View
+from layerwidget.widgets.gallery_packing import first_share, gallery_row, largest, n_same, thousandth_steps
 from layerwidget.widgets.picture import Pictured, place_of
 
 #: The gallery sends every matrix whole up to this size; beyond it they are pooled.
@@ -92,6 +92,7 @@ class AttentionView(Pictured, View, module="attention_view"):
         quantities: what can be shown; empty where nobody answers.
         arcs: whether the chosen query's numbers are drawn as lines, too, beside the matrix.
         head_note: a layer, a head, and what the title of its matrix says of it.
+        can_hide: whether there is a switch for `hide_first`.
     """
 
     show_heads = t.Enum(("head", "mean", "max"), "head").tag(sync=True)
@@ -99,6 +100,7 @@ class AttentionView(Pictured, View, module="attention_view"):
     quantity = t.Unicode("").tag(sync=True)
     quantities = t.List(t.Unicode()).tag(sync=True)
     arcs = t.Bool(False).tag(sync=True)
+    can_hide = t.Bool(True).tag(sync=True)
     head_note = t.Tuple(t.Int(), t.Int(), t.Unicode(), default_value=(0, 0, "")).tag(sync=True)
 
     def __init__(self, attention: HeadGrid | None = None, **traits: Any) -> None:
@@ -170,6 +172,23 @@ class AttentionView(Pictured, View, module="attention_view"):
             if focus is not None:
                 self._focused = choice.key
                 self._publish_part({"focus_key": choice.key}, {"focus": focus})
+
+    def recorded_traits(self) -> dict[str, Any]:
+        """Without a choice of quantities; where the kernel leaves out the first token, that stays as it is."""
+        shown = self._shown
+        browser_hides = shown is None or (shown.block == 1 and not shown.grid.unit)
+        return {**super().recorded_traits(), "quantities": [], "can_hide": browser_hides}
+
+    def recorded_messages(self) -> list[Message]:
+        """The gallery with what makes every one of its matrices exact to three decimals, where it is not pooled."""
+        with self._sending:
+            messages, shown = super().recorded_messages(), self._shown
+            if shown is None or shown.block > 1 or shown.grid.unit:
+                return messages
+            content, buffers = messages[0]
+            steps = thousandth_steps(shown.grid)
+            spec = {"name": "steps", "dtype": "uint8", "shape": list(steps.shape)}
+            return [({**content, "arrays": [*content["arrays"], spec]}, [*buffers, steps.tobytes()]), *messages[1:]]
 
     def _choice(self) -> _Choice:
         return _Choice(self.show_heads, self.layers, self.layer, self.head)

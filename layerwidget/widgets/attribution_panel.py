@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import traitlets as t
 
@@ -68,3 +68,7 @@ class AttributionPanel(Pictured, View, module="attribution_panel"):
 
     def _picture(self, theme: Theme, width: float) -> Picture:
         return parts_picture(Parts(self.shown, place_of(self)), self.placeholder, theme, width)
+
+    def recorded_traits(self) -> dict[str, Any]:
+        """Without a choice of tokens."""
+        return {**super().recorded_traits(), "answered": False}

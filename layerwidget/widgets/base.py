@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import anywidget
 import numpy as np
@@ -17,14 +17,23 @@ from layerwidget.widgets.traits import SelectionTraits
 Message: TypeAlias = tuple[dict[str, Any], list[bytes]]
 
 _revisions = itertools.count(1)
+#: What ipywidgets keeps for itself.
+_NOT_DRAWN = {"comm", "layout", "tabbable", "tooltip"}
 _SENDABLE = {"uint8", "uint16", "int32", "uint32", "float32"}
 
 
 class Panel(anywidget.AnyWidget):
-    """A widget drawn by `js/<module>.js`."""
+    """A widget drawn by `js/<module>.js`.
+
+    Attributes:
+        js_module: that module; empty where a class brings a module text of its own.
+    """
+
+    js_module: ClassVar[str] = ""
 
     def __init_subclass__(cls, module: str | None = None, **kwargs: Any) -> None:
         if module is not None:
+            cls.js_module = module
             cls._esm = module_text(module)
             cls._css = style_text()
         super().__init_subclass__(**kwargs)
@@ -37,6 +46,11 @@ class Panel(anywidget.AnyWidget):
                 f"{type(self).__name__} has no trait {', '.join(unknown)}. It has: {', '.join(sorted(known))}."
             )
         super().__init__(**traits)
+
+    def recorded_traits(self) -> dict[str, Any]:
+        """What the browser reads of it, for a page without a kernel: what nobody answers there is switched off."""
+        own = (name for name in self.trait_names(sync=True) if not name.startswith("_"))
+        return {name: getattr(self, name) for name in own if name not in _NOT_DRAWN}
 
 
 class View(Panel, SelectionTraits):
@@ -84,6 +98,10 @@ class View(Panel, SelectionTraits):
             self._part = _packed("part", self._message[0]["revision"], meta, arrays)
             self._picture_changed()
             self.send(*self._part)
+
+    def recorded_messages(self) -> list[Message]:
+        """What it has sent last, for a page without a kernel; everything that the reader can choose there is in it."""
+        return [message for message in (self._message, self._part) if message is not None]
 
     def outdate(self) -> None:
         """Dim what is drawn until something new is: it is known to be of what is no longer chosen."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import bqplot
@@ -113,6 +114,16 @@ class LayerFigure(Pictured, ipywidgets.VBox):  # type: ignore[misc]  # ipywidget
     def _curves(self) -> Curves | None:
         """What is to be drawn of `quantity` at the reader's place; None where nothing is there to be drawn."""
         raise NotImplementedError
+
+    @property
+    def n_layers(self) -> int:
+        """How many layers the x axis has; 0 while nothing is drawn."""
+        return self._n_layers
+
+    def curves_at(self, quantity: str, position: int) -> Curves | None:
+        """What would be drawn of a quantity at a position; what is drawn stays as it is."""
+        with self._drawing, _as_if(self, "quantity", quantity), _as_if(self.driver, "position", position):
+            return self._curves() if self._n_layers else None
 
     def to_text(self) -> str:
         """The curves as a table: a row per layer in view, the last one on top."""
@@ -313,6 +324,17 @@ class LayerFigure(Pictured, ipywidgets.VBox):  # type: ignore[misc]  # ipywidget
             label.value = f"● {name}" if name else ""
             label.layout.display = None if name else "none"
             label.style.text_color = colour
+
+
+@contextmanager
+def _as_if(owner: t.HasTraits, name: str, value: Any) -> Iterator[None]:
+    """A trait has another value, and nobody is told: not the views, and not the browser."""
+    before = getattr(owner, name)
+    owner._trait_values[name] = value
+    try:
+        yield
+    finally:
+        owner._trait_values[name] = before
 
 
 def _plottable(layers: Sequence[int], values: FloatArray) -> tuple[FloatArray, FloatArray]:

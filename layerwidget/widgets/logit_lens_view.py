@@ -32,6 +32,7 @@ class LogitLensView(Pictured, View, module="logit_lens_view"):
         panel: where the words of the chosen cell stand: `right` of the grid, or `below` it. Views of one group that
             have it below scroll together.
         empty: what is said where there is nothing to draw.
+        pinnable: whether other words can be pinned: somebody answers what is known of them.
     """
 
     colour = t.Enum(COLOURS, "faded").tag(sync=True)
@@ -42,6 +43,7 @@ class LogitLensView(Pictured, View, module="logit_lens_view"):
     pin_colours = t.List(t.Unicode(), list(PIN_COLOURS)).tag(sync=True)
     panel = t.Enum(("right", "below"), "right").tag(sync=True)
     empty = t.Unicode(TYPE_A_PROMPT).tag(sync=True)
+    pinnable = t.Bool(True).tag(sync=True)
 
     def __init__(self, lens: LensGrid | None = None, **traits: Any) -> None:
         if lens is not None and lens.tokens:
@@ -86,6 +88,10 @@ class LogitLensView(Pictured, View, module="logit_lens_view"):
         if lens.done is not None:
             arrays["done"] = lens.done.astype(np.uint8)
         self._publish(meta, arrays)
+
+    def recorded_traits(self) -> dict[str, Any]:
+        """Without a choice of what is decoded, and with the pinned words as they are."""
+        return {**super().recorded_traits(), "components": [], "pinnable": False}
 
     def to_text(self) -> str:
         """The words as a table: layers by tokens."""

@@ -30,9 +30,11 @@ class NeuronTable(Pictured, View, module="neuron_table"):
 
     Attributes:
         neuron: the neuron that is followed over the prompt; None while there is none.
+        answered: whether somebody answers which neuron is followed; else it cannot be chosen.
     """
 
     neuron = t.Int(None, allow_none=True).tag(sync=True)
+    answered = t.Bool(True).tag(sync=True)
 
     def __init__(self, grid: NeuronGrid | None = None, **traits: Any) -> None:
         if grid is not None:
@@ -73,6 +75,10 @@ class NeuronTable(Pictured, View, module="neuron_table"):
         self._publish(
             meta, {name: np.asarray(array, np.float32) for name, array in arrays.items() if array is not None}
         )
+
+    def recorded_traits(self) -> dict[str, Any]:
+        """With the neuron that is followed as it is."""
+        return {**super().recorded_traits(), "answered": False}
 
     def _forget(self, _change: object) -> None:
         self.neuron = None

@@ -19,11 +19,13 @@ class PromptEditor(View, module="prompt_editor"):
     Attributes:
         prompt: the text.
         placeholder: what an empty text area says.
+        read_only: whether the text can be edited; the tokens can be chosen all the same.
         text_name: under which name views of the same group hear of the text; of the first prompt, `prompt`.
     """
 
     prompt = t.Unicode().tag(sync=True)
     placeholder = t.Unicode("Type a prompt").tag(sync=True)
+    read_only = t.Bool(False).tag(sync=True)
     text_name = t.Enum(("prompt", "second_prompt"), "prompt").tag(sync=True)
 
     def __init__(self, prompt: str = "", **traits: Any) -> None:
@@ -32,6 +34,10 @@ class PromptEditor(View, module="prompt_editor"):
     @t.validate("prompt")
     def _encodable(self, proposal: dict[str, Any]) -> str:
         return well_formed(proposal["value"])
+
+    def recorded_traits(self) -> dict[str, Any]:
+        """Only to be read."""
+        return {**super().recorded_traits(), "read_only": True}
 
     def show_tokens(self, tokens: Tokens | None, note: str = "") -> None:
         """Draw the token strip; `note` is one line under it."""

@@ -64,3 +64,7 @@ class RolloutView(Pictured, View, module="rollout_view"):
 
     def _picture(self, theme: Theme, width: float) -> Picture:
         return rollout_picture(Rollout(self.shown, place_of(self)), width, theme)
+
+    def recorded_traits(self) -> dict[str, Any]:
+        """Without a switch for the first token."""
+        return {**super().recorded_traits(), "can_hide": False}

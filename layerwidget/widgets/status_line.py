@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import traitlets as t
 
@@ -31,6 +32,10 @@ class StatusLine(Panel, module="status_line"):
     work = t.Unicode().tag(sync=True)
     state = t.Enum(("empty", "busy", "fresh", "stopped", "failed"), "empty").tag(sync=True)
     prompt = t.Unicode().tag(sync=True)
+
+    def recorded_traits(self) -> dict[str, Any]:
+        """The state of a recording."""
+        return {**super().recorded_traits(), "state": "recorded"}
 
     def on_stop(self, callback: Callable[[], None]) -> None:
         """Call back when the stop button is pressed, which is there while something is computed."""

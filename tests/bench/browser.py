@@ -23,6 +23,7 @@ BROWSER_ROWS = {
     "frames": "(k) frames per second while the layers are dragged, 30 layers × 64 tokens × 9 heads",
     "slowest": "(k) the longest time between two of those frames, ms",
     "messages": "(k) messages sent to the kernel during a drag",
+    "page": "(k) exported page: frames per second while the layers are dragged, from a file, without a kernel",
 }
 VIEWPORT = {"width": 1280, "height": 1400}
 DRAG_S = 2.0
@@ -73,10 +74,7 @@ _WAIT_UNTIL_SETTLED = f"""() => new Promise((resolve, reject) => {{
     bench.quiet.then(() => {{ clearTimeout(late); resolve({{ painted: bench.painted, settled: bench.settled }}); }});
 }})"""
 
-_WATCH_FRAMES = """() => {
-    const bench = window.bench = { frames: [], sent: 0, running: true };
-    const { kernel } = jupyterapp.shell.currentWidget.context.sessionContext.session;
-    kernel.anyMessage.connect((_, { direction }) => { if (bench.running && direction === "send") bench.sent += 1; });
+_FRAMES = """
     let last = null;
     const frame = (now) => {
         if (last !== null) bench.frames.push(now - last);
@@ -85,6 +83,16 @@ _WATCH_FRAMES = """() => {
     };
     requestAnimationFrame(frame);
 }"""
+
+_WATCH_FRAMES = (
+    """() => {
+    const bench = window.bench = { frames: [], sent: 0, running: true };
+    const { kernel } = jupyterapp.shell.currentWidget.context.sessionContext.session;
+    kernel.anyMessage.connect((_, { direction }) => { if (bench.running && direction === "send") bench.sent += 1; });"""
+    + _FRAMES
+)
+
+_COUNT_FRAMES = "() => { const bench = window.bench = { frames: [], running: true };" + _FRAMES
 
 _STOP_FRAMES = "() => { window.bench.running = false; return [window.bench.frames, window.bench.sent]; }"
 
@@ -104,7 +112,10 @@ def measure(n: int, turns: int) -> dict[str, list[float]]:
             notebook.run_all()
             page = ExplorerPage(notebook)
             page.settle()
-            return {**_type(page, turns + 1), **_drag(page, turns)}
+            found = {**_type(page, turns + 1), **_drag(page, turns)}
+            path = _exported(notebook, Path(home))
+            notebook.close()
+            return {**found, "page": frames_of_page(browser, path, turns)}
     except (Error, AssertionError, NoChromiumError, RuntimeError) as error:
         raise PeerError(f"{type(error).__name__}: {last_line(str(error))}") from error
 
@@ -147,6 +158,39 @@ def _drag(page: ExplorerPage, turns: int) -> dict[str, list[float]]:
         found["frames"].append(1000 * len(frames) / sum(frames))
         found["slowest"].append(max(frames))
         found["messages"].append(sent)
+    return found
+
+
+def _exported(notebook: Notebook, folder: Path) -> Path:
+    """The explorer of the notebook as one file."""
+    path = folder / "page.html"
+    notebook.run(f"_ = ex.to_html({str(path)!r})")
+    return path
+
+
+def frames_of_page(browser: Browser, path: Path, turns: int) -> list[float]:
+    """Frames per second while the lower end of all layers is dragged up and down in an exported page."""
+    context = browser.new_context(viewport=VIEWPORT, offline=True)
+    page = context.new_page()
+    page.goto(path.as_uri())
+    expect(page.locator(".lw-lens.lw-ready")).to_be_visible(timeout=SETTLED_MS)
+    found = []
+    for _ in range(turns):
+        stage, thumb = (page.locator(name).bounding_box() for name in (".lw-rail-stage", ".lw-thumb-first"))
+        assert stage is not None
+        assert thumb is not None
+        x, y = thumb["x"] + thumb["width"] / 2, thumb["y"] + thumb["height"] / 2
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.evaluate(_COUNT_FRAMES)
+        deadline = time.monotonic() + DRAG_S
+        while time.monotonic() < deadline:
+            page.mouse.move(x, y - 0.6 * stage["height"], steps=30)
+            page.mouse.move(x, y, steps=30)
+        frames = page.evaluate("() => { window.bench.running = false; return window.bench.frames; }")
+        page.mouse.up()
+        found.append(1000 * len(frames) / sum(frames))
+    context.close()
     return found
 
 

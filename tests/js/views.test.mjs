@@ -24,7 +24,10 @@ import { lossFrame, lossSummary, lossText, meanOf } from "../../layerwidget/widg
 import { movedKeys, pairText, pairWord } from "../../layerwidget/widgets/js/head_compare_view.js";
 import { differenceOf, pairPixels } from "../../layerwidget/widgets/js/matrix_row.js";
 import { labelled } from "../../layerwidget/widgets/js/pattern_matrix.js";
-import { blend, galleryPixels, largestShown, matrixPixels, rowShares, rowWeights, sameRows } from "../../layerwidget/widgets/js/patterns.js";
+import { blend, exactMatrix, galleryPixels, largestShown, matrixPixels, rowShares, rowWeights, sameRows } from "../../layerwidget/widgets/js/patterns.js";
+import { layerRuns, writtenValue } from "../../layerwidget/widgets/js/recorded_figure.js";
+import { recordedModel } from "../../layerwidget/widgets/js/recorded_model.js";
+import { movedAway, placeWords } from "../../layerwidget/widgets/js/recorded_page.js";
 import { rolloutText } from "../../layerwidget/widgets/js/rollout_view.js";
 import { layerNumbers, layersTitle, rowHeight } from "../../layerwidget/widgets/js/rows.js";
 import { cellColours, expertWords, neuronTitle } from "../../layerwidget/widgets/js/neuron_words.js";
@@ -500,6 +503,50 @@ test("neurons have a name, experts their weights, and values with a sign two col
   const half = (name) => ({ fills: Array.from({ length: 256 }, (_, place) => name + place), inks: Array(256).fill("#000") });
   const colours = cellColours(Float32Array.from([2, -1, 0, NaN]), { above: half("a"), below: half("b") });
   assert.deepEqual(colours.map(({ fill }) => fill), ["a255", "b128", "a0", ""]);
+});
+
+test("a recorded gallery has every matrix to three decimals", () => {
+  // Two causal matrices of two queries: the first row of both, then the second of both.
+  const stack = { size: 2, keys: 2, causal: true, count: 2, roots: Uint8Array.of(255, 255, 180, 181, 100, 0), limit: 0 };
+  const steps = Uint8Array.of(128, 128, 128 - 2, 128 + 1, 128, 128);
+  const first = exactMatrix(stack, steps, 0);
+  assert.equal(first.exact, true);
+  assert.deepEqual([...rowWeights(first, 0)], [1]);
+  // 0.498 by its root, two thousandths less in truth; 0.504, one more.
+  assert.deepEqual([...rowWeights(first, 1)].map((weight) => weight.toFixed(3)), ["0.496", "0.505"]);
+  assert.deepEqual([...rowWeights(exactMatrix(stack, steps, 1), 1)].map((weight) => weight.toFixed(3)), ["0.154", "0.000"]);
+});
+
+test("a model without a kernel shares its place, plays what was recorded, and never goes back", async () => {
+  const place = { layer: 3 };
+  let saved = 0;
+  const heard = [];
+  const message = (text) => ({ content: { type: "data", revision: 9, meta: { text } }, buffers: [] });
+  const model = recordedModel(place, { traits: { colour: "kl" }, messages: [message("one")] }, () => { saved += 1; });
+  model.on("msg:custom", ({ revision, meta }) => heard.push([revision, meta.text]));
+  model.on("change:colour", (_model, value) => heard.push(value));
+  model.send({ type: "ready" });
+  assert.deepEqual(heard, []);
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  model.set("colour", "entropy");
+  model.set("colour", "entropy");
+  model.set("layer", 5);
+  model.save_changes();
+  assert.deepEqual([place.layer, model.get("layer"), model.get("colour"), saved], [5, 5, "entropy", 1]);
+  model.replay({ traits: { colour: "kl" }, messages: [message("two")] });
+  const [[first, one], entropy, kl, [second, two]] = heard;
+  assert.deepEqual([one, entropy, kl, two], ["one", "entropy", "kl", "two"]);
+  assert.ok(second > first);
+});
+
+test("a page that is about a place knows when the reader is elsewhere", () => {
+  const about = { layer: "all", position: "some", token: "all" };
+  const recorded = { layer: 18, position: 20, token: null };
+  assert.equal(placeWords(about, recorded), "layer 18, position 20");
+  const now = { layer: 18, position: 3, token: null };
+  assert.deepEqual(movedAway(about, recorded, (name) => now[name]), ["position"]);
+  assert.deepEqual(layerRuns([0, 1, 2, 5, 7, 8]), [[0, 2], [5, 5], [7, 8]]);
+  assert.deepEqual([writtenValue(17), writtenValue(0.12345), writtenValue(1)], ["17", "0.123", "1.000"]);
 });
 
 test("heat: words say what a cell is of, and its number where there is one", () => {

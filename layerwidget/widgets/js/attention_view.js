@@ -5,13 +5,13 @@ import { KEYS, choice, element, onFrame, watchLook } from "./dom.js";
 import { makeGallery } from "./head_gallery.js";
 import { exactValue, heatColours, shortValue } from "./heat_cells.js";
 import { makeMatrix } from "./pattern_matrix.js";
-import { blend, largestShown, rowShares, rowWeights } from "./patterns.js";
+import { blend, exactMatrix, largestShown, rowShares, rowWeights } from "./patterns.js";
 import { layerNumbers, layersTitle } from "./rows.js";
 import { dimStale, withStore } from "./store.js";
 
 const PANEL_HEIGHT = 336;
 const TRAITS = ["layers", "layer", "head", "position"];
-const OWN_TRAITS = ["show_heads", "hide_first", "quantity", "quantities", "head_note", "arcs"];
+const OWN_TRAITS = ["show_heads", "hide_first", "can_hide", "quantity", "quantities", "head_note", "arcs"];
 
 /** The page of the view: two canvases with their titles and controls. */
 function buildPage(el, shared) {
@@ -72,7 +72,9 @@ function makeChooser(shared) {
     if (kept.key === key) return kept.matrix;
     const matrices = exact ? [] : chosen(made, how);
     // The kernel hears of every choice and sends its numbers; until they are here, the gallery's colours stand in.
-    const standIn = matrices.length ? blend(stack, matrices, how) : null;
+    // A recorded page has the numbers of all heads.
+    const recorded = data.steps && how === "head" && matrices.length;
+    const standIn = recorded ? exactMatrix(stack, data.steps.data, matrices[0]) : matrices.length ? blend(stack, matrices, how) : null;
     kept = { key, matrix: exact ? { size: data.n_pos, keys: data.n_keys, causal: data.causal, limit: stack.limit, weights: data.focus.data, exact } : standIn };
     return kept.matrix;
   };
@@ -265,6 +267,7 @@ export default withStore(({ model, el, store }) => {
     offerQuantities(page, shared.get("quantities") ?? [], shared.get("quantity"));
     page.showHeads.value = shared.get("show_heads");
     page.hideFirst.checked = shared.get("hide_first");
+    page.hideFirst.parentElement.hidden = shared.get("can_hide") === false;
     draw();
   };
   shared.listen(onTraits);

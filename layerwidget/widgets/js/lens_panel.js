@@ -20,7 +20,7 @@ function makeTrustButton(shared) {
   };
 }
 
-export function makeTopPanel(shared, colours) {
+export function makeTopPanel(shared, colours, pinnable = true) {
   const head = element("div", { class: "lw-panel-title" });
   const list = element("div", { class: "lw-words" });
   const facts = element("div", { class: "lw-cell-facts" });
@@ -32,6 +32,7 @@ export function makeTopPanel(shared, colours) {
   const pinRows = [];
 
   const pin = (id) => {
+    if (!pinnable) return;
     const tokens = shared.get("tokens");
     if (tokens.includes(id)) shared.set({ token: id });
     else if (tokens.length < colours.length) shared.set({ tokens: [...tokens, id], token: id });
@@ -61,6 +62,7 @@ export function makeTopPanel(shared, colours) {
     row.bar.style.width = `${(probability * 100).toFixed(2)}%`;
     row.value.textContent = probability.toFixed(3);
     const pinned = shared.get("tokens").indexOf(piece.id);
+    row.pinButton.hidden = !pinnable;
     row.pinButton.textContent = pinned < 0 ? "⊕" : "●";
     row.pinButton.style.color = pinned < 0 ? "" : colours[pinned];
     row.pinButton.title = pinned < 0 ? "Pin this word: follow it over all layers" : "Unpin this word";
@@ -77,7 +79,7 @@ export function makeTopPanel(shared, colours) {
   };
   const fillPins = (data, cell) => {
     const tokens = shared.get("tokens");
-    pinsTitle.textContent = tokens.length ? "Pinned words" : "Pin a word with ⊕ to follow it over all layers.";
+    pinsTitle.textContent = tokens.length ? "Pinned words" : !pinnable ? "" : "Pin a word with ⊕ to follow it over all layers.";
     while (pinRows.length < tokens.length) {
       pinRows.push(pinRow());
       pins.append(pinRows.at(-1).node);
@@ -93,6 +95,7 @@ export function makeTopPanel(shared, colours) {
       row.id = tokens[index];
       const place = data.tokens.indexOf(row.id);
       const at = cell * data.tokens.length + place;
+      row.remove.hidden = !pinnable;
       row.swatch.style.background = colours[index];
       row.word.textContent = place < 0 ? `#${row.id}` : data.token_visible[place];
       row.remove.setAttribute("aria-label", `Unpin ${row.word.textContent}`);

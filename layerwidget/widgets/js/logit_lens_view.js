@@ -32,13 +32,13 @@ function buildPage(el, model, shared) {
       shared.get("colour"), (colour) => shared.set({ colour })),
     components: choice("What is decoded", model.get("components").map((name) => [name, COMPONENTS[name] ?? name]),
       shared.get("component"), (component) => shared.set({ component })),
-    panel: makeTopPanel(shared, model.get("pin_colours")),
+    panel: makeTopPanel(shared, model.get("pin_colours"), model.get("pinnable")),
   };
   page.spacer = element("div", { class: "lw-spacer" }, page.canvas);
   page.components.hidden = model.get("components").length < 2;
   page.scroll = element("div", {
     ...KEYS, class: "lw-scroll", tabindex: 0, role: "group", style: `height:${GRID_HEIGHT + LABELS_HEIGHT + 2}px`,
-    "aria-label": "Logit lens grid: arrow keys move the selected cell, Enter pins its first word",
+    "aria-label": `Logit lens grid: arrow keys move the selected cell${model.get("pinnable") === false ? "" : ", Enter pins its first word"}`,
   }, page.spacer);
   el.classList.add("lw", "lw-lens");
   el.classList.toggle("lw-lens-below", isBelow(model));

@@ -57,7 +57,7 @@ export default withStore(({ model, el, store }) => {
   const rows = [];
   let palette = null;
   let pointed = null;
-  const follow = (neuron) => shared.set({ neuron: neuron === shared.get("neuron") ? null : neuron });
+  const follow = (neuron) => model.get("answered") && shared.set({ neuron: neuron === shared.get("neuron") ? null : neuron });
   const dim = () => dimStale(el, shared, store.data);
 
   const fillHead = (data) => {
@@ -128,7 +128,7 @@ export default withStore(({ model, el, store }) => {
       if (place < shown) fillRow(row, data, place);
     });
     page.followed.replaceChildren(...(data.followed === null
-      ? [data.experts ? "Experts of every token. Click a neuron to follow it over the prompt." : "Click a neuron to follow it over the prompt."]
+      ? [[data.experts ? "Experts of every token." : "", model.get("answered") ? "Click a neuron to follow it over the prompt." : ""].filter(Boolean).join(" ")]
       : [element("b", {}, `neuron ${neuronTitle(data, data.followed)} of layer ${data.layers[0]}`), " over the prompt: activation, blue above zero, yellow-green below"]));
     fillStrip(data);
     say();

@@ -60,6 +60,23 @@ export function blend(stack, matrices, how) {
   return { size, keys, causal, weights, limit, exact: false };
 }
 
+/** One matrix of an unpooled gallery, exact to three decimals by its `steps` (see `thousandth_steps`). */
+export function exactMatrix(stack, steps, matrix) {
+  const { size, keys, causal, roots } = stack;
+  const weights = new Float32Array(rowStart({ size, keys, causal }, size));
+  for (let query = 0; query < size; query += 1) {
+    const into = rowStart({ size, keys, causal }, query);
+    const from = rowStart(stack, query, matrix);
+    for (let key = 0; key < rowLength(stack, query); key += 1) {
+      const weight = WEIGHTS[roots[from + key]];
+      const step = steps[from + key] - 128;
+      // Where the root says the same in three decimals, it knows more than they do.
+      weights[into + key] = step ? (Math.floor(weight * 1000 + 0.5) + step) / 1000 : weight;
+    }
+  }
+  return { size, keys, causal, weights, limit: 0, exact: true };
+}
+
 const rampPixels = new WeakMap();
 
 /** The colours of a ramp as pixels. */

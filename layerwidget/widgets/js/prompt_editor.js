@@ -22,6 +22,7 @@ function drawChips(strip, data, select) {
 
 export default withStore(({ model, el, store }) => {
   const shared = shareTraits(model, ["position"]);
+  const readOnly = model.get("read_only");
   const area = element("textarea", {
     ...KEYS, class: "lw-prompt", rows: 1, spellcheck: "false",
     "aria-label": model.get("text_name") === "prompt" ? "Prompt" : "Second prompt",
@@ -29,6 +30,8 @@ export default withStore(({ model, el, store }) => {
   });
   const undo = element("button", { ...KEYS, class: "lw-button lw-undo", type: "button", title: "Undo the last change of the prompt", "aria-label": "Undo" }, "↶");
   const strip = element("div", { ...KEYS, class: "lw-strip", role: "listbox", tabindex: 0, "aria-label": "Tokens of the prompt: arrow keys choose a position" });
+  area.readOnly = readOnly;
+  undo.hidden = readOnly;
   const note = element("div", { class: "lw-strip-note", "aria-live": "polite" });
   el.classList.add("lw", "lw-editor");
   el.append(element("div", { class: "lw-prompt-row" }, area, undo), strip, note);
@@ -65,7 +68,8 @@ export default withStore(({ model, el, store }) => {
     tell();
   };
   const textName = model.get("text_name");
-  const tell = () => shared.tell(textName, model.get("prompt"));
+  // Where nothing can be typed, nothing is ever behind the text, and no word can be appended to it.
+  const tell = () => { if (!readOnly) shared.tell(textName, model.get("prompt")); };
   const append = (text) => {
     area.focus();
     area.setSelectionRange(area.value.length, area.value.length);

@@ -3,7 +3,7 @@ import { element, setText } from "./dom.js";
 
 /** What takes less time than this needs no button to stop it. */
 const STOPPABLE_MS = 700;
-const WORDS = { empty: "waiting for a prompt", busy: "computing", fresh: "fresh", stale: "stale", stopped: "stopped", failed: "not computed" };
+const WORDS = { empty: "waiting for a prompt", busy: "computing", fresh: "fresh", stale: "stale", stopped: "stopped", failed: "not computed", recorded: "recorded" };
 
 export default {
   render({ model, el }) {

@@ -1,0 +1,199 @@
+"""What an explorer shows, recorded prompt by prompt; afterwards the explorer is as it was before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from layerwidget.errors import ExportError, LayerWidgetError
+from layerwidget.export.curve_sheets import figure_traits
+from layerwidget.export.layout import Layout, Node, module_of, style_of
+from layerwidget.export.packing import Buffers
+from layerwidget.widgets.attention_view import AttentionView
+from layerwidget.widgets.base import Message, Panel, View
+from layerwidget.widgets.page import Page, Scene
+
+if TYPE_CHECKING:
+    from layerwidget.explorer import Explorer
+
+#: The traits that all views have in common: a page has one place for all of them.
+SHARED = ("layers", "layer", "head", "position", "token", "tokens", "group")
+_PATIENCE_S = 600.0
+
+
+@dataclass(frozen=True)
+class PageRecording:
+    """All that a page shows.
+
+    Attributes:
+        head: how the page is built: its parts, the place of the reader, and the recorded prompts.
+        blocks: what every view shows of each prompt, packed by `Buffers`.
+        modules: the JavaScript modules that draw it.
+        own_modules: name -> text of modules that are not among those of this package.
+        model_name: which model was recorded.
+    """
+
+    head: dict[str, Any]
+    blocks: tuple[str, ...]
+    modules: tuple[str, ...]
+    own_modules: dict[str, str]
+    model_name: str
+
+
+def page_recording(explorer: Explorer, prompts: Sequence[str] = ()) -> PageRecording:
+    """Record the open pages: the explorer's own prompt, where it has one, and then others.
+
+    Raises:
+        ExportError: when there is no prompt at all.
+        LayerWidgetError: when one cannot be computed.
+    """
+    texts = list(dict.fromkeys(text for text in (explorer.prompt, *prompts) if text))
+    if not texts:
+        raise ExportError(
+            "There is nothing to record: the explorer has no prompt. Set ex.prompt, or give prompts=[...]."
+        )
+    explorer.wait(_PATIENCE_S)
+    layout = Layout()
+    blocks: list[str] = []
+    shown: list[dict[str, Any]] = []
+    with _kept_as_it_is(explorer):
+        at_end = explorer.scene is None or explorer.position >= len(explorer.scene.tokens) - 1
+        for text in texts:
+            scene = _settled(explorer, text, at_end)
+            if not shown:
+                head = _head(explorer, layout)
+            blocks.append(_block(explorer, layout))
+            shown.append({"text": text, "place": _place(explorer), "about": _about(explorer, scene)})
+    own = {module_of(panel): str(panel._esm) for panel in layout.panels.values() if not panel.js_module}
+    modules = sorted({module_of(panel) for panel in layout.panels.values()} - set(own))
+    head |= {"prompts": shown, "left_out": sorted(layout.left_out)}
+    return PageRecording(head, tuple(blocks), tuple(modules), own, explorer.model.name)
+
+
+@contextmanager
+def _kept_as_it_is(explorer: Explorer) -> Iterator[None]:
+    prompt, layers, selection = explorer.prompt, explorer.layers, explorer.selection
+    try:
+        yield
+    finally:
+        explorer.prompt = prompt
+        explorer.wait(_PATIENCE_S)
+        explorer.layers, explorer.selection = layers, selection
+        explorer.wait(_PATIENCE_S)
+
+
+def _settled(explorer: Explorer, text: str, at_end: bool) -> Scene:
+    """Show a prompt, at its end where the reader is at the end of theirs."""
+    if explorer.prompt != text:
+        position = explorer.position
+        explorer.prompt = text
+        try:
+            explorer.wait(_PATIENCE_S)
+        except LayerWidgetError as error:
+            raise ExportError(f"The prompt {text!r} could not be recorded: {error}") from error
+        scene = _scene(explorer, text)
+        last = len(scene.tokens) - 1
+        explorer.position = last if at_end else min(position, last)
+        explorer.wait(_PATIENCE_S)
+    return _scene(explorer, text)
+
+
+def _scene(explorer: Explorer, text: str) -> Scene:
+    scene = explorer.scene
+    if scene is None:
+        raise ExportError(f"The prompt {text!r} has no tokens, so there is nothing to record.")
+    return scene
+
+
+def _place(explorer: Explorer) -> dict[str, Any]:
+    return {name: getattr(explorer, name) for name in SHARED[:-1]}
+
+
+def _head(explorer: Explorer, layout: Layout) -> dict[str, Any]:
+    """How the page is built."""
+    pages = explorer.stack.open_pages
+    parts: dict[str, Node | None] = {
+        name: layout.node(widget)
+        for name, widget in (("status", explorer.status), ("editor", explorer.editor), ("slider", explorer.slider))
+    }
+    return {"parts": parts, "pages": [layout.page(page) for page in pages], "shown": list(explorer.pages)}
+
+
+def _block(explorer: Explorer, layout: Layout) -> str:
+    """What every view shows of the prompt that is there now."""
+    buffers = Buffers()
+    n_pos = len(_scene(explorer, explorer.prompt).tokens)
+    attention = {name: view for name, view in layout.panels.items() if isinstance(view, AttentionView)}
+    views = {name: _state(panel, buffers) for name, panel in layout.panels.items() if name not in attention}
+    for name, figure in layout.figures.items():
+        views[name] = {"traits": figure_traits(figure, explorer.prompt, n_pos), "css": style_of(figure)}
+    for name, label in layout.labels.items():
+        views[name] = {"traits": {"value": label.value}, "css": style_of(label)}
+    with _all_layers(explorer, bool(attention)):
+        views |= {name: _state(view, buffers) for name, view in attention.items()}
+    return buffers.packed({"views": views})
+
+
+@contextmanager
+def _all_layers(explorer: Explorer, needed: bool) -> Iterator[None]:
+    """The slider of a page brings other layers into view: heads are recorded of all of them that fit."""
+    layers = explorer.layers
+    if needed:
+        explorer.layers = "all"
+        explorer.wait(_PATIENCE_S)
+    try:
+        yield
+    finally:
+        explorer.layers = layers
+        explorer.wait(_PATIENCE_S)
+
+
+def _state(panel: Panel, buffers: Buffers) -> dict[str, Any]:
+    traits = {name: value for name, value in panel.recorded_traits().items() if name not in SHARED}
+    messages = panel.recorded_messages() if isinstance(panel, View) else []
+    return {"traits": traits, "css": style_of(panel), "messages": [_packed(one, buffers) for one in messages]}
+
+
+def _packed(message: Message, buffers: Buffers) -> dict[str, Any]:
+    content, arrays = message
+    return {"content": content, "buffers": [buffers.add(array) for array in arrays]}
+
+
+def _about(explorer: Explorer, scene: Scene) -> dict[str, dict[str, str]]:
+    """Page -> which choices its answers are about: `all` of them, or only `some`."""
+    return {page.page_name: dependence(page, scene) for page in explorer.stack.open_pages}
+
+
+def dependence(page: Page, scene: Scene) -> dict[str, str]:
+    """Which choices the answers of a page depend on: it would ask something else if the reader were elsewhere.
+
+    What differs only in its layers or heads, as attention of a long prompt does, says itself what it holds.
+    """
+    here = _essence(page, scene)
+    found = {}
+    for name, elsewhere in _elsewhere(scene).items():
+        there = _essence(page, replace(scene, **{name: elsewhere}))
+        moved = [question for question in here if there.get(question) != here[question]]
+        if moved:
+            found[name] = "all" if len(moved) == len(here) else "some"
+    return found
+
+
+def _essence(page: Page, scene: Scene) -> dict[str, tuple[Any, ...]]:
+    questions = page.questions(scene)
+    return {name: _without_ranges(question) for name, question in questions.items()}
+
+
+def _without_ranges(question: Any) -> tuple[Any, ...]:
+    names = (field.name for field in fields(question) if field.name not in ("layers", "heads"))
+    return (type(question), *(getattr(question, name) for name in names))
+
+
+def _elsewhere(scene: Scene) -> dict[str, Any]:
+    """Another layer, head, position and token, where there is one."""
+    anatomy = scene.anatomy
+    counts = {"layer": anatomy.n_layers, "head": anatomy.n_heads or 1, "position": len(scene.tokens)}
+    moved: dict[str, Any] = {name: (getattr(scene, name) + 1) % count for name, count in counts.items() if count > 1}
+    return {**moved, "token": 0 if scene.token != 0 else 1}

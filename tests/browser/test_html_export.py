@@ -1,0 +1,268 @@
+"""The exported page in Chromium, from a file, with every network blocked: everything moves, and nothing is violated."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+import layerwidget as lw
+from tests.browser.explorer_page import PROMPT
+
+OTHER = "When Mary and John went to the store, John gave a drink to"
+VIEWPORT = {"width": 1280, "height": 1300}
+PAGES = ["lens", "tuned", "residual", "attention", "attribution", "neurons", "depth", "compare", "map"]
+N_LAYERS, NUMBERS_WIDTH, LABEL_WIDTH = 30, 26, 66
+MATRIX_LABELS = 52
+_WATCH = """
+window.violations = [];
+document.addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI, lineNumber }) => {
+    window.violations.push(`${violatedDirective}: ${blockedURI}, line ${lineNumber}`);
+});
+"""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A page, and what Python says of its prompts."""
+
+    path: Path
+    all_pages: Path
+    lenses: dict[str, lw.LensGrid]
+    attention: lw.AttentionGrid
+    neurons: lw.NeuronGrid
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    model = lw.load("demo")
+    place = lw.Selection(layer=29, head=6, position=20)
+    explorer = lw.Explorer(model, PROMPT, layers="18-29", selection=place, pages=("lens", "neurons"))
+    path = tmp_path_factory.mktemp("export") / "talk.html"
+    explorer.wait()
+    neurons = explorer.results["neurons"]
+    explorer.to_html(path, prompts=[OTHER], title="Where Rome comes from")
+    explorer.page("compare").prompt = OTHER
+    explorer.pages = PAGES
+    explorer.wait()
+    everything = explorer.to_html(path.with_name("all.html"))
+    explorer.close()
+    traces = {text: model.trace(text) for text in (PROMPT, OTHER)}
+    lenses = {text: lw.LogitLens(k=10).run(trace) for text, trace in traces.items()}
+    return Exported(path, everything, lenses, lw.Attention().run(traces[PROMPT]), neurons)
+
+
+@pytest.fixture(params=["light", "dark"])
+def scheme(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def page(browser: Browser, exported: Exported, scheme: str) -> Iterator[Page]:
+    """The page as a double click opens it; nothing but the file is read, and nothing is left in the console."""
+    context = browser.new_context(viewport=VIEWPORT, color_scheme=scheme, offline=True)
+    asked: list[str] = []
+    context.route(re.compile("^(?!file:)"), lambda route: route.abort())
+    opened = context.new_page()
+    said: list[str] = []
+    opened.on("request", lambda request: asked.append(request.url))
+    opened.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    opened.add_init_script(_WATCH)
+    opened.goto(exported.path.as_uri())
+    expect(opened.locator("#lw-page")).to_have_class(re.compile("lw-ready"), timeout=60_000)
+    expect(opened.locator(".lw-lens")).to_have_class(re.compile("lw-ready"))
+    yield opened
+    violations = opened.evaluate("window.violations")
+    context.close()
+    assert set(asked) <= {exported.path.as_uri(), exported.all_pages.as_uri()}
+    assert not said, said
+    assert not violations, violations
+
+
+def cell(page: Page, layer: int, position: int, rows: int, columns: int) -> dict[str, float]:
+    """Where a cell of the lens grid is, within its canvas; 22 px of tokens stand below it."""
+    box = page.locator(".lw-lens .lw-scroll canvas").bounding_box()
+    assert box is not None
+    width = 36 if columns > 14 else 52 if columns > 11 else 68
+    return {"x": NUMBERS_WIDTH + (position + 0.5) * width, "y": (29 - layer + 0.5) * (box["height"] - 22) / rows}
+
+
+def grab(page: Page, part: str) -> tuple[float, float, float]:
+    """Press the pointer on an end of the slider; where that is, and how high a layer is there."""
+    stage = page.locator(".lw-rail-stage").bounding_box()
+    thumb = page.locator(f".lw-thumb-{part}").bounding_box()
+    assert stage is not None
+    assert thumb is not None
+    x, y = thumb["x"] + thumb["width"] / 2, thumb["y"] + thumb["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    return x, y, stage["height"] / N_LAYERS
+
+
+def band(page: Page) -> tuple[float, float]:
+    """First and last layer that the curves shade."""
+    first, last = page.evaluate(
+        """() => {
+            const box = (name) => document.querySelector(`.lw-depth svg ${name}`).getBoundingClientRect();
+            const [zero, one] = [0, 1].map((layer) => box(`circle[data-layer="${layer}"]`));
+            const layerAt = (x) => (x - zero.left - zero.width / 2) / (one.left - zero.left);
+            return [layerAt(box(".lw-band").left) + 0.5, layerAt(box(".lw-band").right) - 0.5];
+        }"""
+    )
+    return round(first, 1), round(last, 1)
+
+
+def test_what_is_said_of_a_cell_is_what_python_says(page: Page, exported: Exported) -> None:
+    lens = exported.lenses[PROMPT]
+    for layer, position in ((29, 20), (25, 14), (18, 3)):
+        page.locator(".lw-lens .lw-scroll canvas").hover(position=cell(page, layer, position, 12, 21))
+        expect(page.locator(".lw-top .lw-panel-title").first).to_contain_text(f"(position {position})")
+        said = page.locator(".lw-words .lw-number").all_text_contents()
+        assert said == [f"{value:.3f}" for value in lens.top_probs[layer, position]]
+        facts = page.locator(".lw-cell-facts .lw-number").all_text_contents()
+        assert facts[0] == f"{lens.entropy_nats[layer, position]:.2f} nats"
+
+
+def test_every_head_says_its_weights_to_three_decimals(page: Page, exported: Exported) -> None:
+    gallery, matrix = page.locator(".lw-gallery canvas"), page.locator(".lw-matrix canvas")
+    box, room = gallery.bounding_box(), matrix.bounding_box()
+    assert box is not None
+    assert room is not None
+    row, side = 336 / 12, min(30, (room["width"] - LABEL_WIDTH) / 21, (336 - MATRIX_LABELS) / 21)
+    width = min(max(40.0, row * 2.1), (box["width"] - NUMBERS_WIDTH) / 9)
+    for layer, head in ((18, 6), (23, 3), (29, 0)):
+        gallery.click(position={"x": NUMBERS_WIDTH + (head + 0.4) * width, "y": (29 - layer + 0.4) * row})
+        expect(page.locator(".lw-matrix-side .lw-panel-title")).to_contain_text(f"layer {layer} · head {head}")
+        pattern = exported.attention.pattern[layer, head]
+        for query, key in ((20, int(np.argmax(pattern[20, 1:])) + 1), (12, 5), (7, 0)):
+            matrix.hover(position={"x": LABEL_WIDTH + (key + 0.5) * side, "y": (query + 0.5) * side})
+            expect(page.locator(".lw-matrix-side .lw-facts")).to_contain_text(f"” {pattern[query, key]:.3f}")
+
+
+def test_the_slider_moves_everything(page: Page) -> None:
+    assert band(page) == (18, 29)
+    x, y, height = grab(page, "first")
+    page.mouse.move(x, y - 6 * height, steps=6)
+    for view in (".lw-lens", ".lw-attention"):
+        expect(page.locator(f"{view} .lw-bar .lw-detail").first).to_contain_text("layers 24–29")
+    page.wait_for_function("() => document.querySelector('.lw-depth .lw-band').getAttribute('width') < 60")
+    assert band(page) == (24, 29)
+    page.mouse.move(x, y + 4 * height, steps=6)
+    page.mouse.up()
+    expect(page.locator(".lw-attention .lw-bar .lw-detail").first).to_contain_text("layers 14–29")
+    assert "not computed" not in (page.locator(".lw-attention .lw-bar .lw-detail").first.text_content() or "")
+    # The chosen layer stays among those in view.
+    page.locator('[data-preset="early"]').click()
+    expect(page.locator(".lw-top .lw-panel-title").first).to_contain_text("layer 7 ")
+    page.wait_for_timeout(50)
+    assert band(page) == (0, 7)
+
+
+def test_curves_follow_the_quantity_and_the_position(page: Page, exported: Exported) -> None:
+    lens = exported.lenses[PROMPT]
+    page.locator('.lw-depth [data-quantity="entropy"]').click()
+    page.locator(".lw-editor .lw-chip").nth(12).click()
+    dots = page.locator(".lw-depth svg [data-value]")
+    expect(page.locator(".lw-depth .lw-detail")).to_contain_text("nats after “␣the”")
+    values = [float(value) for value in dots.evaluate_all("nodes => nodes.map(({ dataset }) => dataset.value)")]
+    np.testing.assert_allclose(values, lens.entropy_nats[:, 12], atol=5e-4)
+    dots.nth(15).hover()
+    expect(page.locator(".lw-depth .lw-detail")).to_contain_text(
+        f"layer 15: entropy of each layer's prediction {lens.entropy_nats[15, 12]:.3f}"
+    )
+    colour = page.evaluate("getComputedStyle(document.querySelector('.lw-depth .lw-cursor')).stroke")
+    assert colour not in ("none", "rgb(0, 0, 0)")
+
+
+def test_another_prompt_is_shown_by_click_and_by_key(page: Page, exported: Exported) -> None:
+    area = page.locator("textarea.lw-prompt")
+    page.get_by_role("radio", name=re.compile(OTHER)).click()
+    expect(area).to_have_value(OTHER)
+    expect(page.locator(".lw-lens")).to_have_attribute("data-prompt", OTHER)
+    lens = exported.lenses[OTHER]
+    expect(page.locator(".lw-words .lw-number").first).to_have_text(f"{lens.top_probs[29, -1, 0]:.3f}")
+    expect(page.locator(".lw-editor .lw-chip")).to_have_count(len(lens.token_ids))
+    page.keyboard.press("p")
+    expect(area).to_have_value(PROMPT)
+    expect(page.locator(".lw-words .lw-number").first).to_have_text(
+        f"{exported.lenses[PROMPT].top_probs[29, 20, 0]:.3f}"
+    )
+    page.keyboard.press("2")
+    expect(area).to_have_value(OTHER)
+    page.keyboard.press("1")
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("radio", name=re.compile(OTHER))).to_be_focused()
+    expect(page.locator(".lw-lens")).to_have_attribute("data-prompt", OTHER)
+
+
+def test_the_text_is_only_read_and_nothing_can_be_asked(page: Page) -> None:
+    area = page.locator("textarea.lw-prompt")
+    expect(area).not_to_be_editable()
+    for dead in (".lw-undo", ".lw-pin", ".lw-stop", ".lw-request", ".lw-error"):
+        assert page.locator(f"{dead}:visible").count() == 0, dead
+    assert page.locator(".lw-words .lw-word:enabled").count() == 0
+    expect(page.locator(".lw-state")).to_have_text("recorded")
+
+
+def test_a_page_about_a_place_says_so_when_the_reader_is_elsewhere(page: Page, exported: Exported) -> None:
+    page.get_by_role("tab", name="Neurons").click()
+    line = page.locator(".lw-recorded-at:visible span")
+    expect(line).to_have_text("Recorded at layer 29, position 20.")
+    first = page.locator(".lw-neuron-rows .lw-neuron").first
+    expect(first).to_contain_text(f"{float(exported.neurons.activations[0]):.3f}")
+    page.locator(".lw-editor .lw-chip").nth(3).click()
+    expect(line).to_contain_text("this page stays there, while you are elsewhere")
+    expect(page.locator(".lw-neurons")).to_have_class(re.compile("lw-faded"))
+    page.get_by_role("button", name="go back there").click()
+    expect(line).to_have_text("Recorded at layer 29, position 20.")
+    expect(page.locator(".lw-editor .lw-chip.lw-here")).to_contain_text("20")
+    page.get_by_role("tab", name="Lens").click()
+    expect(page.locator(".lw-lens .lw-scroll canvas")).to_be_visible()
+    expect(page.locator(".lw-recorded-at:visible")).to_have_count(0)
+
+
+def test_the_keyboard_reaches_grid_slider_heads_and_theme(page: Page, scheme: str) -> None:
+    page.locator(".lw-lens .lw-scroll").focus()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator(".lw-top .lw-panel-title").first).to_contain_text("layer 28 · after “␣city” (position 19)")
+    expect(page.locator(".lw-editor .lw-chip.lw-here")).to_contain_text("19")
+    page.locator(".lw-thumb-first").focus()
+    page.keyboard.press("PageDown")
+    expect(page.locator(".lw-lens .lw-bar .lw-detail").first).to_contain_text("layers 13–29")
+    page.locator(".lw-gallery").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".lw-matrix-side .lw-panel-title")).to_contain_text("layer 28 · head 7")
+    ground = "getComputedStyle(document.querySelector('.lw-lens')).backgroundColor"
+    before = page.evaluate(ground)
+    assert before == ("rgb(17, 19, 23)" if scheme == "dark" else "rgb(255, 255, 255)")
+    page.keyboard.press("t")
+    assert page.evaluate(ground) != before
+
+
+def test_every_page_is_drawn_under_the_policy(page: Page, exported: Exported) -> None:
+    """The fixture looks for what is violated; here, every page is opened once, alone and under another."""
+    page.goto(exported.all_pages.as_uri())
+    expect(page.locator("#lw-page")).to_have_class(re.compile("lw-ready"), timeout=60_000)
+    tabs = page.get_by_role("tab")
+    expect(tabs).to_have_count(len(PAGES))
+    for index in range(len(PAGES)):
+        tabs.nth(index).click()
+        expect(tabs.nth(index)).to_have_attribute("aria-selected", "true")
+        drawn = ".lw-body .lw-ready:visible, .lw-body .lw-map:visible"
+        expect(page.locator(drawn).first).to_be_visible()
+    tabs.first.click()
+    page.locator('.lw-tab-box:has([data-page="residual"]) .lw-tab-more').click()
+    expect(page.locator(".lw-lens.lw-ready")).to_be_visible()
+    expect(page.locator(".lw-heat.lw-ready:visible")).to_have_count(1)
+    assert page.evaluate("window.violations") == []
+
+
+def test_the_page_keeps_its_budget(exported: Exported) -> None:
+    assert exported.path.stat().st_size < 1_500_000 + 2 * 600_000
