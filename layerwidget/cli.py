@@ -1,14 +1,15 @@
-"""`layerwidget check MODEL` and `layerwidget trace MODEL PROMPT`: a model in a terminal."""
+"""`layerwidget demo | check MODEL | trace MODEL PROMPT`: from a terminal."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerwidget import __version__
+from layerwidget.demo_notebook import open_demo
 from layerwidget.errors import LayerWidgetError
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 fine, 1 a check failed, 2 it could not be run."""
     options = _parser().parse_args(arguments)
     try:
-        return _check(options.model) if options.command == "check" else _trace(options)
+        run: Callable[[argparse.Namespace], int] = options.run
+        return run(options)
     except (LayerWidgetError, OSError) as error:
         sys.stderr.write(f"layerwidget: {error}\n")
         return 2
@@ -32,14 +34,19 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="layerwidget", description="See inside a transformer while you type.")
     parser.add_argument("--version", action="version", version=f"layerwidget {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
+    demo = commands.add_parser("demo", help="put the quickstart notebook into this folder and open it in JupyterLab")
+    demo.add_argument("--no-browser", action="store_true", help="only say the address")
+    demo.set_defaults(run=_demo)
     check = commands.add_parser("check", help="measure on a model that everything shown of it is true")
     check.add_argument("model", help=_MODEL)
+    check.set_defaults(run=_check)
     trace = commands.add_parser(
         "trace",
         help="run a model on prompts, and write what happened to a file: to show around, or to go on with",
         description="Write what an explorer shows of some prompts as one page for any browser, offline; or one trace.",
     )
     trace.add_argument("model", help=_MODEL)
+    trace.set_defaults(run=_trace)
     trace.add_argument("prompts", nargs="+", metavar="PROMPT", help="a text; the page switches between several")
     trace.add_argument("--html", metavar="FILE", help="the page: a double click opens it")
     trace.add_argument("--save", metavar="FILE", help="the trace, for model.load_trace in Python (safetensors)")
@@ -49,10 +56,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check(source: str) -> int:
+def _demo(options: argparse.Namespace) -> int:
+    return open_demo(Path.cwd(), ["--no-browser"] if options.no_browser else [])
+
+
+def _check(options: argparse.Namespace) -> int:
     import layerwidget as lw
 
-    report = lw.check(lw.load(source))
+    report = lw.check(lw.load(options.model))
     sys.stdout.write(f"{report}\n")
     return 0 if report.ok else 1
 

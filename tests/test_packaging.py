@@ -34,5 +34,8 @@ def test_every_file_of_the_package_is_in_the_wheel(packed: set[str]) -> None:
 
 
 def test_nothing_else_is_in_the_wheel(packed: set[str]) -> None:
-    assert {name.split("/")[0] for name in packed} == {"layerwidget", f"layerwidget-{__version__}.dist-info"}
+    tops = {"layerwidget", *(f"layerwidget-{__version__}.{kind}" for kind in ("data", "dist-info"))}
+    assert {name.split("/")[0] for name in packed} == tops
+    (shared,) = (name for name in packed if ".data/" in name)
+    assert shared == f"layerwidget-{__version__}.data/data/share/layerwidget/01_quickstart.ipynb"
     assert f"layerwidget-{__version__}.dist-info/licenses/LICENSE" in packed
