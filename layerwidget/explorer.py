@@ -35,7 +35,7 @@ from layerwidget.widgets.compare_page import ComparePage
 from layerwidget.widgets.explorer_picture import explorer_picture, explorer_text
 from layerwidget.widgets.layer_slider import LayerSlider
 from layerwidget.widgets.lens_page import LensPage
-from layerwidget.widgets.page import Page, Scene
+from layerwidget.widgets.page import Page, Standpoint
 from layerwidget.widgets.page_stack import PageStack
 from layerwidget.widgets.pages import PAGES
 from layerwidget.widgets.parts import parts_of
@@ -122,7 +122,7 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
         self._stopped = False
         self._live = Live(model)
         self._worker = Worker.of(model)
-        self._desk = RequestDesk(model, lambda: self.scene)
+        self._desk = RequestDesk(model, lambda: self.standpoint)
         self._asked = 0
         self._shown = 0
         self._change = threading.Condition()
@@ -226,7 +226,7 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
         """What the open pages ask of the prompt that is shown, by the names that `results` has."""
         if self._tokens is None:
             return {}
-        asked = self._questions(self._scene(self._tokens))
+        asked = self._questions(self._standpoint(self._tokens))
         return {name: question for question, wanted in asked.items() for _, name in wanted}
 
     @property
@@ -372,39 +372,39 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
         """Something was chosen: compute what the open pages need to know of it, unless they know it already."""
         with self._change:
             tokens, asked = self._asked_of
-            known = tokens is None or self._closed or self._all_asked(self._scene(tokens)) == asked
+            known = tokens is None or self._closed or self._all_asked(self._standpoint(tokens)) == asked
         if not known:
             self._ask(None)
 
     @property
-    def scene(self) -> Scene | None:
+    def standpoint(self) -> Standpoint | None:
         """Where the reader is: what the open pages phrase their questions from; None without a prompt."""
-        return None if self._tokens is None else self._scene(self._tokens)
+        return None if self._tokens is None else self._standpoint(self._tokens)
 
-    def _scene(self, tokens: Tokens) -> Scene:
+    def _standpoint(self, tokens: Tokens) -> Standpoint:
         place = {name: getattr(self, name) for name in ("layers", "layer", "head", "position", "token")}
-        return Scene(
+        return Standpoint(
             tokens=tokens, anatomy=self.model.anatomy, pinned=tuple(self.tokens), interventions=self.interventions,
             **place,
         )  # fmt: skip
 
     def _all_asked(
-        self, scene: Scene, questions: Mapping[TraceQuestion[Any], object] | None = None
+        self, standpoint: Standpoint, questions: Mapping[TraceQuestion[Any], object] | None = None
     ) -> tuple[object, ...]:
         """All that is to be known, of second runs too; equal where nothing has to be asked again.
 
         Args:
-            scene: where the reader is.
+            standpoint: where the reader is.
             questions: those of the open pages, where they are at hand.
         """
-        asked = self._questions(scene) if questions is None else questions
-        return frozenset(asked), *(page.other(scene) for page in self.stack.open_pages)
+        asked = self._questions(standpoint) if questions is None else questions
+        return frozenset(asked), *(page.other(standpoint) for page in self.stack.open_pages)
 
-    def _questions(self, scene: Scene) -> dict[TraceQuestion[Any], list[tuple[Page, str]]]:
+    def _questions(self, standpoint: Standpoint) -> dict[TraceQuestion[Any], list[tuple[Page, str]]]:
         """What the open pages need to know, and which of them under which names."""
         found: dict[TraceQuestion[Any], list[tuple[Page, str]]] = {}
         for page in self.stack.open_pages:
-            for name, question in page.questions(scene).items():
+            for name, question in page.questions(standpoint).items():
                 found.setdefault(question, []).append((page, name))
         return found
 
@@ -464,13 +464,13 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
         self._show_tokens(tokens)
         with self._change:
             # What is chosen from here on is compared with this.
-            scene = self._scene(tokens)
-            wanted = self._questions(scene)
-            self._asked_of = (tokens, self._all_asked(scene, wanted))
+            standpoint = self._standpoint(tokens)
+            wanted = self._questions(standpoint)
+            self._asked_of = (tokens, self._all_asked(standpoint, wanted))
         pages = self.stack.open_pages
         for page in pages:
-            page.begin(scene, prompt)
-            self._desk.offer(page, scene)
+            page.begin(standpoint, prompt)
+            self._desk.offer(page, standpoint)
         found: dict[str, Any] = {}
         refusals: dict[str, LayerWidgetError] = {}
 
@@ -496,13 +496,13 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
             answered=answered,
             previewed=previewed,
             refused=refused,
-            on_screen=scene.layers,
+            on_screen=standpoint.layers,
             in_sight=tuple(self.lens_view.in_sight),
         )
         self.refusals = refusals
         self.results = MappingProxyType(found)
         for page in pages:
-            run = page.other(scene)
+            run = page.other(standpoint)
             if run is not None:
                 page.answer_other(run, run.answers(self.interventions), prompt)
         self._show_done(prompt, tokens, (time.perf_counter() - started) * 1000, [page.note for page in pages])

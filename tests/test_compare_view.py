@@ -233,7 +233,7 @@ def test_an_answer_is_of_the_text_that_was_computed(explorer: lw.Explorer) -> No
     page = page_of(explorer)
     page.prompt = B
     explorer.wait()
-    run = page.other(explorer._scene(explorer._tokens))
+    run = page.other(explorer._standpoint(explorer._tokens))
     answers = run.answers()
     with explorer.hold_trait_notifications():
         page.prompt = "typed on"

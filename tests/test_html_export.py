@@ -190,8 +190,8 @@ def test_pages_about_a_place_say_which(explorer: lw.Explorer) -> None:
         "attribution": {"layer": "some", "head": "some", "position": "all", "token": "all"},
     }
     explorer.lens_view.component = "head_out"
-    assert explorer.scene is not None
-    assert dependence(explorer.page("lens"), explorer.scene) == {"head": "some"}
+    assert explorer.standpoint is not None
+    assert dependence(explorer.page("lens"), explorer.standpoint) == {"head": "some"}
 
 
 def test_what_nobody_answers_is_left_out(explorer: lw.Explorer) -> None:

@@ -14,7 +14,7 @@ import layerwidget as lw
 from layerwidget import explorer as module
 from layerwidget.errors import LayerWidgetError
 from layerwidget.questions import TraceQuestion
-from layerwidget.widgets.page import Page, Request, Scene
+from layerwidget.widgets.page import Page, Request, Standpoint
 from layerwidget.widgets.pages import PAGES
 from layerwidget.widgets.request_bar import RequestBar
 from layerwidget.widgets.traits import SelectionTraits
@@ -35,14 +35,16 @@ class StreamPage(Page):
         self.cleared: list[str] = []
         bar = RequestBar(label="Skip every layer")
         super().__init__(self.choice, bar)
-        self.requests = (Request(bar, lambda scene: lw.SkipEffect(tuple(scene.tokens.ids.tolist())), self._skipped),)
+        self.requests = (
+            Request(bar, lambda standpoint: lw.SkipEffect(tuple(standpoint.tokens.ids.tolist())), self._skipped),
+        )
 
     @property
     def views(self) -> tuple[SelectionTraits, ...]:
         return (self.choice,)
 
-    def questions(self, scene: Scene) -> Mapping[str, TraceQuestion[Any]]:
-        return {"residual": lw.ResidualStream(scene.layer), "heads": lw.Attention(heads=scene.position)}
+    def questions(self, standpoint: Standpoint) -> Mapping[str, TraceQuestion[Any]]:
+        return {"residual": lw.ResidualStream(standpoint.layer), "heads": lw.Attention(heads=standpoint.position)}
 
     def answer(self, name: str, answer: Any, prompt: str) -> None:
         self.drawn.append((prompt, answer))
@@ -208,12 +210,12 @@ def test_a_request_that_cannot_be_asked_says_why(explorer: lw.Explorer, monkeypa
     explorer.wait()
     page = explorer.page("stream")
     bar = page.requests[0].bar
-    page.requests = (Request(bar, lambda scene: lw.HeadScores(kind="wrong"), print),)
+    page.requests = (Request(bar, lambda standpoint: lw.HeadScores(kind="wrong"), print),)
     explorer.prompt = "b"
     explorer.wait()
     assert bar.state == "absent"
     assert "wrong" in bar.message
-    page.requests = (Request(bar, lambda scene: lw.HeadScores(n_tokens=2), print),)
+    page.requests = (Request(bar, lambda standpoint: lw.HeadScores(n_tokens=2), print),)
     explorer.prompt = "bc"
     explorer.wait()
     assert (bar.state, bar.cost) == ("ready", "1 forward pass")

@@ -13,7 +13,7 @@ from layerwidget.export.layout import Layout, Node, module_of, style_of
 from layerwidget.export.packing import Buffers
 from layerwidget.widgets.attention_view import AttentionView
 from layerwidget.widgets.base import Message, Panel, View
-from layerwidget.widgets.page import Page, Scene
+from layerwidget.widgets.page import Page, Standpoint
 
 if TYPE_CHECKING:
     from layerwidget.explorer import Explorer
@@ -59,13 +59,13 @@ def page_recording(explorer: Explorer, prompts: Sequence[str] = ()) -> PageRecor
     blocks: list[str] = []
     shown: list[dict[str, Any]] = []
     with _kept_as_it_is(explorer):
-        at_end = explorer.scene is None or explorer.position >= len(explorer.scene.tokens) - 1
+        at_end = explorer.standpoint is None or explorer.position >= len(explorer.standpoint.tokens) - 1
         for text in texts:
-            scene = _settled(explorer, text, at_end)
+            standpoint = _settled(explorer, text, at_end)
             if not shown:
                 head = _head(explorer, layout)
             blocks.append(_block(explorer, layout))
-            shown.append({"text": text, "place": _place(explorer), "about": _about(explorer, scene)})
+            shown.append({"text": text, "place": _place(explorer), "about": _about(explorer, standpoint)})
     own = {module_of(panel): str(panel._esm) for panel in layout.panels.values() if not panel.js_module}
     modules = sorted({module_of(panel) for panel in layout.panels.values()} - set(own))
     head |= {"prompts": shown, "left_out": sorted(layout.left_out)}
@@ -84,7 +84,7 @@ def _kept_as_it_is(explorer: Explorer) -> Iterator[None]:
         explorer.wait(_PATIENCE_S)
 
 
-def _settled(explorer: Explorer, text: str, at_end: bool) -> Scene:
+def _settled(explorer: Explorer, text: str, at_end: bool) -> Standpoint:
     """Show a prompt, at its end where the reader is at the end of theirs."""
     if explorer.prompt != text:
         position = explorer.position
@@ -93,18 +93,18 @@ def _settled(explorer: Explorer, text: str, at_end: bool) -> Scene:
             explorer.wait(_PATIENCE_S)
         except LayerWidgetError as error:
             raise ExportError(f"The prompt {text!r} could not be recorded: {error}") from error
-        scene = _scene(explorer, text)
-        last = len(scene.tokens) - 1
+        standpoint = _standpoint(explorer, text)
+        last = len(standpoint.tokens) - 1
         explorer.position = last if at_end else min(position, last)
         explorer.wait(_PATIENCE_S)
-    return _scene(explorer, text)
+    return _standpoint(explorer, text)
 
 
-def _scene(explorer: Explorer, text: str) -> Scene:
-    scene = explorer.scene
-    if scene is None:
+def _standpoint(explorer: Explorer, text: str) -> Standpoint:
+    standpoint = explorer.standpoint
+    if standpoint is None:
         raise ExportError(f"The prompt {text!r} has no tokens, so there is nothing to record.")
-    return scene
+    return standpoint
 
 
 def _place(explorer: Explorer) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def _head(explorer: Explorer, layout: Layout) -> dict[str, Any]:
 def _block(explorer: Explorer, layout: Layout) -> str:
     """What every view shows of the prompt that is there now."""
     buffers = Buffers()
-    n_pos = len(_scene(explorer, explorer.prompt).tokens)
+    n_pos = len(_standpoint(explorer, explorer.prompt).tokens)
     attention = {name: view for name, view in layout.panels.items() if isinstance(view, AttentionView)}
     views = {name: _state(panel, buffers) for name, panel in layout.panels.items() if name not in attention}
     for name, figure in layout.figures.items():
@@ -161,28 +161,28 @@ def _packed(message: Message, buffers: Buffers) -> dict[str, Any]:
     return {"content": content, "buffers": [buffers.add(array) for array in arrays]}
 
 
-def _about(explorer: Explorer, scene: Scene) -> dict[str, dict[str, str]]:
+def _about(explorer: Explorer, standpoint: Standpoint) -> dict[str, dict[str, str]]:
     """Page -> which choices its answers are about: `all` of them, or only `some`."""
-    return {page.page_name: dependence(page, scene) for page in explorer.stack.open_pages}
+    return {page.page_name: dependence(page, standpoint) for page in explorer.stack.open_pages}
 
 
-def dependence(page: Page, scene: Scene) -> dict[str, str]:
+def dependence(page: Page, standpoint: Standpoint) -> dict[str, str]:
     """Which choices the answers of a page depend on: it would ask something else if the reader were elsewhere.
 
     What differs only in its layers or heads, as attention of a long prompt does, says itself what it holds.
     """
-    here = _essence(page, scene)
+    here = _essence(page, standpoint)
     found = {}
-    for name, elsewhere in _elsewhere(scene).items():
-        there = _essence(page, replace(scene, **{name: elsewhere}))
+    for name, elsewhere in _elsewhere(standpoint).items():
+        there = _essence(page, replace(standpoint, **{name: elsewhere}))
         moved = [question for question in here if there.get(question) != here[question]]
         if moved:
             found[name] = "all" if len(moved) == len(here) else "some"
     return found
 
 
-def _essence(page: Page, scene: Scene) -> dict[str, tuple[Any, ...]]:
-    questions = page.questions(scene)
+def _essence(page: Page, standpoint: Standpoint) -> dict[str, tuple[Any, ...]]:
+    questions = page.questions(standpoint)
     return {name: _without_ranges(question) for name, question in questions.items()}
 
 
@@ -191,9 +191,11 @@ def _without_ranges(question: Any) -> tuple[Any, ...]:
     return (type(question), *(getattr(question, name) for name in names))
 
 
-def _elsewhere(scene: Scene) -> dict[str, Any]:
+def _elsewhere(standpoint: Standpoint) -> dict[str, Any]:
     """Another layer, head, position and token, where there is one."""
-    anatomy = scene.anatomy
-    counts = {"layer": anatomy.n_layers, "head": anatomy.n_heads or 1, "position": len(scene.tokens)}
-    moved: dict[str, Any] = {name: (getattr(scene, name) + 1) % count for name, count in counts.items() if count > 1}
-    return {**moved, "token": 0 if scene.token != 0 else 1}
+    anatomy = standpoint.anatomy
+    counts = {"layer": anatomy.n_layers, "head": anatomy.n_heads or 1, "position": len(standpoint.tokens)}
+    moved: dict[str, Any] = {
+        name: (getattr(standpoint, name) + 1) % count for name, count in counts.items() if count > 1
+    }
+    return {**moved, "token": 0 if standpoint.token != 0 else 1}

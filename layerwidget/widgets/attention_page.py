@@ -23,7 +23,7 @@ from layerwidget.questions.attention_flow import (
 )
 from layerwidget.widgets.attention_view import AttentionView
 from layerwidget.widgets.head_map import HeadMap
-from layerwidget.widgets.page import Page, Request, Scene
+from layerwidget.widgets.page import Page, Request, Standpoint
 from layerwidget.widgets.request_bar import RequestBar
 from layerwidget.widgets.rollout_view import RolloutView
 from layerwidget.widgets.traits import SelectionTraits
@@ -83,7 +83,9 @@ class AttentionPage(Page):
         )
         super().__init__(beside, self.attention_view)
         # A random sequence is read, whatever the prompt.
-        self.requests = (Request(self.score_bar, lambda scene: AllHeadScores(n_tokens), self._scored, of_prompt=False),)
+        self.requests = (
+            Request(self.score_bar, lambda standpoint: AllHeadScores(n_tokens), self._scored, of_prompt=False),
+        )
         self.attention_view.observe(self._name_head, ["layer", "head"])
 
     @classmethod
@@ -117,29 +119,29 @@ class AttentionPage(Page):
         super().stand_alone(names)
         self.attention_view.quantities, self.rollout_view.can_hide = [], False
 
-    def questions(self, scene: Scene) -> Mapping[str, TraceQuestion[Any]]:
+    def questions(self, standpoint: Standpoint) -> Mapping[str, TraceQuestion[Any]]:
         """What rests on the first token in all layers, and as much of the matrices in view as fits into memory."""
         asked: dict[str, TraceQuestion[Any]] = {}
-        held, _ = _fitting(scene, "all", SINK_BYTES)
+        held, _ = _fitting(standpoint, "all", SINK_BYTES)
         if held is not None:
             asked["sink"] = AttentionSink(held.layers)
-        shown, _ = _fitting(scene, scene.layers, ATTENTION_BYTES)
+        shown, _ = _fitting(standpoint, standpoint.layers, ATTENTION_BYTES)
         if shown is not None:
             weighted = self.attention_view.quantity == VALUE_WEIGHTED
             asked["heads"] = ValueWeightedAttention(shown.layers, shown.heads) if weighted else shown
-        if shown is not None and len(scene.tokens) <= ROLLOUT_TOKENS:
-            asked["rollout"] = AttentionRollout(scene.layers, self.rollout_view.hide_first)
+        if shown is not None and len(standpoint.tokens) <= ROLLOUT_TOKENS:
+            asked["rollout"] = AttentionRollout(standpoint.layers, self.rollout_view.hide_first)
         return asked
 
-    def begin(self, scene: Scene, prompt: str) -> None:
+    def begin(self, standpoint: Standpoint, prompt: str) -> None:
         """Say what attention is left out."""
-        shown, note = _fitting(scene, scene.layers, ATTENTION_BYTES)
+        shown, note = _fitting(standpoint, standpoint.layers, ATTENTION_BYTES)
         if shown is None:
             self.attention_view.show(None, prompt, note)
             self.rollout_view.show(None, prompt, note)
-        elif len(scene.tokens) > ROLLOUT_TOKENS:
+        elif len(standpoint.tokens) > ROLLOUT_TOKENS:
             self.rollout_view.show(None, prompt, _TOO_LONG)
-        held, why = _fitting(scene, "all", SINK_BYTES)
+        held, why = _fitting(standpoint, "all", SINK_BYTES)
         if held is None:
             self.head_map.show_sink(None, prompt, why)
         left_out = [note if shown else "", why.replace("attention", "sink share", 1) if held else ""]
@@ -181,5 +183,7 @@ class AttentionPage(Page):
         self.attention_view.head_note = (layer, head, self.head_map.note_of(layer, head))
 
 
-def _fitting(scene: Scene, layers: str, max_bytes: int) -> tuple[Attention | None, str]:
-    return attention_that_fits(scene.anatomy, layers, len(scene.tokens), scene.layer, scene.head, max_bytes)
+def _fitting(standpoint: Standpoint, layers: str, max_bytes: int) -> tuple[Attention | None, str]:
+    return attention_that_fits(
+        standpoint.anatomy, layers, len(standpoint.tokens), standpoint.layer, standpoint.head, max_bytes
+    )

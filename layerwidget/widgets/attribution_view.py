@@ -15,7 +15,7 @@ from layerwidget.tokens import Piece
 from layerwidget.widgets.attribution_figure import AttributionFigure
 from layerwidget.widgets.attribution_panel import AttributionPanel
 from layerwidget.widgets.heat_grid import HeatGrid
-from layerwidget.widgets.page import Page, Scene
+from layerwidget.widgets.page import Page, Standpoint
 from layerwidget.widgets.source_bars import SourceBars
 from layerwidget.widgets.traits import SelectionTraits
 
@@ -104,13 +104,13 @@ class AttributionView(Page):
         """Parts and heads; and the sources of one head."""
         return {"attribution": (self.heads, self.parts, self.curves), "head_sources": (self.sources,)}
 
-    def questions(self, scene: Scene) -> Mapping[str, TraceQuestion[Any]]:
+    def questions(self, standpoint: Standpoint) -> Mapping[str, TraceQuestion[Any]]:
         """The parts and heads; and apart from them, so that another head costs no more, the sources of one head."""
-        position = min(scene.position, len(scene.tokens) - 1)
-        token, minus = scene.token, self.parts.minus
+        position = min(standpoint.position, len(standpoint.tokens) - 1)
+        token, minus = standpoint.token, self.parts.minus
         return {
             "attribution": DirectLogitAttribution(token, minus, position),
-            "head_sources": HeadSources(scene.layer, scene.head, token, minus, position),
+            "head_sources": HeadSources(standpoint.layer, standpoint.head, token, minus, position),
         }
 
     def answer(self, name: str, answer: Any, prompt: str) -> None:

@@ -18,7 +18,7 @@ from layerwidget.questions.lens import LogitLens
 from layerwidget.questions.residual import ResidualStream
 from layerwidget.widgets.base import View
 from layerwidget.widgets.compare_view import CompareView
-from layerwidget.widgets.page import Scene
+from layerwidget.widgets.page import Standpoint
 from layerwidget.widgets.prompt_editor import PromptEditor
 
 if TYPE_CHECKING:
@@ -116,32 +116,34 @@ class ComparePage(CompareView):
 
     # What is asked
 
-    def questions(self, scene: Scene) -> Mapping[str, TraceQuestion[Any]]:
+    def questions(self, standpoint: Standpoint) -> Mapping[str, TraceQuestion[Any]]:
         """The lens and the stream of all layers, attention of those in view; nothing without something to compare."""
-        run = self.other(scene)
+        run = self.other(standpoint)
         return {} if run is None else {f"compare_{name}": question for name, question in run.questions}
 
-    def other(self, scene: Scene) -> OtherRun | None:
+    def other(self, standpoint: Standpoint) -> OtherRun | None:
         """The same of the second prompt, or the other model."""
         if not self.prompt and self.models is self._own:
             return None
         questions: list[tuple[str, TraceQuestion[Any]]] = [
-            ("lens", LogitLens(k=10, tokens=scene.pinned)),
+            ("lens", LogitLens(k=10, tokens=standpoint.pinned)),
             ("residual", ResidualStream()),
         ]
-        prompt = self.prompt or scene.tokens
-        attention, _ = self._attention(scene)
+        prompt = self.prompt or standpoint.tokens
+        attention, _ = self._attention(standpoint)
         if attention is not None:
             questions.append(("attention", attention))
         # Both are read once: the reader may change the models while this is asked.
         models, name = self.models, self.model_name
         return OtherRun(models, name if name in models.names else models.names[0], prompt, tuple(questions))
 
-    def _attention(self, scene: Scene) -> tuple[Attention | None, str]:
+    def _attention(self, standpoint: Standpoint) -> tuple[Attention | None, str]:
         """As much of it as fits into memory for both prompts, and in words what is left out."""
-        n_pos = max(len(scene.tokens), len(self._second_tokens() or ()))
+        n_pos = max(len(standpoint.tokens), len(self._second_tokens() or ()))
         room = _ATTENTION_BYTES // 2
-        return attention_that_fits(scene.anatomy, scene.layers, n_pos, scene.layer, scene.head, room)
+        return attention_that_fits(
+            standpoint.anatomy, standpoint.layers, n_pos, standpoint.layer, standpoint.head, room
+        )
 
     def _second_tokens(self) -> Tokens | None:
         """The tokens of the second prompt, where there is one; a text is read once, however often it is asked for."""
@@ -150,11 +152,11 @@ class ComparePage(CompareView):
             self._read = (text, self._model.tokenize(text))
         return self._read[1]
 
-    def begin(self, scene: Scene, prompt: str) -> None:
+    def begin(self, standpoint: Standpoint, prompt: str) -> None:
         """Forget what was compared before."""
         self._answers, self.note = {}, ""
-        if self.other(scene) is not None:
-            _, self.note = self._attention(scene)
+        if self.other(standpoint) is not None:
+            _, self.note = self._attention(standpoint)
         else:
             self._say("Type a second prompt above, and what differs from the first one appears here.")
             self.show([], prompt)

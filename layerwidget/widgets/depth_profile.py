@@ -22,7 +22,7 @@ from layerwidget.questions.depth import (
 from layerwidget.questions.position import LossGrid, PositionLoss
 from layerwidget.questions.skip_effect import SkipEffect, SkipGrid
 from layerwidget.widgets.layer_effects import LONGEST_BLOCK, AngleFigure, InfluenceFigure, SkipFigure, agreement
-from layerwidget.widgets.page import Page, Request, Scene
+from layerwidget.widgets.page import Page, Request, Standpoint
 from layerwidget.widgets.position_loss_view import PositionLossView
 from layerwidget.widgets.request_bar import RequestBar
 from layerwidget.widgets.settle_strip import SettleStrip
@@ -138,7 +138,7 @@ class DepthProfile(Page):
         super().stand_alone(names)
         self.angles.choice.layout.display = "none"
 
-    def questions(self, scene: Scene) -> Mapping[str, TraceQuestion[Any]]:
+    def questions(self, standpoint: Standpoint) -> Mapping[str, TraceQuestion[Any]]:
         """Where predictions settle and emerge, what layers do to the stream, and the loss."""
         return {
             "settle_depth": SettleDepth(),
@@ -148,9 +148,9 @@ class DepthProfile(Page):
             "position_loss": PositionLoss(),
         }
 
-    def begin(self, scene: Scene, prompt: str) -> None:
+    def begin(self, standpoint: Standpoint, prompt: str) -> None:
         """Say whether the skip effect is still that of the run on screen."""
-        self.skip.changed = scene.changed
+        self.skip.changed = standpoint.changed
 
     def answer(self, name: str, answer: Any, prompt: str | None) -> None:
         """Draw an answer; where predictions settle together with where they emerge."""
@@ -206,5 +206,5 @@ class DepthProfile(Page):
         self.verdict.value = "" if skipped is None else agreement(skipped)
 
 
-def _skip_effect(scene: Scene) -> SkipEffect:
-    return SkipEffect(tuple(scene.tokens.ids.tolist()), interventions=scene.interventions)
+def _skip_effect(standpoint: Standpoint) -> SkipEffect:
+    return SkipEffect(tuple(standpoint.tokens.ids.tolist()), interventions=standpoint.interventions)

@@ -15,7 +15,7 @@ from layerwidget.questions.lens import HEAD, LensGrid, LogitLens
 from layerwidget.widgets.attention_view import AttentionView
 from layerwidget.widgets.depth_curves import DepthCurves
 from layerwidget.widgets.logit_lens_view import TYPE_A_PROMPT, LogitLensView
-from layerwidget.widgets.page import Page, Scene
+from layerwidget.widgets.page import Page, Standpoint
 from layerwidget.widgets.traits import SelectionTraits
 
 if TYPE_CHECKING:
@@ -74,17 +74,17 @@ class LensPage(Page):
         """The lens with its curves, and attention."""
         return {"lens": (self.lens_view, self.curves), "attention": (self.attention_view,)}
 
-    def questions(self, scene: Scene) -> Mapping[str, TraceQuestion[Any]]:
+    def questions(self, standpoint: Standpoint) -> Mapping[str, TraceQuestion[Any]]:
         """The lens of all layers, and as much attention of those in view as fits into memory."""
         component = self.lens_view.component
-        head = scene.head if component == HEAD else None
-        lens = LogitLens(k=_WORDS_PER_CELL, tokens=scene.pinned, component=component, head=head)
-        attention, _ = _attention(scene)
+        head = standpoint.head if component == HEAD else None
+        lens = LogitLens(k=_WORDS_PER_CELL, tokens=standpoint.pinned, component=component, head=head)
+        attention, _ = _attention(standpoint)
         return {"lens": lens} if attention is None else {"lens": lens, "attention": attention}
 
-    def begin(self, scene: Scene, prompt: str) -> None:
+    def begin(self, standpoint: Standpoint, prompt: str) -> None:
         """Say what attention is left out."""
-        attention, note = _attention(scene)
+        attention, note = _attention(standpoint)
         self.note = note if attention else ""
         if attention is None:
             self.attention_view.show(None, prompt, note)
@@ -121,5 +121,12 @@ class LensPage(Page):
         self.curves.show(None)
 
 
-def _attention(scene: Scene) -> tuple[Any, str]:
-    return attention_that_fits(scene.anatomy, scene.layers, len(scene.tokens), scene.layer, scene.head, ATTENTION_BYTES)
+def _attention(standpoint: Standpoint) -> tuple[Any, str]:
+    return attention_that_fits(
+        standpoint.anatomy,
+        standpoint.layers,
+        len(standpoint.tokens),
+        standpoint.layer,
+        standpoint.head,
+        ATTENTION_BYTES,
+    )

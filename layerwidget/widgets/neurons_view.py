@@ -17,7 +17,7 @@ from layerwidget.questions.neurons import NeuronGrid, Neurons
 from layerwidget.results import FloatArray
 from layerwidget.tokens import IntArray
 from layerwidget.widgets.base import View
-from layerwidget.widgets.page import Page, Scene
+from layerwidget.widgets.page import Page, Standpoint
 from layerwidget.widgets.picture import Pictured, place_of
 from layerwidget.widgets.traits import SelectionTraits
 
@@ -120,10 +120,10 @@ class NeuronsView(Page):
         """Draw a result; None clears the page; `prompt` is the text it is about."""
         self.table.show(grid, prompt)
 
-    def questions(self, scene: Scene) -> Mapping[str, TraceQuestion[Any]]:
+    def questions(self, standpoint: Standpoint) -> Mapping[str, TraceQuestion[Any]]:
         """The neurons of the chosen layer."""
-        position = min(scene.position, len(scene.tokens) - 1)
-        question = Neurons(scene.layer, position, k=_SHOWN, neuron=self.table.neuron, n_tokens=_WORDS)
+        position = min(standpoint.position, len(standpoint.tokens) - 1)
+        question = Neurons(standpoint.layer, position, k=_SHOWN, neuron=self.table.neuron, n_tokens=_WORDS)
         return {"neurons": question}
 
     def answer(self, name: str, answer: Any, prompt: str) -> None:

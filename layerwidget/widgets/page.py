@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class Standpoint:
     """Where the reader is, read once: what pages phrase their questions from.
 
     Attributes:
@@ -70,7 +70,7 @@ class Request:
     """
 
     bar: RequestBar
-    question: Callable[[Scene], ModelQuestion[Any]]
+    question: Callable[[Standpoint], ModelQuestion[Any]]
     show: Callable[[Any, str | None], None]
     of_prompt: bool = True
 
@@ -155,18 +155,18 @@ class Page(Pictured, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         """Those of its parts that take part in the selection."""
         return ()
 
-    def questions(self, scene: Scene) -> Mapping[str, TraceQuestion[Any]]:
+    def questions(self, standpoint: Standpoint) -> Mapping[str, TraceQuestion[Any]]:
         """What it needs to know, by the names that `Explorer.results` has. It is called often and computes nothing."""
         return {}
 
-    def other(self, scene: Scene) -> OtherRun | None:
+    def other(self, standpoint: Standpoint) -> OtherRun | None:
         """What it needs to know of a second run, which is answered after its own questions; mostly there is none."""
         return None
 
     def answer_other(self, run: OtherRun, answers: Mapping[str, Any], prompt: str) -> None:
         """Draw the answers of a second run, by the names of its questions; errors where there are none."""
 
-    def begin(self, scene: Scene, prompt: str) -> None:
+    def begin(self, standpoint: Standpoint, prompt: str) -> None:
         """Told before a prompt is computed: say now what will be left out."""
 
     def answer(self, name: str, answer: Any, prompt: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from layerwidget.engine.worker import Worker
 from layerwidget.errors import Cancelled, LayerWidgetError
 from layerwidget.questions import ModelQuestion
-from layerwidget.widgets.page import Page, Request, Scene
+from layerwidget.widgets.page import Page, Request, Standpoint
 from layerwidget.widgets.request_bar import RequestBar
 
 if TYPE_CHECKING:
@@ -24,11 +24,11 @@ class RequestDesk:
 
     Args:
         model: the model that is asked.
-        scene: where the reader is; None without a prompt.
+        standpoint: where the reader is; None without a prompt.
     """
 
-    def __init__(self, model: HookedModel, scene: Callable[[], Scene | None]) -> None:
-        self._model, self._scene = model, scene
+    def __init__(self, model: HookedModel, standpoint: Callable[[], Standpoint | None]) -> None:
+        self._model, self._standpoint = model, standpoint
         self._worker = Worker.of(model)
         self._open = True
         # What each request said last that it costs.
@@ -41,12 +41,12 @@ class RequestDesk:
             request.bar.on_press(partial(self._press, request), partial(self._stop, request))
         page.observe(self._rephrased, "rephrased")
 
-    def offer(self, page: Page, scene: Scene) -> None:
+    def offer(self, page: Page, standpoint: Standpoint) -> None:
         """Say what a page's requests would cost here."""
         for request in page.requests:
             try:
-                question = request.question(scene)
-                aside = "" if request.of_prompt or not scene.changed else f" · {_AS_IT_IS} {scene.changed}"
+                question = request.question(standpoint)
+                aside = "" if request.of_prompt or not standpoint.changed else f" · {_AS_IT_IS} {standpoint.changed}"
                 # To say it of a long text, all of it is read: once is enough.
                 if self._offered.get(request.bar) != (question, aside):
                     self._offer_one(request.bar, question, aside)
@@ -67,9 +67,9 @@ class RequestDesk:
             self._worker.submit(page, partial(self._offer_again, page))
 
     def _offer_again(self, page: Page) -> None:
-        scene = self._scene()
-        if scene is not None:
-            self.offer(page, scene)
+        standpoint = self._standpoint()
+        if standpoint is not None:
+            self.offer(page, standpoint)
 
     def leave(self, page: Page) -> None:
         """Give up what a page has asked for; it gets no more."""
@@ -89,18 +89,18 @@ class RequestDesk:
 
     def _answer(self, request: Request) -> None:
         """On the worker's thread; edits go first, between two passes."""
-        scene, bar = self._scene(), request.bar
-        if scene is None:
+        standpoint, bar = self._standpoint(), request.bar
+        if standpoint is None:
             bar.end("failed", "There is no prompt.")
             return
-        text = scene.tokens.text if request.of_prompt else None
+        text = standpoint.tokens.text if request.of_prompt else None
 
         def progress(done: int, of: int) -> None:
             bar.tell(done, of)
             self._worker.give_way()
 
         try:
-            request.show(request.question(scene).run(self._model, progress), text)
+            request.show(request.question(standpoint).run(self._model, progress), text)
         except Cancelled:
             bar.end("stopped", "stopped")
         except Exception as error:

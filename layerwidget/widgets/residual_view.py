@@ -17,7 +17,7 @@ from layerwidget.questions.residual import ResidualGrid, ResidualStream
 from layerwidget.results import FloatArray
 from layerwidget.widgets.heat_grid import HeatGrid
 from layerwidget.widgets.layer_figure import LayerFigure
-from layerwidget.widgets.page import Page, Scene
+from layerwidget.widgets.page import Page, Standpoint
 from layerwidget.widgets.traits import PIN_COLOURS, SelectionTraits
 
 #: Component -> what the drop-down and the legend say.
@@ -141,9 +141,9 @@ class ResidualView(Page):
             f"Error: {error if grid.range_error[worst] else 'exactly 0 at every position'}."
         )
 
-    def questions(self, scene: Scene) -> Mapping[str, TraceQuestion[Any]]:
+    def questions(self, standpoint: Standpoint) -> Mapping[str, TraceQuestion[Any]]:
         """All layers, and the range in view for its ledger."""
-        return {"residual": ResidualStream(), "ledger": ResidualStream(scene.layers)}
+        return {"residual": ResidualStream(), "ledger": ResidualStream(standpoint.layers)}
 
     def answer(self, name: str, answer: Any, prompt: str) -> None:
         """Draw the grid and the curves; or the ledger."""

@@ -15,7 +15,7 @@ from layerwidget.questions.translators import Translators
 from layerwidget.questions.tuned_lens import TunedLens
 from layerwidget.questions.tuned_lens_training import TrainTunedLens, TunedLensTraining
 from layerwidget.widgets.logit_lens_view import TYPE_A_PROMPT, LogitLensView
-from layerwidget.widgets.page import Page, Request, Scene
+from layerwidget.widgets.page import Page, Request, Standpoint
 from layerwidget.widgets.request_bar import RequestBar
 from layerwidget.widgets.traits import SelectionTraits
 from layerwidget.widgets.tuned_curves import HeldOutCurves, TrustCurves
@@ -169,16 +169,16 @@ class TunedPage(Page):
 
     # What it asks
 
-    def questions(self, scene: Scene) -> Mapping[str, TraceQuestion[Any]]:
+    def questions(self, standpoint: Standpoint) -> Mapping[str, TraceQuestion[Any]]:
         """Both lenses on what enters each layer; only the logit lens before there are translators."""
-        plain = LogitLens(component="resid_pre", k=_WORDS_PER_CELL, tokens=scene.pinned)
+        plain = LogitLens(component="resid_pre", k=_WORDS_PER_CELL, tokens=standpoint.pinned)
         if self.translators is None:
             return {"resid_pre_lens": plain}
-        tuned = TunedLens(self.translators, k=_WORDS_PER_CELL, tokens=scene.pinned)
+        tuned = TunedLens(self.translators, k=_WORDS_PER_CELL, tokens=standpoint.pinned)
         return {"resid_pre_lens": plain, "tuned_lens": tuned}
 
-    def _question(self, scene: Scene) -> TrainTunedLens:
-        text = self.text if self.text.strip() else scene.tokens.text or ""
+    def _question(self, standpoint: Standpoint) -> TrainTunedLens:
+        text = self.text if self.text.strip() else standpoint.tokens.text or ""
         return TrainTunedLens(text, epochs=self.epochs, max_positions=self.max_positions)
 
     def _reask(self, _change: object) -> None:

@@ -141,7 +141,7 @@ def test_skipping_every_layer_runs_on_request(notebook: Notebook) -> None:
     expect(bar.locator(".lw-request-message")).to_contain_text("of 31", timeout=60_000)
     expect(bar.get_by_role("button", name="stop")).to_be_visible()
     expect(bar).to_have_attribute("data-state", "done", timeout=60_000)
-    notebook.run("skipped = page.requests[0].question(ex._scene(ex._tokens)).run(ex.model)")
+    notebook.run("skipped = page.requests[0].question(ex._standpoint(ex._tokens)).run(ex.model)")
     most = notebook.value("format(float(skipped.mean_kl_nats.max()), '.3f')")
     expect(skip.locator(".lw-detail")).to_contain_text(most)
     correlation = notebook.value("format(skipped.rank_correlation, '.3f')")
