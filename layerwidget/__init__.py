@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         PromptError as PromptError,
         QuestionError as QuestionError,
         RecordingError as RecordingError,
+        SceneError as SceneError,
         SelectionError as SelectionError,
         StateError as StateError,
         StructureError as StructureError,
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
         TunedLensTraining as TunedLensTraining,
     )
     from layerwidget.recording import Recording as Recording, read as read, save as save
+    from layerwidget.scenes import Scene as Scene, Scenes as Scenes
     from layerwidget.tokens import Tokens as Tokens
     from layerwidget.trace import Trace as Trace
     from layerwidget.widgets.attention_view import AttentionView as AttentionView
@@ -173,6 +175,9 @@ _HOMES = {
     "ResidualView": "widgets.residual_view",
     "RolloutGrid": "questions.attention_flow",
     "RolloutView": "widgets.rollout_view",
+    "Scene": "scenes",
+    "SceneError": "errors",
+    "Scenes": "scenes",
     "Selection": "widgets.traits",
     "SelectionError": "errors",
     "SettleDepth": "questions.depth",

@@ -51,6 +51,10 @@ class StateError(LayerWidgetError, ValueError):
     """A state that an explorer cannot be brought into; nothing was changed."""
 
 
+class SceneError(LayerWidgetError, ValueError):
+    """A scene that is wrong, or that this explorer cannot show; nothing was changed."""
+
+
 class MissingExtraError(LayerWidgetError, ImportError):
     """An optional library that is not installed."""
 

@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -30,6 +30,7 @@ from layerwidget.layers import format_layers, parse_layers
 from layerwidget.model.interventions import skipped_layers
 from layerwidget.questions import TraceQuestion
 from layerwidget.questions.comparing import Match
+from layerwidget.scenes import Scene, Scenes, Stage
 from layerwidget.tokens import well_formed
 from layerwidget.widgets.compare_page import ComparePage
 from layerwidget.widgets.explorer_picture import explorer_picture, explorer_text
@@ -40,8 +41,10 @@ from layerwidget.widgets.page_stack import PageStack
 from layerwidget.widgets.pages import PAGES
 from layerwidget.widgets.parts import parts_of
 from layerwidget.widgets.picture import Pictured
+from layerwidget.widgets.presets import PRESETS, wear
 from layerwidget.widgets.prompt_editor import PromptEditor
 from layerwidget.widgets.request_desk import RequestDesk
+from layerwidget.widgets.scene_bar import SceneBar
 from layerwidget.widgets.state import explorer_state, restore
 from layerwidget.widgets.status_line import ErrorPanel, StatusLine
 from layerwidget.widgets.traits import Selection, SelectionTraits
@@ -66,13 +69,17 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
         layer, head, position, token, tokens: what is chosen; `selection` holds the first four in one value.
         interventions: what is changed during the pass, such as `(lw.SkipLayers("5"),)`.
         pages: the open pages, from top to bottom: `lens`, `map`, ...; those that are not open ask nothing.
+        preset: how it is drawn: `explore`; `talk`, large, with strong colours and few controls; or `paper`, black on
+            white without controls.
+        scenes, scene: prepared steps, and the number of the one that is shown.
         results: the newest answers to what the open pages ask, such as `"lens"` (`LensGrid`) and `"attention"`
             (`AttentionGrid`); none without a prompt. After an error they are those of the last prompt that could be
             computed.
         refusals: what this model or prompt has no answer to -> why.
         model: the hooked model.
         report: what `lw.check` says of it: measured after the first picture, when there is nothing else to do; or None.
-        editor, slider, lens_view, attention_view, curves, stack, status, error_panel: the widgets it is made of.
+        scene_bar, editor, slider, lens_view, attention_view, curves, stack, status, error_panel: the widgets that it is
+            made of.
 
     Args:
         more_pages: types of pages of your own, with tabs behind those that there are (notebook `08_add_a_view`).
@@ -82,6 +89,7 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
 
     prompt = t.Unicode()
     pages = t.List(t.Unicode())
+    preset = t.Enum(PRESETS, PRESETS[0])
     interventions = t.Tuple()
     results = t.Instance(MappingProxyType, default_value=_NOTHING)
 
@@ -112,6 +120,8 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
         interventions: tuple[object, ...] = (),
         pages: Sequence[str] = ("lens",),
         more_pages: Sequence[type[Page]] = (),
+        preset: str = PRESETS[0],
+        scenes: Iterable[Scene] = (),
     ) -> None:
         anatomy = model.anatomy
         self.model = model
@@ -142,6 +152,7 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
         )  # fmt: skip
         self._build(pages, more_pages)
         self._wire()
+        self.preset, self.scenes = preset, scenes
         self._ask(None)
 
     # What it is made of
@@ -150,6 +161,8 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
         anatomy = self.model.anatomy
         self.editor = PromptEditor(self.prompt, **self._shared())
         self.slider = LayerSlider(max=anatomy.n_layers - 1, **self._shared())
+        self.scene_bar = SceneBar(**self._shared())
+        self._stage = Stage(self, self.scene_bar)
         self.stack = PageStack((*PAGES, *more_pages), self._build_page, self.slider, pages)
         lens_page = self.page("lens")
         assert isinstance(lens_page, LensPage)
@@ -164,7 +177,7 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
         body = ipywidgets.VBox([self.editor, self.stack], layout=ipywidgets.Layout(width="100%"))
         body.add_class("lw-body")
         self.add_class("lw-explorer")
-        self.children = (self.status, body, self.error_panel)
+        self.children = (self.status, self.scene_bar, body, self.error_panel)
         self.pages = list(self.stack.shown)
 
     def _build_page(self, kind: type[Page]) -> Page:
@@ -175,6 +188,7 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
             view.observe(self._ask_if_needed)
         page.observe(self._ask_if_needed)
         self._desk.serve(page, self.group)
+        wear(page, self.preset)
         return page
 
     def _shared(self) -> dict[str, Any]:
@@ -230,21 +244,65 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
         return {name: question for question, wanted in asked.items() for _, name in wanted}
 
     @property
+    def scenes(self) -> Scenes:
+        """The prepared steps of a talk; nothing changes before one of them is shown.
+
+        Raises:
+            SceneError: on assignment, when one of them is no `Scene`.
+        """
+        return self._stage.scenes
+
+    @scenes.setter
+    def scenes(self, value: Iterable[Scene]) -> None:
+        self._stage.put(value)
+
+    @property
+    def scene(self) -> int | None:
+        """The number of the scene that was shown last, from 0; None where none was. Assign one to show it, or again.
+
+        Raises:
+            SceneError: on assignment, when there is none of that number, or this model cannot show it; then nothing
+                has changed.
+        """
+        return self.scene_bar.scene
+
+    @scene.setter
+    def scene(self, value: int | None) -> None:
+        self._stage.show(value)
+
+    def add_scene(self, title: str, caption: str = "") -> Scene:
+        """Keep all that is chosen now as one more scene, after those that there are; it is the one that is shown."""
+        scene = Scene.here(self, title, caption)
+        self._stage.add(scene)
+        return scene
+
+    def complain(self, error: Exception | None) -> None:
+        """Say under the views what the reader asked for in vain; what is drawn stays, and nothing failed about it."""
+        with self.error_panel.hold_sync():
+            self.error_panel.message, self.error_panel.traceback = "" if error is None else str(error), ""
+
+    @property
     def _views(self) -> tuple[Any, ...]:
         """What is drawn and takes part in the selection."""
-        return (self.editor, self.slider, *(view for page in self.stack.open_pages for view in page.views))
+        return (
+            self.scene_bar,
+            self.editor,
+            self.slider,
+            *(view for page in self.stack.open_pages for view in page.views),
+        )
 
     def _wire(self) -> None:
         # Not traitlets.link: it raises when a value moves on while it is being passed along, as it does when
         # the reader and the model's thread change things at the same time. The last value wins instead.
         self.observe(self._spread, [*_SHARED, "prompt"])
-        for view in (self.editor, self.slider):
+        for view in (self.scene_bar, self.editor, self.slider):
             view.observe(self._take, [*_SHARED, "prompt"] if view is self.editor else list(_SHARED))
         self.observe(self._ranged, "layers")
         self.observe(self._placed, "position")
         self.observe(self._ask, ["prompt", "interventions"])
         self.observe(self._ask_if_needed, list(_SHARED))
         self.observe(self._arrange, "pages")
+        self.observe(self._dress, "preset")
         self.stack.observe(self._arranged, "shown")
         self.lens_view.observe(self._ask_for_sight, "in_sight")
         self.status.on_stop(self.stop)
@@ -264,6 +322,12 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
             for view in self._views:
                 setattr(view, name, getattr(self, name))
         self._ask(None)
+
+    def _dress(self, change: dict[str, Any]) -> None:
+        self.remove_class(f"lw-{change['old']}")
+        self.add_class(f"lw-{self.preset}")
+        for page in self.stack.made_pages:
+            wear(page, self.preset)
 
     def _arranged(self, change: dict[str, Any]) -> None:
         self.pages = change["new"]

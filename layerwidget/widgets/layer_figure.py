@@ -57,6 +57,7 @@ class LayerFigure(Pictured, ipywidgets.VBox):  # type: ignore[misc]  # ipywidget
 
     Attributes:
         quantity: which of the quantities is drawn.
+        scale: how much larger its type and its lines are; `js/style.css` gives it the room.
         driver: carries the shared selection traits (`layers`, `layer`, `position`, `tokens`, `group`) and the `title`.
         lines: the bqplot lines; read their `x` and `y`.
         bars, dots: the bqplot bars, and the dots of lines with gaps, where some were drawn, else None.
@@ -77,6 +78,7 @@ class LayerFigure(Pictured, ipywidgets.VBox):  # type: ignore[misc]  # ipywidget
     kept_width: ClassVar[float | None] = 440
 
     quantity = t.Unicode()
+    scale = t.Float(1.0, min=0.1)
 
     def __init__(self, *, title: str, quantity: str | None = None, **selection: Any) -> None:
         # Results come from the model's thread, choices from the reader's.
@@ -89,7 +91,7 @@ class LayerFigure(Pictured, ipywidgets.VBox):  # type: ignore[misc]  # ipywidget
         self.figure = bqplot.Figure(
             marks=[self._band, self._cursor, self._zero, self.lines], axes=[self._across, self._up],
             animation_duration=0, title="", background_style={"fill": "transparent"}, padding_x=0, padding_y=0,
-            fig_margin={"top": 10, "bottom": 42, "left": 54 if self.labelled else 40, "right": 10},
+            fig_margin=self._margins,
             layout=ipywidgets.Layout(width="100%", height="270px", min_width="0"),
         )  # fmt: skip
         self.driver = CurveDriver(
@@ -100,6 +102,7 @@ class LayerFigure(Pictured, ipywidgets.VBox):  # type: ignore[misc]  # ipywidget
         self.children = [self.driver, self._build_choice(), self.figure, self._build_legend()]
         self.add_class("lw-figure")
         self.observe(self._redraw, "quantity")
+        self.observe(self._resize, "scale")
         for name in self.follows:
             self.driver.observe(self._redraw, name)
         self.driver.observe(self._mark, ["layers", "layer"])
@@ -110,6 +113,20 @@ class LayerFigure(Pictured, ipywidgets.VBox):  # type: ignore[misc]  # ipywidget
             if widget is not self:
                 widget.close()
         super().close()
+
+    @property
+    def _margins(self) -> dict[str, float]:
+        margins = {"top": 10, "bottom": 42, "left": 54 if self.labelled else 40, "right": 10}
+        return {side: px * self.scale for side, px in margins.items()}
+
+    def _resize(self, _change: object) -> None:
+        with self._drawing:
+            self.figure.fig_margin = self._margins
+            self._across.label_offset = f"{30 * self.scale:g}px"
+            for axis in (self._up, self._up_log):
+                axis.label_offset = f"{42 * self.scale:g}px"
+            self.lines.stroke_width, self.lines.marker_size = 2 * self.scale, int(14 * self.scale**2)
+            self._cursor.stroke_width = self._zero.stroke_width = self.scale
 
     def _curves(self) -> Curves | None:
         """What is to be drawn of `quantity` at the reader's place; None where nothing is there to be drawn."""

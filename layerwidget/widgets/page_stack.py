@@ -63,7 +63,11 @@ class PageStack(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
 
     @t.validate("shown")
     def _known(self, proposal: dict[str, Any]) -> list[str]:
-        return self.checked(proposal["value"])
+        names = self.checked(proposal["value"])
+        # Before they are open: the model's thread, which asks what the open pages need, would make them a second time.
+        for name in names:
+            self.page(name)
+        return names
 
     def checked(self, names: Sequence[str]) -> list[str]:
         """Names of pages that can be open.

@@ -6,7 +6,7 @@ import test from "node:test";
 import { arcLines, whyNoLines } from "../../layerwidget/widgets/js/arc_lines.js";
 import { ledgerRows, signedBar } from "../../layerwidget/widgets/js/attribution_panel.js";
 import { shareTraits } from "../../layerwidget/widgets/js/bus.js";
-import { luminance, makeRamp, shade, signedRamps } from "../../layerwidget/widgets/js/colour.js";
+import { luminance, makeRamp, shade, signedRamps, typeSize } from "../../layerwidget/widgets/js/colour.js";
 import { chosenSheet, exactValue, heatEnds, heatShare, shortValue } from "../../layerwidget/widgets/js/heat_cells.js";
 import { cellText } from "../../layerwidget/widgets/js/heat_grid.js";
 import { pathParts } from "../../layerwidget/widgets/js/layer_flow.js";
@@ -31,6 +31,8 @@ import { movedAway, placeWords } from "../../layerwidget/widgets/js/recorded_pag
 import { rolloutText } from "../../layerwidget/widgets/js/rollout_view.js";
 import { layerNumbers, layersTitle, rowHeight } from "../../layerwidget/widgets/js/rows.js";
 import { cellColours, expertWords, neuronTitle } from "../../layerwidget/widgets/js/neuron_words.js";
+import { steppedLayer, steppedScene, sceneKey } from "../../layerwidget/widgets/js/scene_bar.js";
+import { pointIn } from "../../layerwidget/widgets/js/dom.js";
 import { curveFrame, layerMark, settledBy, settleLevel, sharesText } from "../../layerwidget/widgets/js/settle_cells.js";
 import { layerText, settleText } from "../../layerwidget/widgets/js/settle_strip.js";
 import { largestPlace, sourceEnds, sourceWidth } from "../../layerwidget/widgets/js/source_bars.js";
@@ -305,6 +307,8 @@ test("cells and numbers are short", () => {
   assert.deepEqual([0.9999, 0.971, 0.0001].map(shortProbability), ["1", ".971", "0"]);
   assert.deepEqual([7, 49152].map(shortCount), ["7", "49k"]);
   assert.deepEqual([columnWidth(5, 700), columnWidth(12, 700), columnWidth(400, 700)], [68, 52, 36]);
+  // Four letters of the smallest type of a talk need more than the narrowest column.
+  assert.deepEqual([columnWidth(5, 700, 11.5), columnWidth(400, 700, 11.5)], [68, 52]);
 });
 
 test("every colour of the lens stays between 0 and 1", () => {
@@ -603,4 +607,36 @@ test("what is about two texts is stale when either is being typed, and when it i
   assert.ok(!isStale(now, { prompt: null }));
   assert.ok(!isStale(typed({}), { prompt: "a", second: "b" }));
   assert.ok(isStale(now, { prompt: "a", second: "b", stale: true }));
+});
+
+test("scenes are stepped through from none to the last, and no further", () => {
+  assert.deepEqual([steppedScene(null, 1, 3), steppedScene(0, 1, 3), steppedScene(2, 1, 3)], [0, 1, null]);
+  assert.deepEqual([steppedScene(null, -1, 3), steppedScene(0, -1, 3), steppedScene(2, -1, 3)], [null, null, 1]);
+  assert.equal(steppedScene(null, 1, 0), null);
+});
+
+test("the next layer is the next one in view", () => {
+  const inView = [3, 4, 9];
+  assert.deepEqual([steppedLayer(4, 1, inView), steppedLayer(9, 1, inView), steppedLayer(4, -1, inView), steppedLayer(3, -1, inView)], [9, 9, 3, 3]);
+});
+
+test("keys of a talk: a remote's two everywhere, arrows with Alt outside text", () => {
+  const key = (name, writing = false, held = {}) => sceneKey({ key: name, altKey: false, ...held }, writing);
+  const alt = { altKey: true };
+  assert.deepEqual([key("PageDown"), key("PageUp", true)], [{ scene: 1 }, { scene: -1 }]);
+  assert.deepEqual([key("ArrowRight", false, alt), key("ArrowLeft", false, alt)], [{ scene: 1 }, { scene: -1 }]);
+  assert.deepEqual([key("ArrowUp", true, alt), key("ArrowDown", false, alt)], [{ layer: 1 }, { layer: -1 }]);
+  assert.deepEqual([key("ArrowRight", true, alt), key("ArrowRight"), key("ArrowUp")], [null, null, null]);
+  assert.deepEqual([key("PageDown", false, { ctrlKey: true }), key("PageDown", false, alt), key("a", false, alt)], [null, null, null]);
+});
+
+test("type on a canvas is never smaller than the preset's smallest", () => {
+  assert.deepEqual([typeSize({}, 9), typeSize({ least: 11.5 }, 9), typeSize({ least: 11.5 }, 13)], ["9px", "11.5px", "13px"]);
+});
+
+test("the pointer inside a node that is drawn larger is read in the node's own px", () => {
+  const node = { currentCSSZoom: 1.6, getBoundingClientRect: () => ({ left: 100, top: 50 }) };
+  assert.deepEqual(pointIn(node, { clientX: 260, clientY: 130 }), [100, 50]);
+  delete node.currentCSSZoom;
+  assert.deepEqual(pointIn(node, { clientX: 260, clientY: 130 }), [160, 80]);
 });

@@ -1,7 +1,7 @@
 // One query's attention as lines: queries on the left, keys on the right; the selected query's lines, by weight.
 
 import { shade } from "./colour.js";
-import { fitText, sizedContext } from "./dom.js";
+import { fitText, pointIn, sizedContext } from "./dom.js";
 import { rowShares } from "./patterns.js";
 
 export const MOST_LINES = 40;
@@ -30,7 +30,7 @@ export function makeArcs(canvas, height) {
     const row = Math.min(ROW_MOST, height / words.length);
     context.textAlign = align;
     words.forEach((word, index) => {
-      context.font = `${Math.min(11, Math.max(8, row - 1))}px ${drawn.palette.mono}`;
+      context.font = `${Math.max(Math.min(11, Math.max(8, row - 1)), Math.min(row, drawn.palette.least ?? 0))}px ${drawn.palette.mono}`;
       context.fillStyle = colourOf(index);
       context.fillText(fitText(context, word, WORDS_WIDTH - 8), left, middle(index, words.length) + 0.5);
     });
@@ -62,8 +62,7 @@ export function makeArcs(canvas, height) {
     /** The query, or the key, whose word is under the pointer: `{query}`, `{key}` or null. */
     at(event) {
       if (!drawn) return null;
-      const box = canvas.getBoundingClientRect();
-      const [x, y] = [event.clientX - box.left, event.clientY - box.top];
+      const [x, y] = pointIn(canvas, event);
       const side = x < WORDS_WIDTH ? "words" : x > drawn.room - WORDS_WIDTH ? "keyWords" : "";
       if (!side) return null;
       const index = Math.floor(y / Math.min(ROW_MOST, height / drawn[side].length));

@@ -62,6 +62,7 @@ export function readPalette(node, last) {
     accent: variable("--lw-accent"),
     font: style.fontFamily,
     mono: variable("--lw-mono"),
+    least: parseFloat(variable("--lw-least-type")) || 0,
   };
   const key = JSON.stringify(look);
   if (last?.key === key) return last;
@@ -69,6 +70,11 @@ export function readPalette(node, last) {
   const dark = luminance(ground) < 0.18;
   const { above, below } = signedRamps(ground, dark);
   return { ...look, key, ...painted(makeRamp(ground, dark ? DARK_RAMP : LIGHT_RAMP)), above: painted(above), below: painted(below) };
+}
+
+/** The size of type on a canvas: at least what the preset calls readable. */
+export function typeSize({ least = 0 }, size) {
+  return `${Math.max(size, least)}px`;
 }
 
 /** Index into the ramp of a share between 0 and 1; anything else is clipped. */

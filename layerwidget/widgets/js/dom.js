@@ -41,9 +41,20 @@ export function onFrame(draw) {
   return schedule;
 }
 
+/** How much larger a node is drawn than its own px say: 1.6 in a talk. */
+export function zoomOf(node) {
+  return node.currentCSSZoom ?? 1;
+}
+
+/** Where the pointer is inside a node, in the node's own px. */
+export function pointIn(node, event) {
+  const [box, zoom] = [node.getBoundingClientRect(), zoomOf(node)];
+  return [(event.clientX - box.left) / zoom, (event.clientY - box.top) / zoom];
+}
+
 /** Sizes a canvas in CSS pixels at the device's resolution and returns its cleared context. */
 export function sizedContext(canvas, width, height) {
-  const ratio = globalThis.devicePixelRatio || 1;
+  const ratio = (globalThis.devicePixelRatio || 1) * zoomOf(canvas);
   const [w, h] = [Math.max(1, Math.round(width * ratio)), Math.max(1, Math.round(height * ratio))];
   if (canvas.width !== w || canvas.height !== h) {
     canvas.width = w;
@@ -82,14 +93,20 @@ export function fitText(context, text, width) {
   return short;
 }
 
-/** Calls `changed` when the element's size or the page's theme changes; returns the function that stops it. */
+/** Calls `changed` when the element's size, the page's theme or the explorer's preset changes; returns what stops it. */
 export function watchLook(node, changed) {
-  const sizes = new ResizeObserver(changed);
-  sizes.observe(node);
   const themes = new MutationObserver(changed);
-  for (const target of [document.documentElement, document.body]) {
-    themes.observe(target, { attributes: true, attributeFilter: ["class", "style", "data-jp-theme-name", "data-theme"] });
-  }
+  const watch = (target) => themes.observe(target, { attributes: true, attributeFilter: ["class", "style", "data-jp-theme-name", "data-theme"] });
+  [document.documentElement, document.body].forEach(watch);
+  let explorer = null;
+  const sizes = new ResizeObserver(() => {
+    // Only now the node is in its explorer.
+    const around = node.closest(".lw-explorer");
+    if (around && around !== explorer) watch(around);
+    explorer = around;
+    changed();
+  });
+  sizes.observe(node);
   const media = matchMedia("(prefers-color-scheme: dark)");
   media.addEventListener("change", changed);
   return () => {
@@ -102,7 +119,8 @@ export function watchLook(node, changed) {
 /** Scrolls a box, and nothing around it, until one of its parts is seen: the page may not move while somebody types. */
 export function keepInSight(box, part) {
   const [seen, place] = [box.getBoundingClientRect(), part.getBoundingClientRect()];
-  const top = seen.top + box.clientTop;
-  if (place.top - 4 < top) box.scrollTop += place.top - 4 - top;
-  else if (place.bottom + 4 > top + box.clientHeight) box.scrollTop += place.bottom + 4 - top - box.clientHeight;
+  const zoom = zoomOf(box);
+  const [above, below] = [(place.top - seen.top) / zoom - box.clientTop - 4, (place.bottom - seen.top) / zoom - box.clientTop + 4];
+  if (above < 0) box.scrollTop += above;
+  else if (below > box.clientHeight) box.scrollTop += below - box.clientHeight;
 }

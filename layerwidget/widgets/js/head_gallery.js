@@ -1,6 +1,7 @@
 // Thumbnails of every head of the layers in view: rows are layers, last one on top, columns are heads.
 
-import { sizedContext } from "./dom.js";
+import { typeSize } from "./colour.js";
+import { pointIn, sizedContext } from "./dom.js";
 import { galleryPixels, sameRows } from "./patterns.js";
 
 const GUTTER_WIDTH = 26;
@@ -91,11 +92,11 @@ export function makeGallery(canvas, height) {
       const width = Math.min(Math.max(40, rowHeight * 2.1), Math.max(10, (room - GUTTER_WIDTH) / data.heads.length));
       tile = { width, height: rowHeight, gap: rowHeight > 16 ? 3 : 1 };
       const context = sizedContext(canvas, Math.max(room, GUTTER_WIDTH + width * data.heads.length), Math.max(height, Math.round(rowHeight * wanted.length)));
-      context.font = `${Math.min(11, rowHeight + 1)}px ${palette.font}`;
+      context.font = `${typeSize(palette, Math.min(11, rowHeight + 1))} ${palette.font}`;
       context.textAlign = "right";
       context.textBaseline = "middle";
       context.imageSmoothingEnabled = stack.keys > width;
-      const every = Math.ceil(11 / rowHeight);
+      const every = Math.ceil(Math.max(11, palette.least) / rowHeight);
       const [top, bottom] = inSight(box.scrollTop, box.clientHeight, rowHeight, wanted.length);
       const [left, right] = inSight(box.scrollLeft - GUTTER_WIDTH, room, width, data.heads.length);
       for (let row = top; row < bottom; row += 1) {
@@ -115,9 +116,9 @@ export function makeGallery(canvas, height) {
     /** Which head is under the pointer, or null. */
     at(event, { wanted, data }) {
       if (!tile) return null;
-      const box = canvas.getBoundingClientRect();
-      const head = Math.floor((event.clientX - box.left - GUTTER_WIDTH) / tile.width);
-      const row = Math.floor((event.clientY - box.top) / tile.height);
+      const [x, y] = pointIn(canvas, event);
+      const head = Math.floor((x - GUTTER_WIDTH) / tile.width);
+      const row = Math.floor(y / tile.height);
       const inside = head >= 0 && head < data.heads.length && row >= 0 && row < wanted.length;
       return inside ? { layer: wanted[row], head: data.heads[head] } : null;
     },

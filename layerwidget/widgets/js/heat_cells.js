@@ -1,6 +1,6 @@
 // The cells of a heat grid: the colour of a value, the number in the cell, and what is said of it in full.
 
-import { shade } from "./colour.js";
+import { shade, typeSize } from "./colour.js";
 import { fitText } from "./dom.js";
 
 /** Where a value lies on its scale: 0 to 1 from the ground, below 0 where it is coloured as a negative one. */
@@ -68,7 +68,7 @@ export function hatch(context, left, top, width, height, colour) {
 
 /** Paints the cells of a layer grid; the scene has `{values, held, sheet, labels, palette, texts}`. */
 export function paintHeat(context, { values, held, sheet, labels, palette, texts }, { row, column }, each) {
-  context.font = `${Math.max(9, Math.min(11, row - 3))}px ${texts.words ? palette.mono : palette.font}`;
+  context.font = `${typeSize(palette, Math.max(9, Math.min(11, row - 3)))} ${texts.words ? palette.mono : palette.font}`;
   const signed = sheet.kind === "signed";
   each((layer, c, left, top, height) => {
     const cell = held.get(layer) * labels.length + c;

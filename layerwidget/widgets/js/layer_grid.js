@@ -1,15 +1,17 @@
 // A grid whose rows are the layers in view, last one on top: layer numbers on the left, a label below each column.
 
-import { fitText, sizedContext } from "./dom.js";
+import { typeSize } from "./colour.js";
+import { fitText, pointIn, sizedContext } from "./dom.js";
 import { GRID_HEIGHT, rowHeight } from "./rows.js";
 
 const NUMBERS_WIDTH = 26;
 const COLUMN_WIDTHS = [68, 52, 36];
 export const LABELS_HEIGHT = 22;
 
-/** Column width: the widest step at which all columns fit, else the narrowest, which scrolls. */
-export function columnWidth(count, room) {
-  return COLUMN_WIDTHS.find((width) => width * count <= room) ?? COLUMN_WIDTHS.at(-1);
+/** Column width: the widest step at which all columns fit, else the narrowest with room for four letters, which scrolls. */
+export function columnWidth(count, room, least = 0) {
+  const wide = COLUMN_WIDTHS.filter((width) => width >= 4 * least);
+  return wide.find((width) => width * count <= room) ?? wide.at(-1);
 }
 
 /** Where an arrow key, Home, End, Page up or Page down leads from a cell; null for other keys. */
@@ -35,10 +37,10 @@ export function makeLayerGrid({ canvas, spacer, scroll }, paint) {
   const top = (row) => Math.round(row * drawn.row);
 
   /** Sizes, and which rows and columns are visible. */
-  const measure = ({ labels, rows }) => {
+  const measure = ({ labels, rows, palette }) => {
     const [width, height] = [scroll.clientWidth, scroll.clientHeight];
     const columns = labels.length;
-    const column = columnWidth(columns, width - NUMBERS_WIDTH);
+    const column = columnWidth(columns, width - NUMBERS_WIDTH, palette.least);
     const row = rowHeight(rows.length);
     const body = Math.round(rows.length * row);
     const foot = Math.min(height - LABELS_HEIGHT, body);
@@ -69,7 +71,7 @@ export function makeLayerGrid({ canvas, spacer, scroll }, paint) {
   };
   const numbers = (context, { palette, here }) => {
     const { rows, row, visibleRows, foot, y } = drawn;
-    context.font = `11px ${palette.font}`;
+    context.font = `${typeSize(palette, 11)} ${palette.font}`;
     context.textAlign = "right";
     for (let r = visibleRows[0]; r < visibleRows[1] && (r + 0.5) * row - y <= foot; r += 1) {
       context.fillStyle = rows[r] === here.layer ? palette.accent : palette.muted;
@@ -78,7 +80,7 @@ export function makeLayerGrid({ canvas, spacer, scroll }, paint) {
   };
   const words = (context, { labels, palette, here }) => {
     const { column, visibleColumns, foot } = drawn;
-    context.font = `11px ${palette.mono}`;
+    context.font = `${typeSize(palette, 11)} ${palette.mono}`;
     context.textAlign = "center";
     for (let c = visibleColumns[0]; c < visibleColumns[1]; c += 1) {
       context.fillStyle = c === here.column ? palette.accent : palette.muted;
@@ -94,10 +96,28 @@ export function makeLayerGrid({ canvas, spacer, scroll }, paint) {
     context.restore();
   };
 
+  /** Scrolls as far as needed to show a cell. */
+  const reveal = ({ layer, column }) => {
+    if (!drawn) return;
+    const [x, y] = [column * drawn.column, Math.max(0, drawn.rows.indexOf(layer)) * drawn.row];
+    const room = scroll.clientWidth - NUMBERS_WIDTH;
+    if (x < scroll.scrollLeft) scroll.scrollLeft = x;
+    else if (x + drawn.column > scroll.scrollLeft + room) scroll.scrollLeft = x + drawn.column - room;
+    if (y < scroll.scrollTop) scroll.scrollTop = y;
+    else if (y + drawn.row > scroll.scrollTop + GRID_HEIGHT) scroll.scrollTop = y + drawn.row - GRID_HEIGHT;
+  };
+
   return {
+    reveal,
     /** Draws the scene: `{rows, labels, palette, here: {layer, column}, hover}` and what `paint` needs. */
     draw(scene) {
+      const before = drawn;
       drawn = measure(scene);
+      // In less room, or with larger type, the chosen cell stays in sight.
+      if (before && (before.width !== drawn.width || before.column !== drawn.column)) {
+        reveal(scene.here);
+        drawn = measure(scene);
+      }
       const context = sizedContext(canvas, drawn.width, drawn.height);
       context.textBaseline = "middle";
       context.textAlign = "center";
@@ -120,21 +140,11 @@ export function makeLayerGrid({ canvas, spacer, scroll }, paint) {
     /** Which cell is under the pointer, or null. */
     at(event) {
       if (!drawn) return null;
-      const box = scroll.getBoundingClientRect();
-      const x = event.clientX - box.left - NUMBERS_WIDTH;
+      const [across, y] = pointIn(scroll, event);
+      const x = across - NUMBERS_WIDTH;
       const column = Math.floor((x + scroll.scrollLeft) / drawn.column);
-      const row = Math.floor((event.clientY - box.top + scroll.scrollTop) / drawn.row);
+      const row = Math.floor((y + scroll.scrollTop) / drawn.row);
       return x >= 0 && column < drawn.columns && row >= 0 && row < drawn.rows.length ? { layer: drawn.rows[row], column } : null;
-    },
-    /** Scrolls as far as needed to show a cell. */
-    reveal({ layer, column }) {
-      if (!drawn) return;
-      const [x, y] = [column * drawn.column, Math.max(0, drawn.rows.indexOf(layer)) * drawn.row];
-      const room = scroll.clientWidth - NUMBERS_WIDTH;
-      if (x < scroll.scrollLeft) scroll.scrollLeft = x;
-      else if (x + drawn.column > scroll.scrollLeft + room) scroll.scrollLeft = x + drawn.column - room;
-      if (y < scroll.scrollTop) scroll.scrollTop = y;
-      else if (y + drawn.row > scroll.scrollTop + GRID_HEIGHT) scroll.scrollTop = y + drawn.row - GRID_HEIGHT;
     },
   };
 }

@@ -1,7 +1,7 @@
 // The model drawn as the stack it is, and the inside of the layer that is open.
 
 import { shareTraits } from "./bus.js";
-import { element, onFrame, watchLook } from "./dom.js";
+import { element, onFrame, pointIn, watchLook, zoomOf } from "./dom.js";
 import { endPane, layerPane } from "./layer_flow.js";
 import { makeStack, stackHeight } from "./layer_stack.js";
 import { bandOf, extendedRange, longAmount, rangeText } from "./map_words.js";
@@ -44,7 +44,7 @@ function listenTo(stack, { pick, drag, toggle, step }) {
   let moved = false;
   list.addEventListener("pointerdown", (event) => {
     // Beside the rows is the scroll bar.
-    if (event.button !== 0 || event.clientX > list.getBoundingClientRect().left + list.clientWidth) return;
+    if (event.button !== 0 || pointIn(list, event)[0] > list.clientWidth) return;
     list.setPointerCapture(event.pointerId);
     [start, moved] = [stack.layerAt(event.clientY), false];
   });
@@ -171,12 +171,13 @@ export default withStore(({ model, el, store }) => {
     page.wedge.firstChild.setAttribute("d", "");
     if (!stack) return;
     const [box, list, row] = [page.wedge, stack.list, stack.place(open)].map((node) => node.getBoundingClientRect());
-    const [low, high] = open.end ? [0, box.height] : [list.top - box.top, list.bottom - box.top];
-    const [top, bottom] = [row.top, row.bottom].map((y) => Math.min(high, Math.max(low, y - box.top)));
-    const [left, right] = [row.right - box.left, page.wedge.clientWidth];
+    const [zoom, tall] = [zoomOf(page.wedge), page.wedge.clientHeight];
+    const [low, high] = open.end ? [0, tall] : [list.top, list.bottom].map((y) => (y - box.top) / zoom);
+    const [top, bottom] = [row.top, row.bottom].map((y) => Math.min(high, Math.max(low, (y - box.top) / zoom)));
+    const [left, right] = [(row.right - box.left) / zoom, page.wedge.clientWidth];
     const middle = right / 2;
     const upper = `M${left},${top} L0,${top} C${middle},${top} ${middle},0 ${right},0`;
-    const lower = `L${right},${box.height} C${middle},${box.height} ${middle},${bottom} 0,${bottom} L${left},${bottom} Z`;
+    const lower = `L${right},${tall} C${middle},${tall} ${middle},${bottom} 0,${bottom} L${left},${bottom} Z`;
     page.wedge.firstChild.setAttribute("d", upper + lower);
   };
 

@@ -1,6 +1,6 @@
 // The stack of the layer map: one compact row for each layer, last layer on top, the stream as a line through all.
 
-import { KEYS, element } from "./dom.js";
+import { KEYS, element, zoomOf } from "./dom.js";
 import {
   bandEnds, besideSteps, branchColumns, chipFact, chipWord, columnShares, layerTitle, longAmount, mainOf, shortAmount, stepGroups,
 } from "./map_words.js";
@@ -198,7 +198,7 @@ export function makeStack(map, { title, goal, source, height, open }) {
     },
     /** The layer at a height of the page, the nearest one beyond the ends. */
     layerAt(y) {
-      const fromTop = Math.floor((y - inner.getBoundingClientRect().top) / rowHeight);
+      const fromTop = Math.floor((y - inner.getBoundingClientRect().top) / zoomOf(inner) / rowHeight);
       return Math.min(count - 1, Math.max(0, count - 1 - fromTop));
     },
   };

@@ -1,6 +1,6 @@
 // The words of the lens: one in every visible cell, on a colour that says how far to trust it.
 
-import { shade } from "./colour.js";
+import { shade, typeSize } from "./colour.js";
 import { fitText } from "./dom.js";
 import { LENS_COLOURS } from "./lens_colours.js";
 
@@ -13,7 +13,7 @@ export function cellWord(visible) {
 export function paintWords(context, { data, held, palette, colour, token }, { row, column }, each) {
   const mode = LENS_COLOURS[colour];
   const pinned = data.tokens.indexOf(token);
-  context.font = `${Math.max(9, Math.min(column < 50 ? 11 : 12, row - 3))}px ${palette.font}`;
+  context.font = `${typeSize(palette, Math.max(9, Math.min(column < 50 ? 11 : 12, row - 3)))} ${palette.font}`;
   each((layer, c, left, top, height) => {
     const cell = held.get(layer) * data.n_pos + c;
     const [x, y] = [left + (column - 1) / 2, top + height / 2 + 0.5];

@@ -1,5 +1,7 @@
 // Bars over positions: how surprising each token is, where the trained length ends, how far windows reach.
 
+import { typeSize } from "./colour.js";
+
 const [LEFT, RIGHT, TOP, BOTTOM] = [38, 8, 18, 18];
 
 /** The next step of a scale from 0 to `high` that has at most four. */
@@ -91,7 +93,7 @@ export function paintLoss(context, frame, scene) {
   const { labels, nats, n_ctx: nCtx, windows } = data;
   const gap = frame.step > 4 ? 1 : 0;
   context.textBaseline = "middle";
-  context.font = `11px ${palette.font}`;
+  context.font = `${typeSize(palette, 11)} ${palette.font}`;
   const past = nCtx !== null && nCtx < labels.length;
   if (past) {
     context.fillStyle = palette.line;

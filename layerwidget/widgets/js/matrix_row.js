@@ -1,7 +1,7 @@
 // Three matrices beside each other in one canvas: a head's weights in A, in B, and the difference; one pointer for all.
 
 import { shade } from "./colour.js";
-import { sizedContext } from "./dom.js";
+import { pointIn, sizedContext } from "./dom.js";
 import { hatch } from "./heat_cells.js";
 import { labelColumns, labelRows } from "./pattern_matrix.js";
 
@@ -121,8 +121,8 @@ export function makeMatrixRow(canvas) {
     /** Which query and key are under the pointer, or null. */
     at(event) {
       if (!drawn) return null;
-      const box = canvas.getBoundingClientRect();
-      const [x, y] = [event.clientX - box.left, event.clientY - box.top - TITLE_HEIGHT];
+      const [x, under] = pointIn(canvas, event);
+      const y = under - TITLE_HEIGHT;
       const inside = (place) => place >= 0 && place < drawn.size;
       const query = Math.floor(y / drawn.cell);
       const keys = MATRICES.map((_, matrix) => Math.floor((x - left(matrix)) / drawn.cell));

@@ -1,6 +1,7 @@
 // One attention matrix: query tokens down, key tokens across, the selected query outlined.
 
-import { fitText, sizedContext } from "./dom.js";
+import { typeSize } from "./colour.js";
+import { fitText, pointIn, sizedContext } from "./dom.js";
 import { matrixPixels } from "./patterns.js";
 
 const LABEL_WIDTH = 66;
@@ -22,7 +23,7 @@ export function labelled(count, cell, scale, chosen) {
 
 /** Where only some tokens have room for a label, those can be large. */
 function labelFont(cell, palette) {
-  return `${cell < 11 ? 10 : Math.min(11, cell - 1)}px ${palette.mono}`;
+  return `${typeSize(palette, cell < 11 ? 10 : Math.min(11, cell - 1))} ${palette.mono}`;
 }
 
 /** The words of the queries, which end at `right`; the one that is `here` stands out, and so do the other chosen ones. */
@@ -115,9 +116,9 @@ export function makeMatrix(canvas, height) {
     /** Which query and key are under the pointer, or null. */
     at(event) {
       if (!drawn) return null;
-      const box = canvas.getBoundingClientRect();
-      const key = Math.floor((event.clientX - box.left - LABEL_WIDTH) / drawn.across);
-      const query = Math.floor((event.clientY - box.top) / drawn.down);
+      const [x, y] = pointIn(canvas, event);
+      const key = Math.floor((x - LABEL_WIDTH) / drawn.across);
+      const query = Math.floor(y / drawn.down);
       return key >= 0 && key < drawn.keys && query >= 0 && query < drawn.size ? { key, query } : null;
     },
   };

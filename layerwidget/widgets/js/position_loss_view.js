@@ -1,6 +1,6 @@
 import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
-import { KEYS, element, onFrame, sizedContext, watchLook } from "./dom.js";
+import { KEYS, element, onFrame, pointIn, sizedContext, watchLook } from "./dom.js";
 import { lossFrame, lossSummary, lossText, paintLoss } from "./loss_bars.js";
 import { dimStale, withStore } from "./store.js";
 
@@ -50,7 +50,7 @@ export default withStore(({ model, el, store }) => {
     el.dataset.prompt = data.prompt ?? "";
   });
 
-  const at = (event) => frame?.positionAt(event.clientX - stage.getBoundingClientRect().left) ?? null;
+  const at = (event) => frame?.positionAt(pointIn(stage, event)[0]) ?? null;
   const enter = (position) => {
     if (position === hover) return;
     hover = position;

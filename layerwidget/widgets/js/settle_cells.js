@@ -44,7 +44,7 @@ export function layerMark(layer, rows) {
 /** Paints the cells of a layer grid; the scene has `{data, held, rows, palette}`. */
 export function paintSettle(context, { data, held, rows, palette }, { row, column }, each) {
   const count = data.labels.length;
-  context.font = `${Math.max(9, Math.min(11, row - 3))}px ${palette.font}`;
+  context.font = `${typeSize(palette, Math.max(9, Math.min(11, row - 3)))} ${palette.font}`;
   const marks = new Map();
   each((layer, c, left, top, height) => {
     const settled = data.settled.data[c];
@@ -65,7 +65,7 @@ export function paintSettle(context, { data, held, rows, palette }, { row, colum
 
 /** Where everything is in the picture of the shares: `x(layer)` is the left edge of a layer. */
 export function curveFrame(width, height, nLayers) {
-  const [left, right, top, bottom] = [38, 8, 40, 40];
+  const [left, right, top, bottom] = [44, 8, 40, 40];
   const step = (width - left - right) / nLayers;
   return {
     left, top, step, right: width - right, bottom: height - bottom,
@@ -81,7 +81,7 @@ function paintBands(context, { data, palette }, { x, top, bottom }) {
     context.fillStyle = palette.line;
     if (place % 2 === 0) context.fillRect(left, top, right - left, bottom - top);
     context.textAlign = "center";
-    context.font = `11px ${palette.font}`;
+    context.font = `${typeSize(palette, 11)} ${palette.font}`;
     context.fillStyle = palette.muted;
     if (right - left > 30) context.fillText(name, (left + right) / 2, top - 28);
     context.font = `600 13px ${palette.font}`;
@@ -92,7 +92,7 @@ function paintBands(context, { data, palette }, { x, top, bottom }) {
 
 function paintAxes(context, { data, palette, inView }, { left, right, bottom, x, y, step }) {
   const n = data.layers.length;
-  context.font = `11px ${palette.font}`;
+  context.font = `${typeSize(palette, 11)} ${palette.font}`;
   for (const share of [0, 0.25, 0.5, 0.75, 1]) {
     context.fillStyle = palette.edge;
     context.fillRect(left, Math.round(y(share)), right - left, 1);

@@ -1,6 +1,6 @@
 import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
-import { KEYS, element, onFrame, sizedContext, watchLook } from "./dom.js";
+import { KEYS, element, onFrame, pointIn, sizedContext, watchLook } from "./dom.js";
 import { LABELS_HEIGHT, followGrid, makeLayerGrid, movedCell, revealSoon } from "./layer_grid.js";
 import { GRID_HEIGHT, layerNumbers, layersTitle } from "./rows.js";
 import { curveFrame, levelColours, paintSettle, paintShares, percent, settledBy, sharesText } from "./settle_cells.js";
@@ -106,7 +106,7 @@ export default withStore(({ model, el, store }) => {
     draw();
   };
   const layerAt = (event) => {
-    const x = event.clientX - page.shares.getBoundingClientRect().left;
+    const x = pointIn(page.shares, event)[0];
     return scene ? curveFrame(SIDE_WIDTH, 1, scene.data.layers.length).layerAt(x) : null;
   };
   const target = (key, { here, rows, labels }) => movedCell(key, here, rows, labels.length);

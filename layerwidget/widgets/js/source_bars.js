@@ -1,6 +1,6 @@
 import { shareTraits } from "./bus.js";
-import { readPalette } from "./colour.js";
-import { KEYS, element, fitText, onFrame, sizedContext, watchLook } from "./dom.js";
+import { readPalette, typeSize } from "./colour.js";
+import { KEYS, element, fitText, onFrame, pointIn, sizedContext, watchLook } from "./dom.js";
 import { exactValue, shortValue } from "./heat_cells.js";
 import { dimStale, withStore } from "./store.js";
 
@@ -53,7 +53,7 @@ export default withStore(({ model, el, store }) => {
     return { data, values, count, width, column, low, high, y, x: scroll.scrollLeft, largest: largestPlace(values) };
   };
   const axis = (context, { width, low, high, y }) => {
-    context.font = `11px ${palette.font}`;
+    context.font = `${typeSize(palette, 11)} ${palette.font}`;
     context.textAlign = "right";
     for (const value of low < 0 ? [high, 0, low] : [high, 0]) {
       context.fillStyle = palette.muted;
@@ -69,14 +69,14 @@ export default withStore(({ model, el, store }) => {
     context.fillStyle = (value < 0 ? palette.below : palette.above).fills[place === hover ? 225 : 170];
     context.fillRect(left + 1.5, top, column - 3, Math.max(value === 0 ? 0 : 1, foot - top));
     if (column < 36 || value === 0) return;
-    context.font = `11px ${palette.font}`;
+    context.font = `${typeSize(palette, 11)} ${palette.font}`;
     context.textAlign = "center";
     context.fillStyle = palette.muted;
     context.fillText(shortValue(value, 2), left + column / 2, value < 0 ? foot + 8 : top - 7);
   };
   const word = (context, place, left) => {
     const { data, column } = scene;
-    context.font = `11px ${palette.mono}`;
+    context.font = `${typeSize(palette, 11)} ${palette.mono}`;
     context.fillStyle = place === shared.get("position") ? palette.accent : place === hover ? palette.ink : palette.muted;
     const upright = column >= 52;
     context.save();
@@ -138,7 +138,7 @@ export default withStore(({ model, el, store }) => {
     else if (left + scene.column > scroll.scrollLeft + room) scroll.scrollLeft = left + scene.column - room;
   };
   scroll.addEventListener("pointermove", (event) => {
-    const x = event.clientX - scroll.getBoundingClientRect().left - AXIS_WIDTH;
+    const x = pointIn(scroll, event)[0] - AXIS_WIDTH;
     const place = scene && Math.floor((x + scroll.scrollLeft) / scene.column);
     enter(scene && x >= 0 && place < scene.count ? place : null);
   });

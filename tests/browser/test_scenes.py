@@ -1,0 +1,285 @@
+"""A talk in a browser: scenes by buttons and by keys from anywhere, and presets that can be read and that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Locator, expect
+
+from tests.browser.conftest import VIEWPORT, running_notebook, watched
+from tests.browser.explorer_page import PROMPT, ExplorerPage
+from tests.browser.jupyter import JupyterServer
+from tests.browser.notebook import Notebook
+
+CODE = f"""
+import layerwidget as lw
+scenes = lw.Scenes([
+    lw.Scene("The answer comes late", "Rome appears at layer 28.", prompt={PROMPT!r}, layers="18-29", pages=["lens"],
+             selection=lw.Selection(layer=28, head=6, position=20)),
+    lw.Scene("A short prompt", "One sentence.", prompt="Berlin is in", layers="5-9", pages=["residual"],
+             selection=lw.Selection(layer=7, position=1)),
+    lw.Scene("An induction head", "It looks at Paris.", prompt={PROMPT!r}, layers="all", pages=["attention"],
+             selection=lw.Selection(layer=18, head=6, position=20)),
+])
+ex = lw.Explorer(lw.load("demo"), {PROMPT!r}, layers="18-29", scenes=scenes)
+ex.wait()
+ex
+"""
+STATE = "[ex.scene, ex.prompt, ex.layers, ex.layer, ex.position, list(ex.pages)]"
+FREE = [None, PROMPT, "18-29", 29, 20, ["lens"]]
+STATES: list[list[Any]] = [
+    [0, PROMPT, "18-29", 28, 20, ["lens"]],
+    [1, "Berlin is in", "5-9", 7, 1, ["residual"]],
+    [2, PROMPT, "0-29", 18, 20, ["attention"]],
+]
+#: Sizes in px of the screen of what is drawn on canvases in an explorer: every text, and with which font.
+SPY = """() => {
+    window.drawnSizes = [];
+    const fillText = CanvasRenderingContext2D.prototype.fillText;
+    CanvasRenderingContext2D.prototype.fillText = function (...words) {
+        const size = parseFloat(this.font.match(/([0-9.]+)px/)[1]);
+        window.drawnSizes.push(size * this.getTransform().a / devicePixelRatio * (this.getTransform().b ? NaN : 1));
+        return fillText.apply(this, words);
+    };
+}"""
+#: Text of the page that can be seen: its size on the screen, by what it stands in.
+TYPE = """(root) => {
+    const found = {};
+    const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        const node = walker.currentNode.parentElement;
+        if (!walker.currentNode.data.trim() || !node.checkVisibility({ visibilityProperty: true })) continue;
+        const size = parseFloat(getComputedStyle(node).fontSize) * (node.currentCSSZoom ?? 1);
+        const name = node.className.baseVal ?? node.className ?? "";
+        found[name || node.tagName] = Math.min(size, found[name || node.tagName] ?? Infinity);
+    }
+    return found;
+}"""
+#: What of an explorer stands out of it, or out of the page.
+TOO_WIDE = """(root) => {
+    const right = root.getBoundingClientRect().right + 1;
+    const inside = ".lw-scroll, .lw-gallery, .lw-tabs, .lw-detail";
+    const out = [...root.querySelectorAll("*")].filter((node) => {
+        const box = node.getBoundingClientRect();
+        const outside = box.width && box.right > right && !node.closest(inside);
+        return outside && node.checkVisibility({ visibilityProperty: true });
+    });
+    const names = out.map((node) => String(node.className.baseVal ?? node.className));
+    return [root.scrollWidth - root.clientWidth, ...new Set(names)];
+}"""
+
+
+@pytest.fixture(scope="module")
+def opened(jupyter_server: JupyterServer, browser: Browser) -> Iterator[Notebook]:
+    name = jupyter_server.write_notebook("scenes", [CODE])
+    with running_notebook(jupyter_server, browser, name) as notebook:
+        yield notebook
+
+
+@pytest.fixture
+def talk(request: pytest.FixtureRequest, opened: Notebook) -> Iterator[ExplorerPage]:
+    page = ExplorerPage(opened)
+    opened.use_theme("light")
+    opened.page.set_viewport_size(VIEWPORT)
+    opened.page.evaluate("document.activeElement?.blur()")
+    opened.run("ex.preset, ex.scenes = 'explore', scenes; ex.scene = 0; ex.wait(); ex.scene, ex.layer = None, 29")
+    expect(page.prompt).to_have_value(PROMPT)
+    page.settle()
+    with watched(request, opened):
+        yield page
+
+
+def shows(talk: ExplorerPage, number: int) -> None:
+    """A scene is there, in Python and on the screen."""
+    state = STATES[number]
+    talk.notebook.expect_value(STATE, state, timeout_s=30)
+    bar = talk.root.locator(".lw-scene-bar")
+    expect(bar.locator(".lw-scene-count")).to_have_text(f"{number + 1} / 3")
+    titles = ["The answer comes late", "A short prompt", "An induction head"]
+    expect(bar.get_by_role("status").locator(".lw-scene-title")).to_have_text(titles[number])
+    expect(talk.prompt).to_have_value(state[1])
+    view = {"lens": ".lw-lens", "residual": ".lw-heat", "attention": ".lw-attention"}[state[5][0]]
+    expect(talk.root.locator(view).first).to_have_attribute("data-prompt", state[1], timeout=60_000)
+    expect(talk.root.locator(".lw-chip.lw-here .lw-chip-index")).to_have_text(str(state[4]))
+    numbers = talk.root.locator(".lw-rail-number:not(.lw-rail-end)").all_text_contents()
+    first, last = state[2].split("-")
+    assert numbers == [last, first]
+
+
+def test_buttons_step_through_the_scenes(talk: ExplorerPage) -> None:
+    talk.notebook.expect_value(STATE, FREE)
+    back, on = (talk.root.get_by_role("button", name=name) for name in ("Previous scene", "Next scene"))
+    expect(talk.root.locator(".lw-scene-count")).to_have_text("– / 3")
+    expect(back).to_be_disabled()
+    on.click()
+    shows(talk, 0)
+    on.click()
+    shows(talk, 1)
+    on.click()
+    shows(talk, 2)
+    expect(on).to_be_disabled()
+    # The keys stay with the explorer, although the button that had them has no more to do.
+    talk.notebook.page.keyboard.press("PageUp")
+    shows(talk, 1)
+    back.click()
+    shows(talk, 0)
+
+
+def test_keys_step_from_wherever_the_reader_is(talk: ExplorerPage) -> None:
+    keyboard = talk.notebook.page.keyboard
+    cells = talk.notebook.page.locator(".jp-Cell")
+    before = cells.count()
+    # A click on an empty place is enough for a remote.
+    talk.root.locator(".lw-scene-words").click()
+    keyboard.press("PageDown")
+    shows(talk, 0)
+    talk.root.locator(".lw-lens .lw-scroll").focus()
+    keyboard.press("PageDown")
+    shows(talk, 1)
+    talk.root.locator(".lw-heat .lw-scroll").focus()
+    keyboard.press("Alt+ArrowRight")
+    shows(talk, 2)
+    keyboard.press("PageDown")
+    shows(talk, 2)
+    talk.root.locator(".lw-thumb-first").focus()
+    keyboard.press("Alt+ArrowLeft")
+    shows(talk, 1)
+    keyboard.press("b")
+    assert cells.count() == before
+
+
+def test_a_remote_leads_on_from_a_prompt_that_was_edited(talk: ExplorerPage) -> None:
+    talk.root.get_by_role("button", name="Next scene").click()
+    shows(talk, 0)
+    talk.prompt.click()
+    keyboard = talk.notebook.page.keyboard
+    keyboard.press("End")
+    keyboard.type(" Roma")
+    # Its arrows move the caret, with Alt too.
+    keyboard.press("Alt+ArrowLeft")
+    keyboard.press("ArrowDown")
+    talk.notebook.expect_value("[ex.scene, ex.prompt]", [0, f"{PROMPT} Roma"])
+    keyboard.press("PageDown")
+    shows(talk, 1)
+    keyboard.press("PageUp")
+    shows(talk, 0)
+
+
+def test_alt_with_arrows_chooses_the_next_layer(talk: ExplorerPage) -> None:
+    keyboard = talk.notebook.page.keyboard
+    talk.root.get_by_role("button", name="Next scene").click()
+    shows(talk, 0)
+    keyboard.press("Alt+ArrowUp")
+    keyboard.press("Alt+ArrowUp")
+    talk.notebook.expect_value("ex.layer", 29)
+    talk.prompt.click()
+    for _ in range(3):
+        keyboard.press("Alt+ArrowDown")
+    talk.notebook.expect_value("[ex.layer, ex.prompt, ex.scene]", [26, PROMPT, 0])
+    expect(talk.root.locator(".lw-top .lw-panel-title")).to_contain_text("layer 26")
+    talk.notebook.run("ex.layers = '3,9,26'")
+    keyboard.press("Alt+ArrowDown")
+    talk.notebook.expect_value("ex.layer", 9)
+
+
+def test_without_scenes_there_is_no_bar_and_page_keys_are_those_of_the_views(talk: ExplorerPage) -> None:
+    notebook = talk.notebook
+    notebook.run("ex.scenes = []")
+    bar = talk.root.locator(".lw-scene-bar")
+    expect(bar).to_be_hidden()
+    talk.root.locator(".lw-lens .lw-scroll").focus()
+    notebook.page.keyboard.press("PageDown")
+    notebook.expect_value("ex.layer", 18)
+    notebook.run("ex.scenes = scenes")
+    expect(bar).to_be_visible()
+
+
+def test_a_scene_that_cannot_be_shown_is_said(talk: ExplorerPage) -> None:
+    talk.notebook.run("ex.scenes = [lw.Scene('Too deep', layers='99')]")
+    talk.root.get_by_role("button", name="Next scene").click()
+    expect(talk.root.locator(".lw-error")).to_contain_text("Scene 0 ('Too deep') cannot be shown")
+    expect(talk.root.locator(".lw-scene-count")).to_have_text("– / 1")
+
+
+@pytest.mark.parametrize("width", [1280, 1920])
+def test_a_talk_can_be_read_from_the_back_and_fits(talk: ExplorerPage, width: int) -> None:
+    notebook = talk.notebook
+    notebook.page.set_viewport_size({"width": width, "height": 1000})
+    notebook.page.evaluate(SPY)
+    pages = ["lens", "residual", "attention", "attribution", "neurons", "depth"]
+    notebook.run("ex.preset = 'talk'; ex.layers = 'all'")
+    for name in pages:
+        notebook.run(f"ex.pages = [{name!r}]; ex.wait()")
+        notebook.page.evaluate("window.drawnSizes = []")
+        notebook.run("ex.layers = '18-29' if ex.layers == '0-29' else '0-29'; ex.wait()")
+        notebook.page.wait_for_function("window.drawnSizes.length || document.querySelector('.lw-neuron-rows *')")
+        notebook.page.wait_for_timeout(300)
+        sizes = [size for size in notebook.page.evaluate("window.drawnSizes") if size]
+        assert min(sizes, default=18) >= 18, name
+        small = {what: size for what, size in talk.root.evaluate(TYPE).items() if size < 18}
+        assert not small, (name, small)
+        assert talk.root.evaluate(TOO_WIDE) == [0], name
+    notebook.run("ex.preset = 'explore'")
+
+
+def test_presets_come_and_go(talk: ExplorerPage) -> None:
+    notebook = talk.notebook
+    legend, undo = talk.root.locator(".lw-lens .lw-legend"), talk.root.locator(".lw-undo")
+    colours = talk.root.locator(".lw-lens .lw-choice").first
+    first = size(legend), box(talk.grid), box(talk.root.locator(".lw-figure .bqplot svg").first)
+    expect(undo).to_be_visible()
+    notebook.run("ex.preset = 'talk'")
+    expect(undo).to_be_hidden()
+    expect(colours).to_be_hidden()
+    assert size(legend) >= 18
+    # A click in what is drawn larger chooses the cell under the pointer: the last one of the first row.
+    grid = talk.root.locator(".lw-lens .lw-scroll")
+    found = box(grid)
+    grid.click(position={"x": found[0] - 10, "y": 10})
+    notebook.expect_value("[ex.layer, ex.position]", [29, 20])
+    grid.click(position={"x": found[0] - 10 - 2 * 52 * 1.6, "y": 10 + 3 * 35 * 1.6})
+    notebook.expect_value("[ex.layer, ex.position]", [26, 18])
+    notebook.run("ex.preset = 'paper'")
+    expect(talk.prompt).to_be_hidden()
+    expect(talk.root.get_by_role("tablist")).to_be_hidden()
+    assert talk.root.evaluate("(root) => getComputedStyle(root).backgroundColor") == "rgb(255, 255, 255)"
+    notebook.use_theme("dark")
+    lens = talk.lens.evaluate("(node) => [getComputedStyle(node).backgroundColor, getComputedStyle(node).color]")
+    assert lens == ["rgb(255, 255, 255)", "rgb(0, 0, 0)"]
+    notebook.page.wait_for_function(GROUND, arg="light")
+    notebook.run("ex.preset = 'explore'")
+    notebook.page.wait_for_function(GROUND, arg="dark")
+    notebook.use_theme("light")
+    expect(undo).to_be_visible()
+    expect(colours).to_be_visible()
+    talk.settle()
+    assert (size(legend), box(talk.grid), box(talk.root.locator(".lw-figure .bqplot svg").first)) == first
+
+
+#: Whether the numbers beside the lens stand on a ground of that brightness: their canvas is clear, its words are not.
+GROUND = """(wanted) => {
+    const canvas = document.querySelector(".lw-lens .lw-scroll canvas");
+    const width = Math.round(20 * canvas.width / canvas.clientWidth);
+    const { data } = canvas.getContext("2d").getImageData(0, 0, width, canvas.height);
+    let [light, dark] = [0, 0];
+    for (let at = 0; at < data.length; at += 4) {
+        if (data[at + 3] > 200 && data[at + 1] > 128) light += 1;
+        else if (data[at + 3] > 200) dark += 1;
+    }
+    return wanted === "light" ? dark > light : light > dark;
+}"""
+
+
+def size(node: Locator) -> float:
+    """Of the type of a node, in px of the screen."""
+    found = node.evaluate("(node) => parseFloat(getComputedStyle(node).fontSize) * (node.currentCSSZoom ?? 1)")
+    return float(found)
+
+
+def box(node: Locator) -> tuple[float, float]:
+    """Width and height of a node in px of the screen."""
+    found = node.bounding_box()
+    assert found is not None
+    return found["width"], found["height"]
