@@ -79,6 +79,19 @@ def until(holds: Callable[[], bool]) -> None:
     assert holds()
 
 
+def test_a_page_is_made_before_it_is_open(explorer: lw.Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Else the model's thread, which asks the open pages, would make another one that nobody sees.
+    open_meanwhile: list[bool] = []
+
+    def make(cls: type[StreamPage], model: lw.HookedModel, **shared: Any) -> StreamPage:
+        open_meanwhile.append("stream" in explorer.stack.shown)
+        return cls(**shared)
+
+    monkeypatch.setattr(StreamPage, "for_model", classmethod(make))
+    explorer.pages = ["stream"]
+    assert open_meanwhile == [False]
+
+
 def test_only_open_pages_are_asked(explorer: lw.Explorer) -> None:
     assert explorer.pages == ["lens"]
     assert set(explorer.results) == {"lens", "attention"}
