@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from layerwidget.explorer import Explorer
 
 _HOST = "recorded_page"
-_ALWAYS = ("tab_bar", FIGURE_MODULE, _HOST)
+_ALWAYS = ("tab_bar", "scene_bar", FIGURE_MODULE, _HOST)
 _STYLE = Path(__file__).with_name("page.css")
 _REGISTRY = "recordedModules"
 #: A block of data that no browser runs.
@@ -32,12 +32,12 @@ _DATA_TYPE = "application/octet-stream"
 def write_html(
     explorer: Explorer, path: str | os.PathLike[str], prompts: Sequence[str] = (), title: str | None = None
 ) -> Path:
-    """Record the open pages of an explorer, and write them as one file that needs nothing else.
+    """Record the open pages of an explorer, or its scenes, and write them as one file that needs nothing else.
 
     Args:
         explorer: what is recorded; it is as before when this returns.
         path: the file; its folder has to exist. It is replaced only by a whole page.
-        prompts: what is recorded besides the explorer's own prompt, to switch between.
+        prompts: what is recorded besides the explorer's own prompt, or its scenes, to switch between.
         title: what stands above the page.
 
     Returns:

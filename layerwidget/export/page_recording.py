@@ -43,48 +43,70 @@ class PageRecording:
 
 
 def page_recording(explorer: Explorer, prompts: Sequence[str] = ()) -> PageRecording:
-    """Record the open pages: the explorer's own prompt, where it has one, and then others.
+    """Record the explorer's scenes, or, without any, the prompt that it shows; and then other prompts.
 
     Raises:
-        ExportError: when there is no prompt at all.
-        LayerWidgetError: when one cannot be computed.
+        ExportError: when there is nothing to be recorded.
+        LayerWidgetError: when something cannot be computed.
     """
-    texts = list(dict.fromkeys(text for text in (explorer.prompt, *prompts) if text))
-    if not texts:
+    n_scenes = len(explorer.scenes)
+    own = () if n_scenes else (explorer.prompt,)
+    texts = list(dict.fromkeys(text for text in (*own, *prompts) if text))
+    if not texts and not n_scenes:
         raise ExportError(
             "There is nothing to record: the explorer has no prompt. Set ex.prompt, or give prompts=[...]."
         )
     explorer.wait(_PATIENCE_S)
     layout = Layout()
     blocks: list[str] = []
-    shown: list[dict[str, Any]] = []
+    steps: list[dict[str, Any]] = []
     with _kept_as_it_is(explorer):
+        pages = _pages(explorer)
         at_end = explorer.standpoint is None or explorer.position >= len(explorer.standpoint.tokens) - 1
-        for text in texts:
-            standpoint = _settled(explorer, text, at_end)
-            if not shown:
+        for step in (*range(n_scenes), *texts):
+            said = _scene(explorer, step, pages) if isinstance(step, int) else _prompt(explorer, step, at_end)
+            if not steps:
                 head = _head(explorer, layout)
             blocks.append(_block(explorer, layout))
-            shown.append({"text": text, "place": _place(explorer), "about": _about(explorer, standpoint)})
-    own = {module_of(panel): str(panel._esm) for panel in layout.panels.values() if not panel.js_module}
-    modules = sorted({module_of(panel) for panel in layout.panels.values()} - set(own))
-    head |= {"prompts": shown, "left_out": sorted(layout.left_out)}
-    return PageRecording(head, tuple(blocks), tuple(modules), own, explorer.model.name)
+            steps.append({**said, "place": _place(explorer), "about": _about(explorer, _recorded(explorer))})
+    own_modules = {module_of(panel): str(panel._esm) for panel in layout.panels.values() if not panel.js_module}
+    modules = sorted({module_of(panel) for panel in layout.panels.values()} - set(own_modules))
+    head |= {"prompts": steps, "left_out": sorted(layout.left_out), "preset": explorer.preset}
+    return PageRecording(head, tuple(blocks), tuple(modules), own_modules, explorer.model.name)
 
 
 @contextmanager
 def _kept_as_it_is(explorer: Explorer) -> Iterator[None]:
-    prompt, layers, selection = explorer.prompt, explorer.layers, explorer.selection
+    state, scene = explorer.state, explorer.scene
     try:
         yield
     finally:
-        explorer.prompt = prompt
-        explorer.wait(_PATIENCE_S)
-        explorer.layers, explorer.selection = layers, selection
+        explorer.scene = scene
+        explorer.state = state
         explorer.wait(_PATIENCE_S)
 
 
-def _settled(explorer: Explorer, text: str, at_end: bool) -> Standpoint:
+def _pages(explorer: Explorer) -> list[str]:
+    """All pages that are seen at some step: of every step, each of them is recorded."""
+    asked = (page for scene in explorer.scenes for page in scene.pages or ())
+    return list(dict.fromkeys((*explorer.pages, *asked)))
+
+
+def _scene(explorer: Explorer, number: int, pages: list[str]) -> dict[str, Any]:
+    """Show a scene, with the pages of the others behind its own."""
+    one = explorer.scenes[number]
+    try:
+        explorer.scene = number
+        explorer.wait(_PATIENCE_S)
+    except LayerWidgetError as error:
+        raise ExportError(f"Scene {number} ({one.title!r}) could not be recorded: {error}") from error
+    seen = list(explorer.pages)
+    explorer.pages = [*seen, *(page for page in pages if page not in seen)]
+    explorer.wait(_PATIENCE_S)
+    return {"text": explorer.prompt, "title": one.title, "caption": one.caption, "pages": seen}
+
+
+def _prompt(explorer: Explorer, text: str, at_end: bool) -> dict[str, Any]:
     """Show a prompt, at its end where the reader is at the end of theirs."""
     if explorer.prompt != text:
         position = explorer.position
@@ -93,18 +115,16 @@ def _settled(explorer: Explorer, text: str, at_end: bool) -> Standpoint:
             explorer.wait(_PATIENCE_S)
         except LayerWidgetError as error:
             raise ExportError(f"The prompt {text!r} could not be recorded: {error}") from error
-        standpoint = _standpoint(explorer, text)
-        last = len(standpoint.tokens) - 1
+        last = len(_recorded(explorer).tokens) - 1
         explorer.position = last if at_end else min(position, last)
         explorer.wait(_PATIENCE_S)
-    return _standpoint(explorer, text)
+    return {"text": text}
 
 
-def _standpoint(explorer: Explorer, text: str) -> Standpoint:
-    standpoint = explorer.standpoint
-    if standpoint is None:
-        raise ExportError(f"The prompt {text!r} has no tokens, so there is nothing to record.")
-    return standpoint
+def _recorded(explorer: Explorer) -> Standpoint:
+    if explorer.standpoint is None:
+        raise ExportError(f"The prompt {explorer.prompt!r} has no tokens, so there is nothing to record.")
+    return explorer.standpoint
 
 
 def _place(explorer: Explorer) -> dict[str, Any]:
@@ -124,7 +144,7 @@ def _head(explorer: Explorer, layout: Layout) -> dict[str, Any]:
 def _block(explorer: Explorer, layout: Layout) -> str:
     """What every view shows of the prompt that is there now."""
     buffers = Buffers()
-    n_pos = len(_standpoint(explorer, explorer.prompt).tokens)
+    n_pos = len(_recorded(explorer).tokens)
     attention = {name: view for name, view in layout.panels.items() if isinstance(view, AttentionView)}
     views = {name: _state(panel, buffers) for name, panel in layout.panels.items() if name not in attention}
     for name, figure in layout.figures.items():

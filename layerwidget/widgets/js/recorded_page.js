@@ -7,7 +7,7 @@ import { unpackRecording } from "./recording.js";
 import { layerNumbers } from "./rows.js";
 
 const SHARED_TRAITS = ["layers", "layer", "head", "position", "token", "tokens"];
-const KEYS_LINE = [["1 – 9", "a prompt"], ["n p", "next, previous prompt"], ["Tab", "to a grid or slider"], ["arrows", "move in it"], ["t", "light or dark"]];
+const KEYS_LINE = [["1 – 9", "a prompt or scene"], ["n p", "the next, the previous one"], ["Tab", "to a grid or slider"], ["arrows", "move in it"], ["t", "light or dark"]];
 
 /** Light or dark as the reader's system has it, until they switch. */
 function makeThemeSwitch() {
@@ -35,7 +35,8 @@ function makePromptChoice(prompts, choose) {
     ...KEYS, type: "button", class: "lw-prompt-button", role: "radio", title: text, onclick: () => choose(index),
   }, element("b", {}, index + 1), element("span", {}, text)));
   const node = element("div", { class: "lw lw-prompts", role: "radiogroup", "aria-label": "Recorded prompts" }, ...buttons);
-  node.hidden = prompts.length < 2;
+  // Scenes have a bar of their own.
+  node.hidden = prompts.length < 2 || prompts.every(({ title }) => title !== undefined);
   node.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     const from = buttons.indexOf(document.activeElement);
@@ -52,6 +53,16 @@ function makePromptChoice(prompts, choose) {
     if (index === chosen) button.scrollIntoView({ block: "nearest", inline: "nearest" });
   });
   return { node, mark };
+}
+
+/** The bar of a talk, where scenes were recorded: the one of the notebook. */
+function makeSceneBar(prompts, place, modules, choose) {
+  const words = prompts.filter(({ title }) => title !== undefined).map(({ title, caption }) => [title, caption]);
+  const node = element("div", {});
+  const model = recordedModel(place, { traits: { words, scene: null } });
+  model.on("change:scene", () => { if (model.get("scene") !== null) choose(model.get("scene")); });
+  if (words.length) modules.scene_bar.default.render({ model, el: node });
+  return { node, count: words.length, mark: (index) => model.set("scene", index < words.length ? index : null) };
 }
 
 /** "layer 18, position 20" */
@@ -200,28 +211,32 @@ async function openPage(root, modules) {
   const theme = makeThemeSwitch();
   let now = -1;
   const choice = makePromptChoice(head.prompts, (index) => show(index));
+  const scenes = makeSceneBar(head.prompts, place, modules, (index) => show(index));
   const slider = views.build(head.parts.slider);
   const pages = makePages(head, views, shared, slider);
-  const tabs = element("div", {});
+  const tabs = { node: element("div", {}), open: () => {} };
   const show = async (index) => {
     if (index === now) return;
     now = index;
     choice.mark(index);
+    scenes.mark(index);
     const state = await stateOf(index);
     // Somebody may have gone on meanwhile.
     if (now !== index) return;
     const prompt = head.prompts[index];
-    shared.set({ position: prompt.place.position });
+    // A prompt is looked at from where the reader is, a scene from where it was prepared.
+    shared.set(prompt.pages ? prompt.place : { position: prompt.place.position });
     views.show(state);
+    if (prompt.pages) tabs.open(prompt.pages);
     pages.tell(prompt);
     await views.mountAll();
     root.dataset.prompt = index;
   };
-  const body = element("div", { class: "widget-box widget-vbox lw-body" }, choice.node, views.build(head.parts.editor), tabs, ...pages.nodes);
+  const body = element("div", { class: "widget-box widget-vbox lw-body" }, choice.node, views.build(head.parts.editor), tabs.node, ...pages.nodes);
   const status = views.build(head.parts.status);
-  const box = element("div", { class: "lw-explorer" }, status, body);
+  const box = element("div", { class: `lw-explorer lw-${head.preset}` }, status, ...(scenes.count ? [scenes.node] : []), body);
   root.replaceChildren(...[head.title ? element("h1", { class: "lw-page-title" }, head.title) : null, box, foot(head)].filter(Boolean));
-  await openTabs(head, modules, tabs, async (shown) => {
+  tabs.open = await openTabs(head, modules, tabs.node, async (shown) => {
     pages.arrange(shown);
     if (now < 0) return;
     pages.tell(head.prompts[now]);
@@ -229,11 +244,11 @@ async function openPage(root, modules) {
   });
   await show(0);
   status.querySelector(".lw-line")?.append(theme.node);
-  listenToKeys({ count: head.prompts.length, now: () => now, show, theme });
+  listenToKeys({ count: head.prompts.length, scenes: scenes.count, now: () => now, show, theme });
   root.classList.add("lw-ready");
 }
 
-/** Tabs, where more than one page was recorded. */
+/** Tabs, where more than one page was recorded; returns what opens some of them. */
 async function openTabs(head, modules, node, arrange) {
   const titles = head.pages.map(({ name, title }) => [name, title]);
   const model = recordedModel({}, { traits: { titles, shown: head.shown } });
@@ -241,15 +256,18 @@ async function openTabs(head, modules, node, arrange) {
   node.hidden = titles.length < 2;
   modules.tab_bar.default.render({ model, el: node });
   await arrange(head.shown);
+  return (shown) => model.set("shown", shown);
 }
 
 /** Keys that are nobody's in particular. */
-function listenToKeys({ count, now, show, theme }) {
+function listenToKeys({ count, scenes, now, show, theme }) {
+  /** A presenter's remote has two keys. */
+  const steps = (key) => ({ n: now() + 1, p: now() - 1, ...(scenes && { PageDown: now() + 1, PageUp: now() - 1 }) })[key];
   document.addEventListener("keydown", (event) => {
     const { target, key } = event;
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
     if (target.matches?.("select, input:not([type=checkbox])") || (target.matches?.("textarea") && !target.readOnly)) return;
-    const index = /^[1-9]$/.test(key) ? Number(key) - 1 : { n: now() + 1, p: now() - 1 }[key];
+    const index = /^[1-9]$/.test(key) ? Number(key) - 1 : steps(key);
     if (key === "t") theme.flip();
     else if (index >= 0 && index < count) show(index);
     else return;
