@@ -20,7 +20,8 @@ export function tipPlace({ left, top, bottom }, { width, height }, window) {
  * The notebook takes keys from whatever is not marked, such as the buttons and sliders of ipywidgets.
  */
 export function followFocus(el, selector) {
-  const tip = element("div", { class: "lw lw-tip", "aria-hidden": "true" });
+  // A figure in an explorer is followed twice: there is one tip for all.
+  const tip = (globalThis.layerwidgetTip ??= element("div", { class: "lw lw-tip", "aria-hidden": "true" }));
   const hide = () => tip.remove();
   const show = (node) => {
     hide();

@@ -22,9 +22,12 @@ export default {
       const typed = shared.get("prompt");
       const about = model.get("prompt");
       run.textContent = state === "done" || state === "stopped" ? `${model.get("label")} again` : model.get("label");
+      const focused = [run, stop].includes(document.activeElement);
       run.hidden = busy;
       run.disabled = state === "absent";
       stop.hidden = bar.hidden = !busy;
+      // Whoever pressed one of them by key finds the other one in its place.
+      if (focused) (busy ? stop : run).focus();
       bar.max = Math.max(1, model.get("of"));
       bar.value = state === "running" ? model.get("done") : 0;
       bar.setAttribute("aria-label", model.get("label"));

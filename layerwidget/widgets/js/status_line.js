@@ -34,6 +34,8 @@ export default {
       if (busy) return;
       clearTimeout(patience);
       patience = null;
+      // The page must not take the keyboard over when the button goes.
+      if (stop === document.activeElement) checked.focus();
       stop.classList.remove("lw-shown");
     };
     el.classList.add("lw", "lw-status");
