@@ -16,7 +16,7 @@ _WAY = """(target) => {
 
 
 class Keyboard:
-    """Keys, and nothing else: an element is reached by Tab, in the order in which the page offers what can be reached."""
+    """Keys, and nothing else: an element is reached by Tab, in the order in which the page offers them."""
 
     def __init__(self, notebook: Notebook) -> None:
         self.notebook = notebook

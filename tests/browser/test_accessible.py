@@ -1,4 +1,4 @@
-"""For whoever does not see the page, does not use a pointer, or sees other colours: axe-core, keys alone, tables, rings."""
+"""For whoever does not see the page, or uses no pointer: axe-core, keys alone, tables, rings, system colours."""
 
 from __future__ import annotations
 
