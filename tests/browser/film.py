@@ -70,7 +70,7 @@ def _frames(page: ExplorerPage) -> Iterator[Frame]:
 def _drag(page: ExplorerPage, frame: FloatRect) -> Iterator[Frame]:
     """The lower end of the range down and up again."""
     x, y, height = page.grab_thumb("first")
-    for share in (*range(13), *range(12, -1, -2)):
+    for share in (*range(0, 13), *range(12, -1, -2)):
         page.notebook.page.mouse.move(x, y + height * share * 0.045)
         page.notebook.page.wait_for_timeout(50)
         yield _look(page, frame, DRAG_MS)
