@@ -100,8 +100,8 @@ class AngleFigure(LayerFigure):
     def _build_choice(self) -> ipywidgets.Dropdown:
         sizes = range(1, self.longest + 1)
         choice = ipywidgets.Dropdown(
-            options=[(f"blocks of {n} layer{'s' if n > 1 else ''}", n) for n in sizes], value=self.n,
-            layout=ipywidgets.Layout(width="160px", margin="0"),
+            options=[(f"{n} layer{'s' if n > 1 else ''}", n) for n in sizes], value=self.n, description="blocks of",
+            style={"description_width": "auto"}, layout=ipywidgets.Layout(width="160px", margin="0"),
         )  # fmt: skip
         t.link((self, "n"), (choice, "value"))
         self.choice = choice

@@ -117,9 +117,9 @@ class Notebook:
             self.page.wait_for_timeout(50)
         assert value == expected
 
-    def use_theme(self, theme: Literal["light", "dark"]) -> None:
+    def use_theme(self, theme: Literal["light", "dark", "dark high contrast"]) -> None:
         """Switch JupyterLab's theme and wait until its style sheet is there."""
-        name = f"JupyterLab {theme.capitalize()}"
+        name = f"JupyterLab {theme.title()}"
         self.page.evaluate("(theme) => jupyterapp.commands.execute('apputils:change-theme', { theme })", name)
         self.page.wait_for_selector(f"body[data-jp-theme-name='{name}']", state="attached")
         self.page.wait_for_load_state("networkidle")

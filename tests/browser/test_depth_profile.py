@@ -127,7 +127,7 @@ def test_dragging_the_range_asks_the_kernel_nothing(notebook: Notebook) -> None:
 
 
 def test_blocks_of_another_length_are_answered(notebook: Notebook) -> None:
-    notebook.page.locator(".lw-figure select").select_option("blocks of 2 layers")
+    notebook.page.locator(".lw-figure select").select_option("2 layers")
     notebook.expect_value("ex.results['angular_distance'].n", 2)
     least = notebook.value("format(float(ex.results['angular_distance'].values.min()), '.3f')")
     expect(notebook.page.locator(".lw-figure").nth(1).locator(".lw-detail")).to_contain_text(least)

@@ -32,7 +32,7 @@ def test_a_tab_shows_one_page_alone_and_the_map_follows(explorer: ExplorerPage, 
 
 def test_pages_stand_under_each_other_and_can_be_moved(explorer: ExplorerPage, tabs: Locator) -> None:
     tabs.get_by_role("tab", name="Model map").hover()
-    tabs.get_by_role("button", name="Show Model map under what is open").click()
+    tabs.get_by_title("Show Model map under what is open").click()
     chart = explorer.root.locator(".lw-map")
     expect(chart).to_be_visible()
     explorer.settle()
@@ -44,9 +44,9 @@ def test_pages_stand_under_each_other_and_can_be_moved(explorer: ExplorerPage, t
     tab.focus()
     tab.press("Alt+ArrowLeft")
     explorer.notebook.expect_value("ex.pages", ["map", "lens"])
-    tabs.get_by_role("button", name="Close Model map").click()
+    tabs.get_by_title("Close Model map").click()
     explorer.notebook.expect_value("ex.pages", ["lens"])
-    expect(tabs.get_by_role("button", name="Close Lens + attention")).to_be_disabled()
+    expect(tabs.get_by_title("Close Lens + attention")).to_be_disabled()
     explorer.settle()
 
 

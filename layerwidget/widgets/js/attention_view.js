@@ -4,10 +4,13 @@ import { readPalette } from "./colour.js";
 import { KEYS, choice, element, onFrame, watchLook } from "./dom.js";
 import { makeGallery } from "./head_gallery.js";
 import { exactValue, heatColours, shortValue } from "./heat_cells.js";
+import { listenToMatrix, strongest } from "./matrix_keys.js";
 import { makeMatrix } from "./pattern_matrix.js";
-import { blend, exactMatrix, largestShown, rowShares, rowWeights } from "./patterns.js";
+import { blend, exactMatrix, largestShown, rowShares, rowWeights, tileRow } from "./patterns.js";
 import { layerNumbers, layersTitle } from "./rows.js";
 import { dimStale, withStore } from "./store.js";
+import { around, cutText, makeTwin, matrixTable } from "./table_twin.js";
+import { makeVoice } from "./voice.js";
 
 const PANEL_HEIGHT = 336;
 const TRAITS = ["layers", "layer", "head", "position"];
@@ -15,17 +18,17 @@ const OWN_TRAITS = ["show_heads", "hide_first", "can_hide", "quantity", "quantit
 
 /** The page of the view: two canvases with their titles and controls. */
 function buildPage(el, shared) {
-  const box = (name, label) => element("div", { ...KEYS, class: name, tabindex: 0, role: "group", style: `height:${PANEL_HEIGHT}px`, "aria-label": label }, element("canvas"));
+  const box = (name, kind, label) => element("div", { ...KEYS, class: name, tabindex: 0, role: "application", "aria-roledescription": kind, style: `height:${PANEL_HEIGHT}px`, "aria-label": label }, element("canvas"));
   const page = {
-    gallery: box("lw-gallery", "All heads of the layers in view: arrow keys choose a head"),
-    matrix: box("lw-matrix", "Attention of the chosen head: up and down choose the query"),
+    gallery: box("lw-gallery", "grid", "All heads of the layers in view: arrow keys choose a head"),
+    matrix: box("lw-matrix", "matrix", "Attention of the chosen head: up and down choose the query, left and right point at a key"),
     detail: element("span", { class: "lw-detail" }),
     legend: element("span", { class: "lw-legend", hidden: true }),
     head: element("div", { class: "lw-panel-title" }),
-    arcs: element("div", { class: "lw-arcs", style: `height:${PANEL_HEIGHT}px` }, element("canvas")),
+    arcs: box("lw-arcs", "lines", "Attention of the chosen query as lines: up and down choose the query, left and right point at a key, Enter goes to it"),
     arcTitle: element("div", { class: "lw-panel-title" }),
     noArcs: element("div", { class: "lw-no-arcs" }),
-    readout: element("div", { class: "lw-facts", role: "status" }),
+    readout: element("div", { class: "lw-facts" }),
     empty: element("div", { class: "lw-placeholder" }),
     hideFirst: element("input", { ...KEYS, type: "checkbox" }),
     showHeads: choice("What the matrix shows", [["head", "one head"], ["mean", "mean of all in view"], ["max", "max of all in view"]],
@@ -80,6 +83,27 @@ function makeChooser(shared) {
   };
 }
 
+/** The gallery as a table: where each head looks most from the chosen query, as exact as its picture is. */
+export function galleryTable({ data, stack, wanted, held, here, hideInGallery, matrix: { words, keyWords, position } }) {
+  const row = Math.max(0, wanted.indexOf(here.layer));
+  const [down, across] = [around(row, wanted.length), around(Math.max(0, data.heads.indexOf(here.head)), data.heads.length)];
+  const query = Math.floor(position / data.block);
+  const look = (layer, head) => {
+    if (!held.has(layer)) return "not computed";
+    const weights = tileRow(stack, held.get(layer) * data.heads.length + head, query);
+    const key = strongest(hideInGallery ? weights.map((weight, place) => (place ? weight : -1)) : weights);
+    return `${keyWords[Math.min(keyWords.length - 1, key * data.block)]} ${weights[key].toFixed(2)}`;
+  };
+  const heads = data.heads.map((head, place) => ({ head, place })).slice(...across);
+  return {
+    caption: [`Where each head looks most from ${words[position]}`, cutText(down, wanted.length, "rows"), cutText(across, data.heads.length, "heads")].filter(Boolean).join(" · "),
+    corner: "layer",
+    columns: heads.map(({ head }) => `head ${head}`),
+    rows: wanted.slice(...down).map((layer) => ({ name: String(layer), cells: heads.map(({ place }) => look(layer, place)) })),
+    here: { row: row - down[0], column: data.heads.indexOf(here.head) - across[0] },
+  };
+}
+
 export default withStore(({ model, el, store }) => {
   const shared = shareTraits(model, TRAITS, OWN_TRAITS);
   const page = buildPage(el, shared);
@@ -92,6 +116,8 @@ export default withStore(({ model, el, store }) => {
   let hoverHead = null;
   let hoverCell = null;
 
+  const voice = makeVoice(shared, el);
+  const sayReadout = () => voice.say(() => (page.head.textContent && `${page.head.textContent}: ${page.readout.textContent}`));
   const dim = () => dimStale(el, shared, store.data);
   const draw = onFrame(() => {
     const { data } = store;
@@ -110,6 +136,7 @@ export default withStore(({ model, el, store }) => {
     matrix.draw(scene.matrix, page.matrix.clientWidth);
     drawArcs(scene.matrix);
     describe(scene);
+    twins.forEach((twin) => twin.changed());
     el.dataset.revision = data.revision;
     el.dataset.prompt = data.prompt ?? "";
   });
@@ -232,6 +259,34 @@ export default withStore(({ model, el, store }) => {
     const found = scene && arcs.at(event);
     if (found) shared.set({ position: Math.min(scene.data.n_pos - 1, found.query ?? found.key) });
   });
+  /** The query and the key that are pointed at, or stand out, in cells of the matrix. */
+  const place = () => {
+    const { chosen, scale, position, hideFirst } = scene?.matrix ?? {};
+    if (!chosen) return null;
+    const query = Math.floor(position / scale);
+    const shares = rowShares(chosen, query, hideFirst);
+    const key = hoverCell?.query === query ? hoverCell.key : strongest(shares);
+    return { query, key, queries: chosen.size, keys: shares.length };
+  };
+  const twins = [
+    makeTwin(page.gallery, () => scene && galleryTable(scene)),
+    makeTwin(page.matrix, () => {
+      const at = place();
+      if (!at) return null;
+      const { chosen, scale, words, keyWords } = scene.matrix;
+      const pooled = (all, count) => Array.from({ length: count }, (_, slot) => all[slot * scale]);
+      const [down, across] = [pooled(words, at.queries), pooled(keyWords, chosen.keys ?? chosen.size)];
+      return matrixTable(page.head.textContent, { words: down, keyWords: across, ...at }, (query, key) => rowWeights(chosen, query)[key]?.toFixed(3) ?? "");
+    }),
+  ];
+  const point = (found) => {
+    if (found?.key === hoverCell?.key && found?.query === hoverCell?.query) return;
+    hoverCell = found;
+    draw();
+  };
+  const chooseQuery = (slot) => shared.set({ position: Math.min(scene.data.n_pos - 1, slot * scene.matrix.scale) });
+  listenToMatrix(page.matrix, { place, choose: chooseQuery, point, moved: sayReadout });
+  listenToMatrix(page.arcs, { place, choose: chooseQuery, point, moved: sayReadout, follow: chooseQuery });
   page.gallery.addEventListener("scroll", draw);
   page.gallery.addEventListener("click", (event) => {
     const found = scene && gallery.at(event, scene);
@@ -248,14 +303,14 @@ export default withStore(({ model, el, store }) => {
     moved(steps[event.key]);
   });
   const within = (value, count) => Math.min(count - 1, Math.max(0, value));
-  onKeys(page.gallery, { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }, ([down, right]) => {
+  const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0], Home: [0, -1e6], End: [0, 1e6], PageUp: [-1e6, 0], PageDown: [1e6, 0] };
+  onKeys(page.gallery, steps, ([down, right]) => {
     const { wanted, data: { heads } } = scene;
     const row = within(Math.max(0, wanted.indexOf(shared.get("layer"))) + down, wanted.length);
     const head = within(Math.max(0, heads.indexOf(shared.get("head"))) + right, heads.length);
     shared.set({ layer: wanted[row], head: heads[head], show_heads: "head" });
-  });
-  onKeys(page.matrix, { ArrowUp: -1, ArrowDown: 1, ArrowLeft: -1, ArrowRight: 1 }, (step) => {
-    shared.set({ position: within(shared.get("position") + step, scene.data.n_pos) });
+    gallery.reveal(row, head);
+    sayReadout();
   });
 
   const onTraits = (name) => {
@@ -276,6 +331,8 @@ export default withStore(({ model, el, store }) => {
   return () => {
     off.forEach((stop) => stop());
     draw.cancel();
+    twins.forEach((twin) => twin.close());
+    voice.close();
     shared.close();
   };
 });

@@ -6,7 +6,7 @@ const groups = (globalThis.layerwidgetGroups ??= new Map());
 const ECHO_MS = 250;
 
 function groupOf(name) {
-  if (!groups.has(name)) groups.set(name, { values: new Map(), changedAt: new Map(), listeners: new Set() });
+  if (!groups.has(name)) groups.set(name, { values: new Map(), changedAt: new Map(), listeners: new Set(), common: {} });
   return groups.get(name);
 }
 
@@ -83,6 +83,8 @@ export function shareTraits(model, names, own = []) {
     signal(name, value) {
       for (const handler of [...group.listeners]) if (handler(name, value)) return;
     },
+    /** What the whole group has one of. */
+    common: () => group.common,
     listen(handler) {
       handlers.add(handler);
       return () => handlers.delete(handler);

@@ -52,7 +52,12 @@ function painted(ramp) {
 /** Every colour that a view draws with, read from the page's theme as it is now; `last` where nothing has changed. */
 export function readPalette(node, last) {
   const style = getComputedStyle(node);
-  const variable = (name) => style.getPropertyValue(name).trim();
+  // A canvas knows the system's colours by name, but not whether they are the dark ones.
+  const system = { CanvasText: style.color, Canvas: style.backgroundColor };
+  const variable = (name) => {
+    const value = style.getPropertyValue(name).trim();
+    return system[value] ?? value;
+  };
   const look = {
     ground: style.backgroundColor,
     ink: style.color,

@@ -2,6 +2,7 @@
 
 import { shareTraits } from "./bus.js";
 import { element } from "./dom.js";
+import { followFocus } from "./focus_tip.js";
 import { layerNumbers } from "./rows.js";
 import { dimWhile, isStale } from "./store.js";
 
@@ -38,11 +39,13 @@ export default {
       if (name === "layers" || name === "layer") follow();
       else if (name === "prompt") dim();
     });
+    const unfollow = followFocus(el, ".lw-figure");
     model.on("change:prompt", dim);
     model.on("change:title", describe);
     model.on("change:detail", describe);
     describe();
     return () => {
+      unfollow();
       shared.close();
       model.off("change:title", describe);
       model.off("change:detail", describe);

@@ -107,12 +107,12 @@ export function watchLook(node, changed) {
     changed();
   });
   sizes.observe(node);
-  const media = matchMedia("(prefers-color-scheme: dark)");
-  media.addEventListener("change", changed);
+  const medias = ["(prefers-color-scheme: dark)", "(forced-colors: active)"].map((query) => matchMedia(query));
+  for (const media of medias) media.addEventListener("change", changed);
   return () => {
     sizes.disconnect();
     themes.disconnect();
-    media.removeEventListener("change", changed);
+    for (const media of medias) media.removeEventListener("change", changed);
   };
 }
 

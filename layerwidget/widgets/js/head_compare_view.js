@@ -2,8 +2,11 @@ import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
 import { KEYS, element, onFrame, watchLook } from "./dom.js";
 import { heatColours } from "./heat_cells.js";
+import { listenToMatrix } from "./matrix_keys.js";
 import { MATRICES, differenceOf, makeMatrixRow, matrixRowHeight } from "./matrix_row.js";
 import { dimStale, isText, withStore } from "./store.js";
+import { makeTwin, matrixTable } from "./table_twin.js";
+import { makeVoice } from "./voice.js";
 
 /** How many keys are said beside the matrices. */
 const SAID_KEYS = 5;
@@ -34,15 +37,27 @@ export function movedKeys(data, query, most) {
   return found.filter((one) => size(one) > 0).sort((one, other) => size(other) - size(one) || one.key - other.key).slice(0, most);
 }
 
+/** What a cell of the table says: both weights, empty where neither prompt has such a key. */
+export function pairCell(data, query, key) {
+  const { a, b } = differenceOf(data, query, key);
+  return Number.isNaN(a) && Number.isNaN(b) ? "" : `A ${written(a)}, B ${written(b)}`;
+}
+
+/** The place in the row of columns that is so many tokens of the first prompt away; a token that it has not is passed by. */
+export function stepQuery(placesA, query, step) {
+  const own = placesA.flatMap((at, column) => (at < 0 ? [] : [column]));
+  return own[Math.min(own.length - 1, Math.max(0, own.indexOf(query) + step))];
+}
+
 function buildHeadPage(el) {
   const page = {
     detail: element("span", { class: "lw-detail" }),
     legend: element("span", { class: "lw-legend" }),
     matrices: element("div", {
-      ...KEYS, class: "lw-pair-matrices", tabindex: 0, role: "group",
-      "aria-label": "Attention of the chosen head in A, in B, and the difference: up and down choose the query",
+      ...KEYS, class: "lw-pair-matrices", tabindex: 0, role: "application", "aria-roledescription": "matrices",
+      "aria-label": "Attention of the chosen head in A, in B, and the difference: up and down choose the query, left and right point at a key",
     }, element("canvas")),
-    readout: element("div", { class: "lw-heat-readout", "aria-live": "polite" }),
+    readout: element("div", { class: "lw-heat-readout" }),
     movedTitle: element("div", { class: "lw-panel-title" }),
     moved: element("div", { class: "lw-moved-rows" }),
     empty: element("div", { class: "lw-placeholder" }),
@@ -62,7 +77,7 @@ function movedRow(data, { key, a, b, change }, shared) {
   const half = Number.isNaN(change) ? 0 : 50 * Math.abs(change);
   fill.style.cssText = `left:${change < 0 ? 50 - half : 50}%;width:${half}%`;
   const at = data.places_a[key];
-  const word = element("button", { class: "lw-word", type: "button", disabled: at < 0, title: pairWord(data, key) }, pairWord(data, key));
+  const word = element("button", { ...KEYS, class: "lw-word", type: "button", disabled: at < 0, title: pairWord(data, key) }, pairWord(data, key));
   word.addEventListener("click", () => shared.set({ position: at }));
   return element("div", { class: "lw-moved-row" }, word,
     element("span", { class: "lw-number" }, written(a)), track(a), element("span", { class: "lw-number" }, written(b)), track(b),
@@ -78,6 +93,17 @@ export default withStore(({ model, el, store }) => {
   let scene = null;
   let hover = null;
 
+  const voice = makeVoice(shared, el);
+  /** The query and the key that are pointed at, or stand out; queries are those of the first prompt. */
+  const place = () => {
+    if (!scene || scene.query < 0) return null;
+    const { data, query } = scene;
+    const key = hover?.query === query ? hover.key : movedKeys(data, query, 1)[0]?.key ?? query;
+    return { query, key, queries: data.words_a.length, keys: data.words_a.length };
+  };
+  const twin = makeTwin(page.matrices, () => scene && place() && matrixTable(
+    "The chosen head, weights in A and in B", { words: scene.data.words_a.map((_, column) => pairWord(scene.data, column)), ...place() },
+    (query, key) => pairCell(scene.data, query, key)));
   const dim = () => dimStale(el, shared, store.data);
   const makeScene = (data) => ({
     data, palette, hover, query: data.places_a.indexOf(Math.min(shared.get("position"), Math.max(...data.places_a))),
@@ -120,6 +146,7 @@ export default withStore(({ model, el, store }) => {
     }
     row.draw(scene, page.matrices.clientWidth);
     describe(scene);
+    twin.changed();
     el.dataset.revision = data.revision;
     el.dataset.prompt = data.prompt ?? "";
   });
@@ -135,12 +162,9 @@ export default withStore(({ model, el, store }) => {
     const found = scene && row.at(event);
     if (found) choose(scene.data.places_a[found.query]);
   });
-  page.matrices.addEventListener("keydown", (event) => {
-    const step = { ArrowUp: -1, ArrowDown: 1, ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (!step || !scene) return;
-    event.preventDefault();
-    event.stopPropagation();
-    choose(Math.min(Math.max(...scene.data.places_a), Math.max(0, shared.get("position") + step)));
+  listenToMatrix(page.matrices, {
+    place, point: enter, moved: () => voice.say(() => page.readout.textContent),
+    choose: (query) => choose(scene.data.places_a[stepQuery(scene.data.places_a, scene.query, query - scene.query)]),
   });
   shared.listen((name) => (isText(name) ? dim() : draw()));
   const off = [store.listen(() => { hover = null; draw(); }), watchLook(el, draw)];
@@ -148,6 +172,8 @@ export default withStore(({ model, el, store }) => {
   return () => {
     off.forEach((stop) => stop());
     draw.cancel();
+    twin.close();
+    voice.close();
     shared.close();
   };
 });

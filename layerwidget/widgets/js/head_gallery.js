@@ -113,6 +113,15 @@ export function makeGallery(canvas, height) {
       if (hover) mark(context, scene, hover.layer, hover.head, palette.muted, 1);
       if (here.head !== null) mark(context, scene, here.layer, here.head, palette.accent, 2);
     },
+    /** Scrolls as far as needed to show a tile. */
+    reveal(row, head) {
+      if (!tile) return;
+      const [top, left] = [row * tile.height, head * tile.width];
+      if (top < box.scrollTop) box.scrollTop = top;
+      else if (top + tile.height > box.scrollTop + box.clientHeight) box.scrollTop = top + tile.height - box.clientHeight;
+      if (left < box.scrollLeft) box.scrollLeft = left;
+      else if (left + tile.width + GUTTER_WIDTH > box.scrollLeft + box.clientWidth) box.scrollLeft = left + tile.width + GUTTER_WIDTH - box.clientWidth;
+    },
     /** Which head is under the pointer, or null. */
     at(event, { wanted, data }) {
       if (!tile) return null;

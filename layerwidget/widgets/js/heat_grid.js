@@ -5,6 +5,8 @@ import { chosenSheet, exactValue, heatColours, heatEnds, paintHeat } from "./hea
 import { LABELS_HEIGHT, followGrid, makeLayerGrid, movedCell, revealSoon } from "./layer_grid.js";
 import { GRID_HEIGHT, layerNumbers, layersTitle } from "./rows.js";
 import { dimStale, isText, withStore } from "./store.js";
+import { layerTable, makeTwin } from "./table_twin.js";
+import { makeVoice } from "./voice.js";
 
 /** The page of the view: title line, grid, and a line that says the value of a cell. */
 function buildHeatPage(el, shared) {
@@ -15,11 +17,11 @@ function buildHeatPage(el, shared) {
     legend: element("span", { class: "lw-legend" }),
     empty: element("div", { class: "lw-placeholder" }),
     sheets: choice("What is shown", [], "", (sheet) => shared.set({ sheet })),
-    readout: element("div", { class: "lw-heat-readout", "aria-live": "polite" }),
+    readout: element("div", { class: "lw-heat-readout" }),
   };
   page.spacer = element("div", { class: "lw-spacer" }, page.canvas);
   page.scroll = element("div", {
-    ...KEYS, class: "lw-scroll", tabindex: 0, role: "group", style: `height:${GRID_HEIGHT + LABELS_HEIGHT + 2}px`,
+    ...KEYS, class: "lw-scroll", tabindex: 0, role: "application", "aria-roledescription": "grid", style: `height:${GRID_HEIGHT + LABELS_HEIGHT + 2}px`,
   }, page.spacer);
   el.classList.add("lw", "lw-heat");
   el.append(
@@ -40,6 +42,13 @@ export function cellText({ layer, column }, { data, sheet, values, held, labels,
   // Words that say more than the cell have said it where there is nothing to count.
   const counted = word && texts.in_full && value === 0 ? word : `${word ? `${word} ` : ""}${amount}`;
   return `layer ${layer} · ${where} · ${sheet.name}: ${counted}`;
+}
+
+/** What a cell of the table says: the word that is in it, and its value. */
+export function cellValue({ layer, column }, { values, held, labels, texts }) {
+  const cell = held.get(layer) * labels.length + column;
+  const amount = Number.isFinite(values[cell]) ? exactValue(values[cell]) : "no value";
+  return texts.words ? `${texts.words(cell)} ${amount}` : amount;
 }
 
 /** What the cells of a sheet say in words, by cell, where they do. */
@@ -64,6 +73,10 @@ export default withStore(({ model, el, store }) => {
   let palette = null;
   let scene = null;
   let hover = null;
+
+  const voice = makeVoice(shared, el);
+  const twin = makeTwin(page.scroll, () => scene && layerTable(
+    [model.get("title"), scene.sheet.name, scene.sheet.unit].filter(Boolean).join(", "), scene, grid.visibleColumns(), (cell) => cellValue(cell, scene)));
 
   const makeScene = (data) => {
     const held = new Map(data.layers.map((layer, row) => [layer, row]));
@@ -124,6 +137,7 @@ export default withStore(({ model, el, store }) => {
     offer(scene);
     grid.draw(scene);
     describe(scene);
+    twin.changed();
     el.dataset.revision = data.revision;
     el.dataset.prompt = data.prompt ?? "";
   });
@@ -138,7 +152,7 @@ export default withStore(({ model, el, store }) => {
     draw();
   };
   const target = (key, { here, rows, labels, data }) => choosable(movedCell(key, here, rows, labels.length), here, data.columns.numbers);
-  followGrid(page.scroll, grid, { scene: () => scene, draw, enter, choose, target });
+  followGrid(page.scroll, grid, { scene: () => scene, draw, enter, choose, target, moved: () => voice.say(() => page.readout.textContent) });
   const reveal = () => revealSoon(grid, () => scene);
   shared.listen((name) => {
     // Typing changes nothing in the picture until its answer is there.
@@ -166,6 +180,8 @@ export default withStore(({ model, el, store }) => {
     off.forEach((stop) => stop());
     for (const word of words) model.off(word, draw);
     draw.cancel();
+    twin.close();
+    voice.close();
     shared.close();
   };
 });

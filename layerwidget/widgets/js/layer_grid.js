@@ -152,9 +152,9 @@ export function makeLayerGrid({ canvas, spacer, scroll }, paint) {
 /**
  * Pointer and keyboard of a grid: what is under the pointer is told to `enter`, a click or a key to `choose`.
  *
- * `scene` gives what is drawn, or null; `target` the cell that a key moves to, or null.
+ * `scene` gives what is drawn, or null; `target` the cell that a key moves to, or null; `moved` hears of every key.
  */
-export function followGrid(scroll, grid, { scene, draw, enter, choose, target }) {
+export function followGrid(scroll, grid, { scene, draw, enter, choose, target, moved }) {
   scroll.addEventListener("pointermove", (event) => enter(grid.at(event)));
   scroll.addEventListener("pointerleave", () => enter(null));
   scroll.addEventListener("scroll", draw);
@@ -169,6 +169,7 @@ export function followGrid(scroll, grid, { scene, draw, enter, choose, target })
     event.stopPropagation();
     choose(cell);
     grid.reveal(cell);
+    moved();
   });
 }
 

@@ -23,7 +23,7 @@ export default {
     zoom.setAttribute("aria-hidden", "true");
     const thumbs = Object.fromEntries(["last", "middle", "first"].map((part) => [part, element("div", {
       ...KEYS, class: `lw-thumb lw-thumb-${part}`, role: "slider", tabindex: 0, "aria-orientation": "vertical", "data-part": part,
-      "aria-label": { last: "Last layer of the range", middle: "Whole range of layers", first: "First layer of the range" }[part],
+      "aria-label": { last: "Last layer of the range", middle: "Whole range of layers; with Shift, the chosen layer", first: "First layer of the range" }[part],
     })]));
     const window_ = element("div", { class: "lw-window" }, thumbs.last, thumbs.middle, thumbs.first);
     const [topLabel, bottomLabel] = [element("span", { class: "lw-rail-number" }), element("span", { class: "lw-rail-number" })];
@@ -93,7 +93,7 @@ export default {
         thumb.setAttribute("aria-valuemin", min);
         thumb.setAttribute("aria-valuemax", max);
         thumb.setAttribute("aria-valuenow", part === "first" ? first : last);
-        thumb.setAttribute("aria-valuetext", part === "middle" ? `layers ${first} to ${last}` : `layer ${part === "first" ? first : last}`);
+        thumb.setAttribute("aria-valuetext", part === "middle" ? `layers ${first} to ${last}, layer ${shared.get("layer")} chosen` : `layer ${part === "first" ? first : last}`);
       }
       for (const button of presets.children) {
         const range = model.get("bands")[button.dataset.preset] ?? bounds();
@@ -146,7 +146,9 @@ export default {
       if (!part || by === undefined) return;
       event.preventDefault();
       event.stopPropagation();
-      move(movedRange(current(), part, by, ...bounds()));
+      // As a click inside the range does.
+      if (part === "middle" && event.shiftKey) shared.set({ layer: clamp(shared.get("layer") + by, ...current()) });
+      else move(movedRange(current(), part, by, ...bounds()));
     });
 
     for (const name of ["min", "max", "bands"]) model.on(`change:${name}`, build);

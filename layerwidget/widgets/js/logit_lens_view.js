@@ -7,6 +7,8 @@ import { paintWords } from "./lens_grid.js";
 import { makeTopPanel } from "./lens_panel.js";
 import { GRID_HEIGHT, layerNumbers, layersTitle } from "./rows.js";
 import { dimStale, withStore } from "./store.js";
+import { layerTable, makeTwin } from "./table_twin.js";
+import { makeVoice } from "./voice.js";
 
 /** Scrolling has settled when nothing has moved for so long. */
 const SETTLED_MS = 150;
@@ -20,6 +22,13 @@ const COMPONENTS = {
 
 /** Whether the words of the cell stand below the grid. */
 const isBelow = (model) => model.get("panel") === "below";
+
+/** What is said of a cell in short: the first word and its probability, or that there is none yet. */
+export function lensCell({ layer, column }, { data, held }) {
+  const cell = held.get(layer) * data.n_pos + column;
+  if (data.done && !data.done.data[cell]) return "not computed";
+  return `${data.pieces[data.top_ids.data[cell * data.k]].visible} ${(data.top_probs.data[cell * data.k] / 65535).toFixed(3)}`;
+}
 
 /** The page of the view: title line, grid and panel. */
 function buildPage(el, model, shared) {
@@ -37,7 +46,7 @@ function buildPage(el, model, shared) {
   page.spacer = element("div", { class: "lw-spacer" }, page.canvas);
   page.components.hidden = model.get("components").length < 2;
   page.scroll = element("div", {
-    ...KEYS, class: "lw-scroll", tabindex: 0, role: "group", style: `height:${GRID_HEIGHT + LABELS_HEIGHT + 2}px`,
+    ...KEYS, class: "lw-scroll", tabindex: 0, role: "application", "aria-roledescription": "grid", style: `height:${GRID_HEIGHT + LABELS_HEIGHT + 2}px`,
     "aria-label": `Logit lens grid: arrow keys move the selected cell${model.get("pinnable") === false ? "" : ", Enter pins its first word"}`,
   }, page.spacer);
   el.classList.add("lw", "lw-lens");
@@ -55,6 +64,11 @@ export default withStore(({ model, el, store }) => {
   let palette = null;
   let scene = null;
   let hover = null;
+
+  const voice = makeVoice(shared, el);
+  const twin = makeTwin(page.scroll, () => scene && layerTable(
+    `${model.get("title")}, first word and its probability`, scene, grid.visibleColumns(), (cell) => lensCell(cell, scene)));
+  const sayCell = () => voice.say(() => (scene ? `layer ${scene.here.layer}, after ${scene.labels[scene.here.column]}, position ${scene.here.column}: ${lensCell(scene.here, scene)}` : ""));
 
   /** Said when scrolling has settled, so that what is in sight is computed first. */
   let settling = null;
@@ -83,6 +97,7 @@ export default withStore(({ model, el, store }) => {
       return;
     }
     grid.draw(scene);
+    twin.changed();
     if (data.done) tellSight();
     const component = data.component === "resid_post" ? "" : ` · ${data.component}`;
     page.detail.textContent = `${component} · ${layersTitle([...scene.rows].reverse())} · last layer on top`;
@@ -138,6 +153,7 @@ export default withStore(({ model, el, store }) => {
     }
     choose(cell);
     grid.reveal(cell);
+    sayCell();
   });
 
   const reveal = () => revealSoon(grid, () => scene);
@@ -176,6 +192,8 @@ export default withStore(({ model, el, store }) => {
     off.forEach((stop) => stop());
     clearTimeout(settling);
     draw.cancel();
+    twin.close();
+    voice.close();
     shared.close();
   };
 });

@@ -5,6 +5,7 @@ import { exactValue } from "./heat_cells.js";
 import { cellColours, expertWords, neuronTitle } from "./neuron_words.js";
 import { GRID_HEIGHT } from "./rows.js";
 import { dimStale, withStore } from "./store.js";
+import { makeVoice } from "./voice.js";
 
 function buildPage(el) {
   const page = {
@@ -15,7 +16,7 @@ function buildPage(el) {
     note: element("div", { class: "lw-neuron-note" }),
     followed: element("div", { class: "lw-panel-title" }),
     strip: element("div", { ...KEYS, class: "lw-neuron-strip", role: "listbox", tabindex: 0, "aria-label": "The followed neuron at every token: arrow keys choose a position" }),
-    readout: element("div", { class: "lw-heat-readout", role: "status" }),
+    readout: element("div", { class: "lw-heat-readout" }),
   };
   el.classList.add("lw", "lw-neurons");
   el.append(
@@ -58,6 +59,7 @@ export default withStore(({ model, el, store }) => {
   let palette = null;
   let pointed = null;
   const follow = (neuron) => model.get("answered") && shared.set({ neuron: neuron === shared.get("neuron") ? null : neuron });
+  const voice = makeVoice(shared, el);
   const dim = () => dimStale(el, shared, store.data);
 
   const fillHead = (data) => {
@@ -136,11 +138,12 @@ export default withStore(({ model, el, store }) => {
     el.dataset.prompt = data.prompt ?? "";
   });
   page.strip.addEventListener("keydown", (event) => {
-    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const step = { ArrowLeft: -1, ArrowRight: 1, Home: -1e6, End: 1e6 }[event.key];
     if (!step || !store.data?.layers.length) return;
     event.preventDefault();
     event.stopPropagation();
     shared.set({ position: Math.min(store.data.prompt_visible.length - 1, Math.max(0, shared.get("position") + step)) });
+    voice.say(() => page.readout.textContent);
   });
   page.rows.addEventListener("keydown", (event) => {
     const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
@@ -156,6 +159,7 @@ export default withStore(({ model, el, store }) => {
   return () => {
     off.forEach((stop) => stop());
     draw.cancel();
+    voice.close();
     shared.close();
   };
 });

@@ -77,6 +77,12 @@ export function exactMatrix(stack, steps, matrix) {
   return { size, keys, causal, weights, limit: 0, exact: true };
 }
 
+/** The weights of one row of one of a gallery's matrices, as exact as its picture is. */
+export function tileRow(stack, matrix, query) {
+  const start = rowStart(stack, query, matrix);
+  return Array.from(stack.roots.subarray(start, start + rowLength(stack, query)), (root) => WEIGHTS[root] * (stack.limit || 1));
+}
+
 const rampPixels = new WeakMap();
 
 /** The colours of a ramp as pixels. */

@@ -3,6 +3,8 @@ import { readPalette } from "./colour.js";
 import { KEYS, element, onFrame, pointIn, sizedContext, watchLook } from "./dom.js";
 import { lossFrame, lossSummary, lossText, paintLoss } from "./loss_bars.js";
 import { dimStale, withStore } from "./store.js";
+import { listTable, makeTwin } from "./table_twin.js";
+import { makeVoice } from "./voice.js";
 
 const HEIGHT = 170;
 
@@ -12,14 +14,19 @@ export default withStore(({ model, el, store }) => {
   const title = element("span", { class: "lw-title" });
   const detail = element("span", { class: "lw-detail" });
   const empty = element("div", { class: "lw-placeholder" });
-  const readout = element("div", { class: "lw-heat-readout", "aria-live": "polite" });
+  const readout = element("div", { class: "lw-heat-readout" });
   const stage = element("div", {
-    ...KEYS, class: "lw-loss-stage", tabindex: 0, role: "group", style: `height:${HEIGHT}px`,
+    ...KEYS, class: "lw-loss-stage", tabindex: 0, role: "application", "aria-roledescription": "bars", style: `height:${HEIGHT}px`,
     "aria-label": "Loss by position in nats: arrow keys choose a position",
   }, canvas, empty);
   el.classList.add("lw", "lw-loss");
   el.append(element("div", { class: "lw-bar" }, title, detail), stage, readout);
 
+  const voice = makeVoice(shared, el);
+  const twin = makeTwin(stage, () => frame && listTable("Loss by position", "token", "nats", store.data.labels, here(), (position) => {
+    const value = store.data.nats.data[position];
+    return Number.isFinite(value) ? value.toFixed(3) : "no value";
+  }));
   let palette = null;
   let hover = null;
   let frame = null;
@@ -46,6 +53,7 @@ export default withStore(({ model, el, store }) => {
     paintLoss(context, frame, { data, palette, here: here(), hover });
     detail.textContent = ` · ${lossSummary(data, frame)}`;
     readout.textContent = lossText(hover ?? here(), data);
+    twin.changed();
     el.dataset.revision = data.revision;
     el.dataset.prompt = data.prompt ?? "";
   });
@@ -70,6 +78,7 @@ export default withStore(({ model, el, store }) => {
     event.preventDefault();
     event.stopPropagation();
     shared.set({ position: Math.min(last, Math.max(0, target)) });
+    voice.say(() => readout.textContent);
   });
   shared.listen((name) => {
     if (name === "prompt") dim();
@@ -83,6 +92,8 @@ export default withStore(({ model, el, store }) => {
     off.forEach((stop) => stop());
     for (const word of words) model.off(word, draw);
     draw.cancel();
+    twin.close();
+    voice.close();
     shared.close();
   };
 });

@@ -1,6 +1,7 @@
 import { shareTraits } from "./bus.js";
 import { KEYS, element, keepInSight } from "./dom.js";
 import { withStore } from "./store.js";
+import { makeVoice } from "./voice.js";
 
 /** Token strip: one chip per token, reused from edit to edit so that nothing flickers. */
 function drawChips(strip, data, select) {
@@ -32,10 +33,11 @@ export default withStore(({ model, el, store }) => {
   const strip = element("div", { ...KEYS, class: "lw-strip", role: "listbox", tabindex: 0, "aria-label": "Tokens of the prompt: arrow keys choose a position" });
   area.readOnly = readOnly;
   undo.hidden = readOnly;
-  const note = element("div", { class: "lw-strip-note", "aria-live": "polite" });
+  const note = element("div", { class: "lw-strip-note" });
   el.classList.add("lw", "lw-editor");
   el.append(element("div", { class: "lw-prompt-row" }, area, undo), strip, note);
 
+  const voice = makeVoice(shared, el);
   let replaced = false;
   let stopped = false;
   let fitted = "";
@@ -89,10 +91,13 @@ export default withStore(({ model, el, store }) => {
     });
     const chip = strip.children[position];
     if (chip) keepInSight(strip, chip);
+    strip.dataset.tip = chip ? `${chip.firstChild.textContent} · ${chip.title}` : "";
   };
   const draw = () => {
     drawChips(strip, store.data, select);
+    const said = note.textContent;
     note.textContent = replaced ? "Half a character, which cannot be encoded, is read as U+FFFD." : store.data?.note ?? "";
+    if (note.textContent !== said) voice.say(() => note.textContent, { slot: "note" });
     mark();
   };
   area.addEventListener("input", () => { area.dataset.touched = "1"; send(); });
@@ -115,7 +120,9 @@ export default withStore(({ model, el, store }) => {
     const target = { ArrowLeft: position - 1, ArrowRight: position + 1, Home: 0, End: count - 1 }[event.key];
     if (target === undefined) return;
     event.preventDefault();
+    event.stopPropagation();
     select(Math.min(count - 1, Math.max(0, target)));
+    voice.say(() => strip.dataset.tip);
   });
   shared.listen((name, value) => {
     if (name === "position") mark();
@@ -134,6 +141,7 @@ export default withStore(({ model, el, store }) => {
     offStore();
     stopped = true;
     shared.tell(textName, undefined);
+    voice.close();
     shared.close();
     model.off("change:prompt", fromKernel);
   };

@@ -1,10 +1,13 @@
 import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
 import { KEYS, element, onFrame, watchLook } from "./dom.js";
+import { listenToMatrix, strongest } from "./matrix_keys.js";
 import { makeMatrix } from "./pattern_matrix.js";
 import { rowWeights } from "./patterns.js";
 import { layersTitle } from "./rows.js";
 import { dimStale, withStore } from "./store.js";
+import { makeTwin, matrixTable } from "./table_twin.js";
+import { makeVoice } from "./voice.js";
 
 const ROLLOUT_HEIGHT = 336;
 
@@ -21,12 +24,12 @@ function buildRolloutPage(el, shared) {
   const page = {
     detail: element("span", { class: "lw-detail" }),
     note: element("div", { class: "lw-panel-title" }),
-    readout: element("div", { class: "lw-facts", role: "status" }),
+    readout: element("div", { class: "lw-facts" }),
     empty: element("div", { class: "lw-placeholder" }),
     hideFirst: element("input", { ...KEYS, type: "checkbox" }),
     matrix: element("div", {
-      ...KEYS, class: "lw-matrix", tabindex: 0, role: "group", style: `height:${ROLLOUT_HEIGHT}px`,
-      "aria-label": "Attention rollout: up and down choose the query",
+      ...KEYS, class: "lw-matrix", tabindex: 0, role: "application", "aria-roledescription": "matrix", style: `height:${ROLLOUT_HEIGHT}px`,
+      "aria-label": "Attention rollout: up and down choose the query, left and right point at a key",
     }, element("canvas")),
   };
   page.hideFirst.addEventListener("change", () => shared.set({ hide_first: page.hideFirst.checked }));
@@ -46,6 +49,18 @@ export default withStore(({ model, el, store }) => {
   let scene = null;
   let hover = null;
 
+  const voice = makeVoice(shared, el);
+  /** The query and the key that are pointed at, or stand out. */
+  const place = () => {
+    if (!scene) return null;
+    const weights = rowWeights(scene.matrix, scene.position);
+    const key = hover?.query === scene.position ? hover.key : strongest(weights);
+    return { query: scene.position, key, queries: scene.words.length, keys: weights.length };
+  };
+  const twin = makeTwin(page.matrix, () => scene && matrixTable("Rollout", { words: scene.words, ...place() }, (query, key) => {
+    const weight = rowWeights(scene.matrix, query)[key];
+    return weight === undefined ? "" : weight.toFixed(3);
+  }));
   const dim = () => dimStale(el, shared, store.data);
   const makeScene = (data) => ({
     matrix: data.drawn ??= { size: data.n_pos, causal: data.causal, weights: data.rollout.data, exact: true },
@@ -68,6 +83,7 @@ export default withStore(({ model, el, store }) => {
     if (!scene) return;
     palette = readPalette(el, palette);
     matrix.draw({ ...scene, chosen: scene.matrix, scale: 1, palette, hideFirst: false }, page.matrix.clientWidth);
+    twin.changed();
     el.dataset.revision = data.revision;
     el.dataset.prompt = data.prompt ?? "";
   });
@@ -82,12 +98,8 @@ export default withStore(({ model, el, store }) => {
     const found = scene && matrix.at(event);
     if (found) shared.set({ position: found.query });
   });
-  page.matrix.addEventListener("keydown", (event) => {
-    const step = { ArrowUp: -1, ArrowDown: 1, ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (!step || !scene) return;
-    event.preventDefault();
-    event.stopPropagation();
-    shared.set({ position: Math.min(scene.words.length - 1, Math.max(0, scene.position + step)) });
+  listenToMatrix(page.matrix, {
+    place, point: enter, choose: (position) => shared.set({ position }), moved: () => voice.say(() => page.readout.textContent),
   });
   shared.listen((name) => (name === "prompt" ? dim() : draw()));
   const off = [store.listen(() => { hover = null; draw(); }), watchLook(el, draw)];
@@ -95,6 +107,8 @@ export default withStore(({ model, el, store }) => {
   return () => {
     off.forEach((stop) => stop());
     draw.cancel();
+    twin.close();
+    voice.close();
     shared.close();
   };
 });

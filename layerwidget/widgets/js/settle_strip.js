@@ -5,6 +5,8 @@ import { LABELS_HEIGHT, followGrid, makeLayerGrid, movedCell, revealSoon } from 
 import { GRID_HEIGHT, layerNumbers, layersTitle } from "./rows.js";
 import { curveFrame, levelColours, paintSettle, paintShares, percent, settledBy, sharesText } from "./settle_cells.js";
 import { dimStale, withStore } from "./store.js";
+import { layerTable, makeTwin } from "./table_twin.js";
+import { makeVoice } from "./voice.js";
 
 const SIDE_WIDTH = 240;
 
@@ -12,16 +14,16 @@ const SIDE_WIDTH = 240;
 function buildSettlePage(el) {
   const page = {
     canvas: element("canvas"),
-    shares: element("canvas", { class: "lw-settle-shares", role: "img" }),
+    shares: element("canvas", { ...KEYS, class: "lw-settle-shares", tabindex: 0, role: "slider", "aria-label": "Layer, among the shares of predictions that settle", "aria-valuemin": 0 }),
     title: element("span", { class: "lw-title" }),
     detail: element("span", { class: "lw-detail" }),
     legend: element("span", { class: "lw-legend" }),
     empty: element("div", { class: "lw-placeholder" }),
-    readout: element("div", { class: "lw-heat-readout", "aria-live": "polite" }),
+    readout: element("div", { class: "lw-heat-readout" }),
   };
   page.spacer = element("div", { class: "lw-spacer" }, page.canvas);
   page.scroll = element("div", {
-    ...KEYS, class: "lw-scroll", tabindex: 0, role: "group", style: `height:${GRID_HEIGHT + LABELS_HEIGHT + 2}px`,
+    ...KEYS, class: "lw-scroll", tabindex: 0, role: "application", "aria-roledescription": "grid", style: `height:${GRID_HEIGHT + LABELS_HEIGHT + 2}px`,
     "aria-label": "Where each next token is decided, layers by tokens: arrow keys move the selected cell",
   }, page.spacer);
   el.classList.add("lw", "lw-settle");
@@ -37,6 +39,12 @@ export function settleText({ layer, column }, { data, held }) {
   const rank = data.ranks.data[held.get(layer) * data.labels.length + column];
   return `after “${data.labels[column]}” (position ${column}): “${data.words[column]}” is settled from layer ${settled} on, `
     + `among the top ${data.k} first at layer ${emerged} · layer ${layer}: rank ${rank}${rank ? "" : ", the most probable"}`;
+}
+
+/** What a cell of the table says: the rank there, and whether the prediction is settled. */
+export function settleCell({ layer, column }, { data, held }) {
+  const rank = data.ranks.data[held.get(layer) * data.labels.length + column];
+  return `rank ${rank}${layer >= data.settled.data[column] ? ", settled" : ""}`;
 }
 
 /** What is said of a layer: how many predictions settle there, and how many are settled by then. */
@@ -55,6 +63,10 @@ export default withStore(({ model, el, store }) => {
   let hover = null;
   let hoverLayer = null;
 
+  const voice = makeVoice(shared, el);
+  const twin = makeTwin(page.scroll, () => scene && layerTable(
+    `${model.get("title")}, rank of the word that is predicted in the end`, scene, grid.visibleColumns(), (cell) => settleCell(cell, scene)));
+
   const makeScene = (data) => {
     const held = new Map(data.layers.map((layer, row) => [layer, row]));
     const inView = layerNumbers(shared.get("layers")).filter((layer) => held.has(layer));
@@ -72,7 +84,9 @@ export default withStore(({ model, el, store }) => {
     page.legend.replaceChildren(...names.flatMap((name, place) => [
       element("span", { class: "lw-swatch", style: `background:${levelColours(palette, place + 1)[0]}` }), element("span", {}, name)]));
     page.readout.textContent = hoverLayer === null ? settleText(hover ?? here, scene) : layerText(hoverLayer, data);
-    page.shares.setAttribute("aria-label", sharesText(data.shares, data.labels.length));
+    page.shares.setAttribute("aria-valuemax", data.layers.length - 1);
+    page.shares.setAttribute("aria-valuenow", here.layer);
+    page.shares.setAttribute("aria-valuetext", layerText(here.layer, data));
   };
   const dim = () => dimStale(el, shared, store.data);
   const draw = onFrame(() => {
@@ -95,6 +109,7 @@ export default withStore(({ model, el, store }) => {
     const height = GRID_HEIGHT + LABELS_HEIGHT;
     paintShares(sizedContext(page.shares, SIDE_WIDTH, height), SIDE_WIDTH, height, scene);
     describe(scene);
+    twin.changed();
     el.dataset.revision = data.revision;
     el.dataset.prompt = data.prompt ?? "";
   });
@@ -110,10 +125,22 @@ export default withStore(({ model, el, store }) => {
     return scene ? curveFrame(SIDE_WIDTH, 1, scene.data.layers.length).layerAt(x) : null;
   };
   const target = (key, { here, rows, labels }) => movedCell(key, here, rows, labels.length);
-  followGrid(page.scroll, grid, { scene: () => scene, draw, enter: (cell) => enter(cell, null), choose, target });
+  followGrid(page.scroll, grid, { scene: () => scene, draw, enter: (cell) => enter(cell, null), choose, target, moved: () => voice.say(() => page.readout.textContent) });
   page.shares.addEventListener("pointermove", (event) => enter(null, layerAt(event)));
   page.shares.addEventListener("pointerleave", () => enter(null, null));
   page.shares.addEventListener("click", (event) => shared.set({ layer: layerAt(event) }));
+  const pointLayer = () => enter(null, scene && page.shares.matches(":focus-visible") ? scene.here.layer : null);
+  page.shares.addEventListener("focus", pointLayer);
+  page.shares.addEventListener("blur", () => enter(null, null));
+  page.shares.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -5, PageUp: 5, Home: -1e6, End: 1e6 }[event.key];
+    if (!step || !scene) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const layer = Math.min(scene.data.layers.length - 1, Math.max(0, scene.here.layer + step));
+    shared.set({ layer });
+    enter(null, layer);
+  });
 
   const reveal = () => revealSoon(grid, () => scene);
   shared.listen((name) => {
@@ -138,6 +165,8 @@ export default withStore(({ model, el, store }) => {
     off.forEach((stop) => stop());
     for (const word of words) model.off(word, draw);
     draw.cancel();
+    twin.close();
+    voice.close();
     shared.close();
   };
 });

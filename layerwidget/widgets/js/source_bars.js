@@ -3,6 +3,8 @@ import { readPalette, typeSize } from "./colour.js";
 import { KEYS, element, fitText, onFrame, pointIn, sizedContext, watchLook } from "./dom.js";
 import { exactValue, shortValue } from "./heat_cells.js";
 import { dimStale, withStore } from "./store.js";
+import { listTable, makeTwin } from "./table_twin.js";
+import { makeVoice } from "./voice.js";
 
 const PLOT_HEIGHT = 190;
 const WORDS_HEIGHT = 78;
@@ -32,8 +34,8 @@ export default withStore(({ model, el, store }) => {
   const detail = element("span", { class: "lw-detail" });
   const empty = element("div", { class: "lw-placeholder" });
   const spacer = element("div", { class: "lw-spacer" }, canvas);
-  const scroll = element("div", { ...KEYS, class: "lw-scroll", tabindex: 0, role: "group" }, spacer);
-  const readout = element("div", { class: "lw-heat-readout", "aria-live": "polite" });
+  const scroll = element("div", { ...KEYS, class: "lw-scroll", tabindex: 0, role: "application", "aria-roledescription": "bars" }, spacer);
+  const readout = element("div", { class: "lw-heat-readout" });
   el.classList.add("lw", "lw-sources");
   el.append(
     element("div", { class: "lw-bar" }, element("span", { class: "lw-title" }, "Source tokens"), detail),
@@ -41,6 +43,10 @@ export default withStore(({ model, el, store }) => {
   let palette = null;
   let scene = null;
   let hover = null;
+
+  const voice = makeVoice(shared, el);
+  const twin = makeTwin(scroll, () => scene && listTable(scroll.getAttribute("aria-label").split(":")[0], "token", "logits",
+    scene.data.labels, hover ?? scene.largest, (place) => exactValue(scene.values[place])));
 
   const makeScene = (data) => {
     const values = data.sources.data;
@@ -123,6 +129,7 @@ export default withStore(({ model, el, store }) => {
     const place = hover ?? scene.largest;
     readout.textContent = `${hover === null ? "most from " : ""}“${data.labels[place]}” (position ${place}): ${exactValue(scene.values[place])} logits`;
     scroll.setAttribute("aria-label", `What head ${data.head} of layer ${data.layers[0]} takes from each token: arrow keys read one after the other`);
+    twin.changed();
     el.dataset.revision = data.revision;
     el.dataset.prompt = data.prompt ?? "";
   });
@@ -145,13 +152,15 @@ export default withStore(({ model, el, store }) => {
   scroll.addEventListener("pointerleave", () => enter(null));
   scroll.addEventListener("scroll", draw);
   scroll.addEventListener("keydown", (event) => {
-    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const step = { ArrowLeft: -1, ArrowRight: 1, Home: -1e6, End: 1e6 }[event.key];
     if (!step || !scene) return;
     event.preventDefault();
     event.stopPropagation();
     enter(Math.min(scene.count - 1, Math.max(0, (hover ?? scene.largest) + step)));
     reveal(hover);
+    voice.say(() => readout.textContent);
   });
+  scroll.addEventListener("blur", () => enter(null));
   shared.listen((name) => (name === "prompt" ? dim() : draw()));
   model.on("change:placeholder", draw);
   const off = [store.listen(() => {
@@ -165,6 +174,8 @@ export default withStore(({ model, el, store }) => {
     off.forEach((stop) => stop());
     model.off("change:placeholder", draw);
     draw.cancel();
+    twin.close();
+    voice.close();
     shared.close();
   };
 });

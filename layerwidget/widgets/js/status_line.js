@@ -1,5 +1,7 @@
 import { shareTraits } from "./bus.js";
 import { element, setText } from "./dom.js";
+import { followFocus } from "./focus_tip.js";
+import { makeVoice } from "./voice.js";
 
 /** What takes less time than this needs no button to stop it. */
 const STOPPABLE_MS = 700;
@@ -20,15 +22,20 @@ export default {
     };
     checked.addEventListener("click", toggle);
     const work = element("span", { class: "lw-tag lw-work" });
-    const state = element("span", { class: "lw-state", role: "status" });
+    const state = element("span", { class: "lw-state" });
     const stop = element("button", { class: "lw-button lw-stop", type: "button", title: "Stop computing",
       "data-lm-suppress-shortcuts": "true", onclick: () => model.send({ type: "stop" }) }, "■ stop");
+    const voice = makeVoice(shared, el);
+    const unfollow = followFocus(el, ".lw-explorer");
+    let told = "";
     let patience = null;
     const offer = (busy) => {
       if (busy && patience === null) patience = setTimeout(() => stop.classList.add("lw-shown"), STOPPABLE_MS);
       if (busy) return;
       clearTimeout(patience);
       patience = null;
+      // The page must not take the keyboard over when the button goes.
+      if (stop === document.activeElement) checked.focus();
       stop.classList.remove("lw-shown");
     };
     el.classList.add("lw", "lw-status");
@@ -50,6 +57,9 @@ export default {
       work.hidden = !model.get("work");
       setText(state, WORDS[now] ?? now);
       state.dataset.state = now;
+      // Not at every key: what is answered at once has not been waited for.
+      if (told !== now) voice.say(() => [state.textContent, now === "failed" ? work.textContent : ""].filter(Boolean).join(": "), { slot: "state", rest: STOPPABLE_MS });
+      told = now;
       offer(kernelState === "busy");
       work.classList.toggle("lw-bad", now === "failed");
     };
@@ -59,6 +69,8 @@ export default {
     draw();
     return () => {
       offer(false);
+      unfollow();
+      voice.close();
       checked.removeEventListener("click", toggle);
       shared.close();
       for (const trait of names) model.off(`change:${trait}`, draw);

@@ -18,7 +18,7 @@ export function movedPage(open, name, by) {
 
 export default {
   render({ model, el }) {
-    const list = element("div", { class: "lw-tabs", role: "tablist", "aria-label": "Pages" });
+    const list = element("div", { class: "lw-tabs", role: "tablist", "aria-label": "Pages", "aria-multiselectable": "true" });
     el.classList.add("lw", "lw-tab-bar");
     el.append(list);
     const set = (open) => {
@@ -29,10 +29,12 @@ export default {
       const tabs = [...list.querySelectorAll(".lw-tab")];
       tabs[(index + tabs.length) % tabs.length]?.focus();
     };
+    const close = (name) => { if (model.get("shown").includes(name)) set(toggled(model.get("shown"), name)); };
     const onKey = (event, name, index) => {
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (step && event.altKey) set(movedPage(model.get("shown"), name, step));
       else if (step) focus(index + step);
+      else if (event.key === "Delete") close(name);
       else if (event.key === "Enter" || event.key === " ") set(event.shiftKey ? toggled(model.get("shown"), name) : [name]);
       else return;
       event.preventDefault();
@@ -44,12 +46,15 @@ export default {
       const alone = isOpen && open.length === 1;
       const tab = element("button", {
         ...KEYS, class: "lw-tab", type: "button", role: "tab", "data-page": name, "aria-selected": String(isOpen),
+        "aria-keyshortcuts": isOpen ? "Shift+Enter Delete Alt+ArrowLeft Alt+ArrowRight" : "Shift+Enter",
         tabindex: name === open[0] ? 0 : -1, onclick: (event) => set(event.shiftKey ? toggled(model.get("shown"), name) : [name]),
         onkeydown: (event) => onKey(event, name, index),
       }, title);
+      tab.dataset.tip = isOpen ? "Shift+Enter closes it, Alt with an arrow key moves it" : `Enter shows ${title} alone, Shift+Enter under what is open`;
       const words = isOpen ? `Close ${title}` : `Show ${title} under what is open`;
+      // For the pointer alone: a list of tabs holds nothing else, and keys do the same on the tab.
       const more = element("button", {
-        ...KEYS, class: "lw-tab-more", type: "button", tabindex: -1, title: words, "aria-label": words,
+        ...KEYS, class: "lw-tab-more", type: "button", tabindex: -1, title: words, "aria-hidden": "true",
         onclick: () => set(toggled(model.get("shown"), name)),
       }, isOpen ? "×" : "+");
       more.disabled = alone;

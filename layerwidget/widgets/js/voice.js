@@ -1,0 +1,45 @@
+// One live region for all views of a group: it says what was chosen by key, and what became of the work.
+
+import { element, setText } from "./dom.js";
+
+/** What is chosen is said when the keys have rested for so long: not every cell on the way. */
+const REST_MS = 250;
+
+/**
+ * The group's voice. The first of its views to open holds the region; where that one leaves, another one takes over.
+ *
+ * Whoever speaks has a `slot`: what one says does not make the others be read again.
+ */
+export function makeVoice(shared, el) {
+  let own = null;
+  const timers = new Map();
+  const region = () => {
+    const common = shared.common();
+    if (!common.voice) {
+      own = element("div", { class: "lw-voice lw-unseen", role: "status", "aria-live": "polite", "aria-atomic": "false" });
+      common.voice = own;
+      el.append(own);
+    }
+    return common.voice;
+  };
+  const put = (slot, text) => {
+    const place = region();
+    const line = [...place.children].find((one) => one.dataset.slot === slot) ?? element("div", { "data-slot": slot });
+    if (!line.isConnected) place.append(line);
+    setText(line, text);
+  };
+  region();
+  return {
+    /** Says `words()` after a rest, as they are then: what was chosen may be answered meanwhile. */
+    say(words, { slot = "chosen", rest = REST_MS } = {}) {
+      clearTimeout(timers.get(slot));
+      timers.set(slot, setTimeout(() => put(slot, words()), rest));
+    },
+    close() {
+      timers.forEach((timer) => clearTimeout(timer));
+      own?.remove();
+      const common = shared.common();
+      if (common.voice === own) delete common.voice;
+    },
+  };
+}

@@ -1,0 +1,437 @@
+"""For whoever does not see the page, or uses no pointer: axe-core, keys alone, tables, rings, system colours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Locator, expect
+
+from tests.browser.conftest import running_notebook, watched
+from tests.browser.explorer_page import PROMPT
+from tests.browser.jupyter import JupyterServer
+from tests.browser.keyboard import Keyboard
+from tests.browser.notebook import Notebook
+
+PAGES = "lens tuned residual attention attribution neurons depth compare map".split()
+CELLS = (
+    "import layerwidget as lw\nmodel = lw.load('demo')",
+    f"ex = lw.Explorer(model, prompt={PROMPT!r}, layers='18-29')\nex",
+    "ex.wait()",
+)
+SECOND = PROMPT.replace("Paris", "London")
+FIRST_STATE = f"""
+ex.pages, ex.prompt, ex.layers, ex.tokens, ex.token = ["lens"], {PROMPT!r}, "18-29", [], None
+ex.lens_view.colour, ex.attention_view.show_heads, ex.attention_view.hide_first = "faded", "head", True
+ex.curves.quantity = "probability"
+ex.wait()
+ex.selection = lw.Selection(layer=29, head=6, position=20)
+ex.wait()
+"""
+
+
+@pytest.fixture(scope="module")
+def opened(jupyter_server: JupyterServer, browser: Browser) -> Iterator[Notebook]:
+    name = jupyter_server.write_notebook("accessible", CELLS)
+    with running_notebook(jupyter_server, browser, name, 1300) as notebook:
+        yield notebook
+
+
+@pytest.fixture
+def notebook(request: pytest.FixtureRequest, opened: Notebook) -> Iterator[Notebook]:
+    opened.use_theme("light")
+    opened.page.evaluate("document.activeElement?.blur()")
+    opened.run(FIRST_STATE)
+    expect(part(opened, ".lw-lens.lw-ready")).to_have_attribute("data-prompt", PROMPT)
+    with watched(request, opened):
+        yield opened
+    opened.page.emulate_media(forced_colors="none", reduced_motion="no-preference")
+
+
+def part(notebook: Notebook, css: str) -> Locator:
+    return notebook.page.locator(f".lw-explorer {css}").first
+
+
+def show(notebook: Notebook, *pages: str) -> None:
+    notebook.run(f"ex.pages = {list(pages)}; ex.wait()")
+    expect(part(notebook, ".lw-state")).to_have_text("fresh", timeout=60_000)
+
+
+def found_by_axe(notebook: Notebook) -> list[str]:
+    """What axe-core finds in the explorer that is serious or critical."""
+    violations: list[dict[str, Any]] = Axe().run(notebook.page, ".lw-explorer").response["violations"]
+    grave = [one for one in violations if one["impact"] in ("serious", "critical")]
+    return [f"{one['id']}: {node['target']} {node['failureSummary']}" for one in grave for node in one["nodes"]]
+
+
+def test_axe_finds_nothing_grave_on_any_page_in_either_theme(notebook: Notebook) -> None:
+    notebook.run(f"ex.tokens, ex.page('compare').prompt = [7042], {SECOND!r}")
+    found = []
+    for name in PAGES:
+        show(notebook, name)
+        for theme in ("light", "dark"):
+            notebook.use_theme(theme)  # type: ignore[arg-type]
+            found += [f"{name}, {theme}: {one}" for one in found_by_axe(notebook)]
+    assert not found, "\n".join(found)
+    # That it looks at all: a button without a name is found.
+    part(notebook, ".lw-tab-bar").evaluate("node => node.append(document.createElement('button'))")
+    assert any(one.startswith("button-name") for one in found_by_axe(notebook))
+    part(notebook, ".lw-tab-bar").evaluate("node => node.lastChild.remove()")
+
+
+def test_everything_a_pointer_does_is_done_by_keys_alone(notebook: Notebook) -> None:
+    """No pointer is used here, and nothing is given the focus but by Tab."""
+    keys = Keyboard(notebook)
+    edit_the_prompt(notebook, keys)
+    move_the_range(notebook, keys)
+    choose_cells_and_words(notebook, keys)
+    choose_heads(notebook, keys)
+    open_and_move_pages(notebook, keys)
+    show(notebook, "attention")
+    read_attention(notebook, keys)
+    show(notebook, "residual")
+    read_the_stream(notebook, keys)
+    show(notebook, "attribution")
+    take_a_logit_apart(notebook, keys)
+    show(notebook, "neurons")
+    follow_a_neuron(notebook, keys)
+    show(notebook, "depth")
+    read_the_depth(notebook, keys)
+    show(notebook, "compare")
+    compare(notebook, keys)
+    show(notebook, "map")
+    walk_the_map(notebook, keys)
+
+
+def edit_the_prompt(notebook: Notebook, keys: Keyboard) -> None:
+    keys.reach(part(notebook, ".lw-prompt"))
+    keys.press("Control+End")
+    keys.type("s")
+    notebook.expect_value("ex.prompt", PROMPT + "s")
+    keys.on(part(notebook, ".lw-undo"), "Enter")
+    notebook.expect_value("ex.prompt", PROMPT)
+    notebook.run("ex.wait()")
+    keys.on(part(notebook, ".lw-strip"), "Home", "ArrowRight")
+    notebook.expect_value("ex.position", 1)
+    # What a pointer reads in the title of a chip.
+    token = notebook.value("int(ex.results['lens'].token_ids[1])")
+    expect(notebook.page.locator(".lw-tip")).to_contain_text(f"␣E · token id {token}, position 1")
+    keys.press("End")
+    notebook.expect_value("ex.position", 20)
+    # What was measured is there when the model had nothing else to do.
+    expect(part(notebook, ".lw-checked")).to_have_attribute("title", re.compile("measured"), timeout=90_000)
+    keys.on(part(notebook, ".lw-checked"), "Enter")
+    expect(part(notebook, ".lw-report")).to_be_visible()
+    keys.press("Enter")
+    expect(part(notebook, ".lw-report")).to_be_hidden()
+
+
+def move_the_range(notebook: Notebook, keys: Keyboard) -> None:
+    keys.on(part(notebook, ".lw-thumb-first"), "ArrowUp")
+    notebook.expect_value("ex.layers", "19-29")
+    keys.on(part(notebook, ".lw-thumb-middle"), "ArrowDown")
+    notebook.expect_value("ex.layers", "18-28")
+    keys.press("Shift+ArrowDown", "Shift+ArrowDown")
+    notebook.expect_value("ex.layer", 26)
+    keys.on(part(notebook, ".lw-thumb-last"), "ArrowUp")
+    notebook.expect_value("ex.layers", "18-29")
+    keys.on(part(notebook, "[data-preset=late]"), "Enter")
+    notebook.expect_value("ex.layers", "22-29")
+    notebook.run("ex.wait()")
+
+
+def choose_cells_and_words(notebook: Notebook, keys: Keyboard) -> None:
+    keys.on(part(notebook, ".lw-lens .lw-scroll"), "PageUp", "ArrowDown", "ArrowLeft")
+    notebook.expect_value("[ex.layer, ex.position]", [28, 19])
+    expect(part(notebook, ".lw-top .lw-panel-title")).to_contain_text("layer 28 · after “␣city” (position 19)")
+    keys.press("Enter")
+    notebook.expect_value("ex.tokens == [int(ex.results['lens'].top_ids[-2, 19, 0])]", True)
+    keys.on(part(notebook, "[aria-label='Colour of the cells']"), "ArrowDown")
+    notebook.expect_value("ex.lens_view.colour", "agreement")
+    keys.on(part(notebook, "[aria-label='What is decoded']"), "ArrowUp")
+    notebook.expect_value("ex.lens_view.component != 'resid_post'", True)
+    keys.press("ArrowDown")
+    notebook.expect_value("ex.lens_view.component", "resid_post")
+    notebook.run("ex.wait()")
+    keys.on(part(notebook, ".lw-words .lw-word-row:nth-child(2) .lw-pin"), "Enter")
+    notebook.expect_value("len(ex.tokens)", 2)
+    keys.on(part(notebook, ".lw-pinned:nth-child(2) .lw-word"), "Enter")
+    notebook.expect_value("ex.token == ex.tokens[0]", True)
+    keys.on(part(notebook, ".lw-pinned:nth-child(2) .lw-pin"), "Enter")
+    notebook.expect_value("len(ex.tokens)", 1)
+    keys.on(part(notebook, ".lw-trust"), "Enter")
+    notebook.expect_value("ex.lens_view.colour", "kl")
+    keys.press("Enter")
+    notebook.expect_value("ex.lens_view.colour", "agreement")
+    word = part(notebook, ".lw-words .lw-word").inner_text().replace("␣", " ")
+    keys.on(part(notebook, ".lw-words .lw-word"), "Enter")
+    notebook.expect_value("ex.prompt", PROMPT + word)
+    # The text box has the focus now, as after a click, and its own undo takes the word back.
+    keys.press("Control+z")
+    notebook.expect_value("ex.prompt", PROMPT)
+    notebook.run("ex.wait()")
+
+
+def choose_heads(notebook: Notebook, keys: Keyboard) -> None:
+    notebook.run("ex.layers = '22-29'; ex.wait()")
+    keys.on(part(notebook, ".lw-gallery"), "Home", "ArrowRight", "PageDown", "ArrowUp")
+    notebook.expect_value("[ex.layer, ex.head]", [23, 1])
+    notebook.run("ex.wait()")
+    keys.on(part(notebook, ".lw-attention [type=checkbox]"), "Space")
+    notebook.expect_value("ex.attention_view.hide_first", False)
+    keys.on(part(notebook, ".lw-attention .lw-matrix"), "PageDown", "ArrowUp", "End", "ArrowLeft", "ArrowLeft")
+    notebook.expect_value("ex.position", 19)
+    notebook.run("ex.wait()")
+    weight = notebook.value("float(ex.results['attention'].pattern[1, 1, 19, 17])")
+    expect(part(notebook, ".lw-attention .lw-facts")).to_contain_text(f"“␣city” → “␣in” {weight:.3f}")
+    keys.press("Escape")
+    expect(part(notebook, ".lw-attention .lw-facts")).to_contain_text("strongest:")
+    keys.on(part(notebook, "[aria-label='What the matrix shows']"), "ArrowDown")
+    notebook.expect_value("ex.attention_view.show_heads", "mean")
+    keys.press("ArrowUp")
+    keys.on(part(notebook, ".lw-figure .widget-toggle-button:nth-child(2)"), "Space")
+    notebook.expect_value("ex.curves.quantity", "rank")
+
+
+def open_and_move_pages(notebook: Notebook, keys: Keyboard) -> None:
+    keys.on(part(notebook, ".lw-tab[data-page=lens]"), "ArrowLeft", "Shift+Enter")
+    notebook.expect_value("ex.pages", ["lens", "map"])
+    keys.press("Alt+ArrowLeft")
+    notebook.expect_value("ex.pages", ["map", "lens"])
+    keys.press("Delete")
+    notebook.expect_value("ex.pages", ["lens"])
+    keys.press("Enter")
+    notebook.expect_value("ex.pages", ["map"])
+
+
+def read_attention(notebook: Notebook, keys: Keyboard) -> None:
+    keys.on(part(notebook, ".lw-arcs"), "PageDown", "Home", "ArrowRight", "ArrowRight")
+    expect(part(notebook, ".lw-attention .lw-facts")).to_contain_text("“␣of” → “iffel”")
+    keys.press("Enter")
+    notebook.expect_value("ex.position", 2)
+    keys.on(part(notebook, ".lw-attention .lw-stays"), "ArrowDown")
+    notebook.expect_value("ex.page('attention').attention_view.quantity != 'weights'", True)
+    rollout = part(notebook, ".lw-rollout")
+    keys.on(rollout.locator(".lw-matrix"), "PageDown", "Home", "ArrowRight")
+    notebook.expect_value("ex.position", 20)
+    notebook.run("ex.wait()")
+    share = notebook.value("float(ex.results['rollout'].rollout[20, 1])")
+    expect(rollout.locator(".lw-facts")).to_contain_text(f"“␣of” from “␣E” {share:.3f}")
+    keys.on(rollout.locator("[type=checkbox]"), "Space")
+    notebook.expect_value("ex.page('attention').rollout_view.hide_first", False)
+    keys.on(part(notebook, ".lw-heat .lw-scroll"), "Home", "PageUp")
+    notebook.expect_value("[ex.layer, ex.head]", [29, 0])
+
+
+def read_the_stream(notebook: Notebook, keys: Keyboard) -> None:
+    keys.on(part(notebook, ".lw-heat .lw-scroll"), "PageUp", "ArrowDown", "Home")
+    notebook.expect_value("[ex.layer, ex.position]", [28, 0])
+    keys.on(part(notebook, ".lw-heat select"), "ArrowDown")
+    notebook.expect_value("ex.page('residual').grid_view.sheet", part(notebook, ".lw-heat select").input_value())
+    keys.on(part(notebook, ".lw-figure .widget-toggle-button:nth-child(2)"), "Enter")
+    notebook.expect_value(
+        "ex.page('residual').curves.quantity", notebook.value("list(ex.page('residual').curves.quantities)[1]")
+    )
+
+
+def take_a_logit_apart(notebook: Notebook, keys: Keyboard) -> None:
+    notebook.run("ex.position = 20; ex.wait()")
+    choices = notebook.page.locator(".lw-explorer .lw-token-choice")
+    keys.on(choices.nth(0), "ArrowDown", "ArrowDown")
+    notebook.expect_value("ex.token is not None", True)
+    keys.on(choices.nth(1), "ArrowDown")
+    notebook.expect_value("ex.page('attribution').parts.minus is not None", True)
+    notebook.run("ex.wait()")
+    first = part(notebook, ".lw-parts .lw-word:enabled")
+    title = first.get_attribute("title") or ""
+    keys.on(first, "Enter")
+    notebook.expect_value("ex.layer", int(title.rsplit(" ", 1)[1]))
+    notebook.run("ex.wait()")
+    sources = part(notebook, ".lw-sources")
+    keys.on(sources.locator(".lw-scroll"), "Home", "ArrowRight")
+    value = notebook.value("float(ex.results['head_sources'].sources[1])")
+    expect(sources.locator(".lw-heat-readout")).to_contain_text("“␣E” (position 1)")
+    expect(sources.locator(".lw-heat-readout")).to_contain_text("-" if value < 0 else "logits")
+
+
+def follow_a_neuron(notebook: Notebook, keys: Keyboard) -> None:
+    keys.on(part(notebook, ".lw-neuron-rows .lw-neuron"), "ArrowDown", "Enter")
+    table = "ex.page('neurons').table"
+    notebook.expect_value(f"{table}.neuron is not None", True)
+    notebook.run("ex.wait()")
+    expect(part(notebook, ".lw-neuron-rows .lw-neuron:nth-child(2)")).to_have_attribute("aria-selected", "true")
+    keys.on(part(notebook, ".lw-neuron-strip"), "ArrowLeft")
+    notebook.expect_value("ex.position", 19)
+    notebook.run("ex.wait()")
+    # Where a page has no grid, the slider chooses the layer.
+    keys.on(part(notebook, ".lw-thumb-middle"), "Shift+Home")
+    notebook.expect_value("ex.layer", 29)
+
+
+def read_the_depth(notebook: Notebook, keys: Keyboard) -> None:
+    keys.on(part(notebook, ".lw-settle .lw-scroll"), "End", "ArrowDown")
+    notebook.expect_value("[ex.layer, ex.position]", [28, 20])
+    keys.on(part(notebook, ".lw-settle-shares"), "End", "ArrowLeft", "ArrowLeft")
+    notebook.expect_value("ex.layer", 27)
+    expect(part(notebook, ".lw-settle .lw-heat-readout")).to_contain_text("layer 27: ")
+    request = part(notebook, ".lw-request")
+    keys.on(request.locator("button").first, "Enter")
+    expect(request.locator("button").nth(1)).to_be_focused()
+    keys.press("Enter")
+    expect(request).to_have_attribute("data-state", "stopped", timeout=20_000)
+    expect(request.locator("button").first).to_be_focused()
+    keys.on(part(notebook, ".lw-figure select"), "ArrowUp")
+    notebook.expect_value("ex.page('depth').n", 3)
+    keys.on(part(notebook, ".lw-loss-stage"), "Home", "ArrowRight")
+    notebook.expect_value("ex.position", 1)
+
+
+def compare(notebook: Notebook, keys: Keyboard) -> None:
+    notebook.run("ex.page('compare').compare_with({'one': model, 'two': model}); ex.wait()")
+    keys.on(part(notebook, ".noUi-handle"), "ArrowRight")
+    notebook.expect_value("ex.page('compare').model_name", "two")
+    keys.reach(part(notebook, ".lw-second textarea"))
+    keys.press("Control+a")
+    keys.type(SECOND)
+    notebook.expect_value("ex.page('compare').prompt", SECOND)
+    notebook.run("ex.wait(); ex.position = 20; ex.wait()")
+    pair = part(notebook, ".lw-head-pair")
+    expect(pair).to_have_class(re.compile(r"\blw-ready\b"), timeout=30_000)
+    keys.on(pair.locator(".lw-pair-matrices"), "ArrowUp", "Home", "ArrowRight")
+    notebook.expect_value("ex.position", 19)
+    expect(pair.locator(".lw-heat-readout")).to_contain_text("→ “␣E” (1) · A ")
+    keys.on(pair.locator(".lw-moved-row .lw-word:enabled").first, "Enter")
+    notebook.expect_value("ex.position != 19", True)
+    keys.on(part(notebook, ".lw-heat .lw-scroll"), "End", "PageUp")
+    notebook.expect_value("[ex.layer, ex.position]", [29, 20])
+    keys.on(part(notebook, ".lw-figure .widget-toggle-button:nth-child(2)"), "Enter")
+    notebook.expect_value("ex.page('compare').mode != 'change'", True)
+
+
+def walk_the_map(notebook: Notebook, keys: Keyboard) -> None:
+    rows, title = part(notebook, ".lw-map-layers"), part(notebook, ".lw-map-head-title")
+    notebook.run("ex.layers, ex.layer = '18-29', 24; ex.wait()")
+    keys.on(rows, "ArrowDown")
+    notebook.expect_value("ex.layer", 23)
+    keys.press("Shift+ArrowUp", "Home")
+    notebook.expect_value("ex.layer", 29)
+    notebook.run("ex.wait()")
+    keys.press("Shift+End")
+    notebook.expect_value("[ex.layer, ex.layers]", [0, "0-29"])
+    expect(title).to_have_text("Layer 0")
+    keys.on(part(notebook, ".lw-map-end[type=button]"), "Enter")
+    expect(title).to_contain_text("After layer 29")
+    keys.on(part(notebook, ".lw-map-close"), "Enter")
+    expect(title).to_have_text("The whole model")
+    keys.on(part(notebook, ".lw-map-sort"), "Enter")
+    expect(title).to_have_text("Layer 0")
+
+
+#: Counts the tables that are made from now on, in `window.tablesMade`.
+TABLES_MADE = """() => {
+    window.tablesMade = 0;
+    const seen = (changes) => changes.forEach(({ addedNodes }) => addedNodes.forEach((node) => {
+        if (node.nodeName === "TABLE") window.tablesMade += 1;
+    }));
+    new MutationObserver(seen).observe(document.querySelector(".lw-explorer"), { childList: true, subtree: true });
+}"""
+
+
+def test_a_grid_has_a_table_while_it_has_the_focus_and_says_what_is_chosen(notebook: Notebook) -> None:
+    keys = Keyboard(notebook)
+    twin, voice = part(notebook, ".lw-lens .lw-twin"), part(notebook, ".lw-voice")
+    expect(notebook.page.locator(".lw-explorer :is([aria-live], [role=status], [role=log])")).to_have_count(1)
+    expect(twin.locator("td")).to_have_count(0)
+    keys.reach(part(notebook, ".lw-prompt"))
+    notebook.page.evaluate(TABLES_MADE)
+    keys.press("Control+End")
+    keys.type("s")
+    notebook.expect_value("ex.prompt", PROMPT + "s")
+    notebook.run("ex.wait()")
+    keys.press("Control+z")
+    notebook.expect_value("ex.prompt", PROMPT)
+    notebook.run("ex.wait()")
+    # Whoever types pays nothing for it.
+    assert notebook.page.evaluate("window.tablesMade") == 0
+    keys.on(part(notebook, ".lw-lens .lw-scroll"), "ArrowDown", "ArrowLeft")
+    lens = "ex.results['lens']"
+    words = notebook.value(f"[model.tokenizer.decode([t]) for t in {lens}.top_ids[::-1, -3:, 0].flatten().tolist()]")
+    probs = notebook.value(f"{lens}.top_probs[::-1, -3:, 0].flatten().tolist()")
+    rows = twin.locator("tbody tr")
+    expect(rows).to_have_count(12)
+    for row in (0, 1, 11):
+        told = [cell.rsplit(" ", 1) for cell in rows.nth(row).locator("td").all_inner_texts()[-3:]]
+        for place, (word, prob) in enumerate(told):
+            assert word.replace("␣", " ").strip() in words[3 * row + place]
+            assert float(prob) == pytest.approx(probs[3 * row + place], abs=6e-4)
+    expect(twin.locator("[aria-current=true]")).to_have_count(1)
+    expect(voice).to_contain_text(f"layer 28, after ␣city, position 19: ␣{words[4].strip()} {probs[4]:.3f}")
+    expect(rows.nth(1).locator("[aria-current=true]")).to_have_text(f"␣{words[4].strip()} {probs[4]:.3f}")
+    keys.reach(part(notebook, ".lw-lens .lw-twin-button"))
+    expect(twin.locator("td")).to_have_count(0)
+    keys.press("Enter")
+    expect(twin).to_be_focused()
+    expect(twin.locator("table")).to_be_visible()
+    keys.press("Escape")
+    expect(part(notebook, ".lw-lens .lw-twin-button")).to_be_focused()
+    expect(twin.locator("td")).to_have_count(0)
+
+
+#: The ring of what has the focus against the ground behind it, as WCAG measures contrast.
+_RING = """(node) => {
+    const light = (text) => {
+        const [r, g, b] = text.match(/[\\d.]+/g).map((each) => each / 255)
+            .map((each) => (each <= 0.04045 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const { outlineColor, outlineStyle, outlineWidth } = getComputedStyle(node);
+    const ground = getComputedStyle(node.closest(".lw, .lw-explorer")).backgroundColor;
+    const [low, high] = [light(outlineColor), light(ground)].sort((a, b) => a - b);
+    return { outlineStyle, width: parseFloat(outlineWidth), contrast: (high + 0.05) / (low + 0.05) };
+}"""
+RINGS = (
+    ".lw-prompt",
+    ".lw-strip",
+    ".lw-thumb-first",
+    ".lw-lens .lw-scroll",
+    ".lw-gallery",
+    ".lw-figure .widget-toggle-button",
+)
+
+
+def test_the_ring_of_the_focus_is_seen_in_every_theme(notebook: Notebook) -> None:
+    keys = Keyboard(notebook)
+    for theme in ("light", "dark", "dark high contrast", "forced"):
+        notebook.use_theme("light" if theme == "forced" else theme)  # type: ignore[arg-type]
+        notebook.page.emulate_media(forced_colors="active" if theme == "forced" else "none")
+        for css in RINGS:
+            ring = keys.reach(part(notebook, css)).evaluate(_RING)
+            assert ring["outlineStyle"] == "solid", (theme, css)
+            assert ring["width"] >= 2, (theme, css)
+            assert ring["contrast"] >= 3, (theme, css, ring)
+
+
+def test_nothing_moves_for_whoever_wants_it_so(notebook: Notebook) -> None:
+    moving = """() => [...document.querySelectorAll(".lw-explorer, .lw-explorer *")].filter((node) => {
+        const { transitionDuration, animationName } = getComputedStyle(node);
+        return transitionDuration.split(", ").some((time) => parseFloat(time) > 0) || animationName !== "none";
+    }).length"""
+    assert notebook.page.evaluate(moving) > 0
+    notebook.page.emulate_media(reduced_motion="reduce")
+    assert notebook.page.evaluate(moving) == 0
+
+
+def test_the_systems_own_colours_leave_what_is_data_to_be_seen(notebook: Notebook) -> None:
+    notebook.page.emulate_media(forced_colors="active")
+    notebook.screenshot("explorer-forced-colors", ".lw-explorer")
+    bar = part(notebook, ".lw-bar-fill")
+    painted = "node => getComputedStyle(node).backgroundColor !== getComputedStyle(node.closest('.lw')).backgroundColor"
+    for node in (bar, part(notebook, ".lw-rail-layer.lw-in")):
+        assert node.evaluate(painted)
+    assert part(notebook, ".lw-ramp").evaluate("node => getComputedStyle(node).backgroundImage !== 'none'")
+    pressed, other = (part(notebook, f".lw-tab-box{css}") for css in (".lw-open", ":not(.lw-open)"))
+    line = "node => getComputedStyle(node).borderBottomColor"
+    assert pressed.evaluate(line) != other.evaluate(line)

@@ -1,0 +1,193 @@
+// What is there for readers who cannot see all of a picture: tables, keys, what is said, colours.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import test from "node:test";
+
+import { galleryTable } from "../../layerwidget/widgets/js/attention_view.js";
+import { shareTraits } from "../../layerwidget/widgets/js/bus.js";
+import { makeRamp, readPalette, signedRamps } from "../../layerwidget/widgets/js/colour.js";
+import { tipPlace } from "../../layerwidget/widgets/js/focus_tip.js";
+import { pairCell, stepQuery } from "../../layerwidget/widgets/js/head_compare_view.js";
+import { cellValue } from "../../layerwidget/widgets/js/heat_grid.js";
+import { lensCell } from "../../layerwidget/widgets/js/logit_lens_view.js";
+import { movedPointer, strongest } from "../../layerwidget/widgets/js/matrix_keys.js";
+import { tileRow } from "../../layerwidget/widgets/js/patterns.js";
+import { settleCell } from "../../layerwidget/widgets/js/settle_strip.js";
+import { around, cutText, layerTable, listTable, matrixTable } from "../../layerwidget/widgets/js/table_twin.js";
+
+test("a table is cut around what is chosen, and says so", () => {
+  assert.deepEqual(around(0, 5, 24), [0, 5]);
+  assert.deepEqual(around(30, 60, 24), [18, 42]);
+  assert.deepEqual(around(59, 60, 24), [36, 60]);
+  assert.deepEqual(around(1, 60, 24), [0, 24]);
+  assert.equal(cutText([18, 42], 60, "rows"), "rows 19 to 42 of 60");
+  assert.equal(cutText([0, 5], 5, "rows"), "");
+});
+
+test("the table of a layer grid has its rows, its visible columns, and the chosen cell", () => {
+  const scene = { rows: [7, 5, 2], labels: ["a", "b", "c", "d", "e"], here: { layer: 5, column: 3 } };
+  const table = layerTable("grid", scene, [2, 5], ({ layer, column }) => `${layer}/${column}`);
+  assert.deepEqual(table.columns, ["c", "d", "e"]);
+  assert.deepEqual(table.rows.map(({ name }) => name), ["7", "5", "2"]);
+  assert.deepEqual(table.rows[1].cells, ["5/2", "5/3", "5/4"]);
+  assert.deepEqual(table.here, { row: 1, column: 1 });
+  assert.equal(table.caption, "grid · columns 3 to 5 of 5");
+});
+
+test("the table of a matrix is cut around its query and its key", () => {
+  const words = Array.from({ length: 60 }, (_, place) => `w${place}`);
+  const table = matrixTable("head", { words, query: 59, key: 3 }, (query, key) => `${query}>${key}`);
+  assert.equal(table.caption, "head · queries 37 to 60 of 60 · keys 1 to 24 of 60");
+  assert.deepEqual([table.rows.length, table.columns.length], [24, 24]);
+  assert.equal(table.rows[table.here.row].cells[table.here.column], "59>3");
+  assert.equal(table.rows[0].name, "w36");
+  const list = listTable("loss", "token", "nats", words, 59, (place) => String(place));
+  assert.deepEqual(list.rows.at(-1), { name: "w59 (59)", cells: ["59"] });
+  assert.deepEqual(list.here, { row: 59, column: 0 });
+});
+
+const held = new Map([[4, 0], [6, 1]]);
+
+test("cells of the tables say what the picture says", () => {
+  const lens = {
+    n_pos: 3, k: 2, pieces: [{ visible: "␣x" }, { visible: "y" }],
+    top_ids: { data: [0, 1, 1, 0, 0, 1, 1, 0, 0, 1, 1, 0] }, top_probs: { data: Array.from({ length: 12 }, (_, place) => place * 1000) },
+  };
+  assert.equal(lensCell({ layer: 6, column: 0 }, { data: lens, held }), "y 0.092");
+  assert.equal(lensCell({ layer: 6, column: 1 }, { data: { ...lens, done: { data: [1, 1, 1, 1, 0, 1] } }, held }), "not computed");
+  const heat = { values: [1, NaN, 0.5, 2, 3, -4], held, labels: ["a", "b", "c"], texts: {} };
+  assert.equal(cellValue({ layer: 4, column: 1 }, heat), "no value");
+  assert.equal(cellValue({ layer: 6, column: 2 }, heat), "-4.000");
+  assert.equal(cellValue({ layer: 6, column: 0 }, { ...heat, texts: { words: (cell) => `w${cell}` } }), "w3 2.000");
+  const depth = { labels: ["a", "b", "c"], ranks: { data: [9, 8, 7, 0, 3, 1] }, settled: { data: [6, 9, 9] } };
+  assert.equal(settleCell({ layer: 6, column: 0 }, { data: depth, held }), "rank 0, settled");
+  assert.equal(settleCell({ layer: 6, column: 1 }, { data: depth, held }), "rank 3");
+});
+
+test("the gallery's table says where each head looks, with the first token left out where it is hidden", () => {
+  // Two matrices of three queries, causal, query by query: rows of 1, 2 and 3 keys.
+  const roots = Uint8Array.from([255, 255, 180, 180, 255, 0, 250, 80, 90, 10, 20, 200]);
+  const stack = { size: 3, keys: 3, causal: true, limit: 0, count: 2, roots };
+  assert.deepEqual(tileRow(stack, 1, 2).map((weight) => weight.toFixed(2)), ["0.00", "0.01", "0.62"]);
+  const scene = {
+    data: { heads: [4, 7], block: 1 }, stack, wanted: [5, 3], held: new Map([[5, 0]]), here: { layer: 5, head: 7 },
+    hideInGallery: false, matrix: { words: ["a", "b", "c"], keyWords: ["a", "b", "c"], position: 2 },
+  };
+  const table = galleryTable(scene);
+  assert.deepEqual(table.rows, [{ name: "5", cells: ["a 0.96", "c 0.62"] }, { name: "3", cells: ["not computed", "not computed"] }]);
+  assert.deepEqual([table.columns, table.here], [["head 4", "head 7"], { row: 0, column: 1 }]);
+  assert.deepEqual(galleryTable({ ...scene, hideInGallery: true }).rows[0].cells, ["c 0.12", "c 0.62"]);
+});
+
+test("keys choose a query of a matrix and point at a key, and stop at its ends", () => {
+  const at = { query: 3, key: 1, queries: 5, keys: 4 };
+  assert.deepEqual(movedPointer("ArrowDown", at), { query: 4 });
+  assert.deepEqual(movedPointer("ArrowDown", { ...at, query: 4 }), { query: 4 });
+  assert.deepEqual(movedPointer("PageUp", at), { query: 0 });
+  assert.deepEqual(movedPointer("ArrowLeft", at), { key: 0 });
+  assert.deepEqual(movedPointer("ArrowLeft", { ...at, key: 0 }), { key: 0 });
+  assert.deepEqual(movedPointer("End", at), { key: 3 });
+  assert.equal(movedPointer("x", at), null);
+  assert.equal(strongest([0.1, 0.4, 0.4]), 1);
+});
+
+test("in a comparison, keys pass by what the first prompt has not", () => {
+  assert.equal(stepQuery([0, 1, -1, 2, 3], 1, 1), 3);
+  assert.equal(stepQuery([0, 1, -1, 2, 3], 3, -1), 1);
+  assert.equal(stepQuery([0, 1, -1, 2, 3], 4, 1), 4);
+  const data = { places_a: [0, -1], a: { data: [0.5, NaN, 0.25, NaN] }, b: { data: [0.5, NaN, NaN, NaN] } };
+  assert.deepEqual([pairCell(data, 1, 0), pairCell(data, 0, 1)], ["A 0.250, B NaN".replace("NaN", "no token"), ""]);
+});
+
+test("a tip stands below what it is about, above it at the window's foot, and inside the window", () => {
+  const [tip, window] = [{ width: 100, height: 20 }, { width: 400, height: 300 }];
+  assert.deepEqual(tipPlace({ left: 10, top: 50, bottom: 70 }, tip, window), { left: 10, top: 74 });
+  assert.deepEqual(tipPlace({ left: 10, top: 260, bottom: 290 }, tip, window), { left: 10, top: 236 });
+  assert.equal(tipPlace({ left: 390, top: 50, bottom: 70 }, tip, window).left, 296);
+});
+
+test("a group has one thing in common until its last view is gone", () => {
+  const model = () => ({ get: () => "common", set() {}, on() {}, off() {}, save_changes() {} });
+  const [one, other] = [shareTraits(model(), []), shareTraits(model(), [])];
+  one.common().voice = "here";
+  assert.equal(other.common().voice, "here");
+  one.close();
+  other.close();
+  const later = shareTraits(model(), []);
+  assert.equal(later.common().voice, undefined);
+  later.close();
+});
+
+// Colours: as eyes see them that lack one kind of cones (Machado, Oliveira and Fernandes 2009, severity 1).
+
+const EYES = {
+  all: [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+  protanopia: [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+  deuteranopia: [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+  tritanopia: [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+};
+const TO_XYZ = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]];
+const times = (matrix, vector) => matrix.map((row) => row.reduce((sum, each, place) => sum + each * vector[place], 0));
+
+/** CIE L*a*b* of an sRGB colour through an eye. */
+function lab(colour, eye) {
+  const light = colour.map((channel) => (channel / 255 <= 0.04045 ? channel / 255 / 12.92 : ((channel / 255 + 0.055) / 1.055) ** 2.4));
+  const seen = times(EYES[eye], light).map((channel) => Math.min(1, Math.max(0, channel)));
+  const [x, y, z] = times(TO_XYZ, seen).map((value, place) => value / [0.9505, 1, 1.089][place])
+    .map((value) => (value > 216 / 24389 ? Math.cbrt(value) : (value * 24389 / 27 + 16) / 116));
+  return [116 * y - 16, 500 * (x - y), 200 * (y - z)];
+}
+
+const apart = (a, b) => Math.hypot(...a.map((value, place) => value - b[place]));
+
+/** The ramps as views read them from a page of that ground. */
+function palette(ground) {
+  globalThis.getComputedStyle = () => ({ backgroundColor: ground, color: "rgb(0, 0, 0)", fontFamily: "x", getPropertyValue: () => "" });
+  const read = readPalette({});
+  delete globalThis.getComputedStyle;
+  return read;
+}
+
+const GROUNDS = { light: "rgb(255, 255, 255)", dark: "rgb(17, 17, 17)", black: "rgb(0, 0, 0)" };
+
+for (const [theme, ground] of Object.entries(GROUNDS)) {
+  const { ramp, above, below } = palette(ground);
+  for (const eye of Object.keys(EYES)) {
+    test(`${theme}, ${eye}: lightness goes one way along each ramp, all the way`, () => {
+      for (const colours of [ramp, above.ramp, below.ramp]) {
+        const lightness = colours.map((colour) => lab(colour, eye)[0]);
+        const way = Math.sign(lightness.at(-1) - lightness[0]);
+        lightness.slice(1).forEach((value, place) => assert.ok(way * (value - lightness[place]) > -0.6, `${place}: ${lightness[place]} -> ${value}`));
+        // Steps may be lost in rounding to 8 bits, but not eight of them in a row.
+        for (let place = 8; place < 256; place += 8) assert.ok(way * (lightness[place] - lightness[place - 8]) > 0, `${place - 8} to ${place}`);
+        assert.ok(Math.abs(lightness.at(-1) - lightness[0]) > 40);
+      }
+    });
+    test(`${theme}, ${eye}: above zero and below it are told apart at a quarter of the scale, at half, and at its end`, () => {
+      const between = [64, 128, 255].map((place) => apart(lab(above.ramp[place], eye), lab(below.ramp[place], eye)));
+      assert.ok(between[0] > 12 && between[1] > 20 && between[2] > 25, String(between));
+    });
+  }
+}
+
+const TRAITS = readFileSync(new URL("../../layerwidget/widgets/traits.py", import.meta.url), "utf8");
+const PINS = /PIN_COLOURS = \((.*)\)/.exec(TRAITS)[1].match(/#\w{6}/g).map((text) => [1, 3, 5].map((place) => parseInt(text.slice(place, place + 2), 16)));
+
+for (const eye of Object.keys(EYES)) {
+  test(`${eye}: pinned words are told apart from each other`, () => {
+    assert.equal(PINS.length, 5);
+    PINS.forEach((pin, place) => PINS.slice(place + 1).forEach((other) => {
+      const between = apart(lab(pin, eye), lab(other, eye));
+      assert.ok(between > 15, `${pin} and ${other}: ${between}`);
+    }));
+  });
+}
+
+test("what the check of the colours is worth: red against green does not pass it", () => {
+  const [red, green] = [[214, 39, 40], [140, 120, 0]].map((colour) => lab(colour, "deuteranopia"));
+  assert.ok(apart(red, green) < 30);
+  const rainbow = makeRamp([255, 255, 255], ["#0000ff", "#00ff00", "#ff0000"]).map((colour) => lab(colour, "all")[0]);
+  assert.ok(rainbow.some((value, place) => place && value - rainbow[place - 1] > 0.6));
+  assert.equal(signedRamps([255, 255, 255], false).above.length, 256);
+});
