@@ -419,7 +419,8 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
 
     def _picture(self, theme: Theme, width: float) -> Picture:
         chosen = self.position if self._tokens is not None else None
-        return explorer_picture(self.status, self.editor, chosen, self.stack.open_pages, theme, width)
+        words = self.editor.shown.meta.get("visible") or []
+        return explorer_picture(self.status, words, chosen, self.stack.open_pages, theme, width)
 
     def _picture_name(self) -> str:
         return f"{self.model.name}: {self.prompt}"

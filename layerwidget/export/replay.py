@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import ipywidgets
 import traitlets as t
 
 from layerwidget.errors import RecordingError
+from layerwidget.figures.svg import Picture
+from layerwidget.figures.themes import Theme
 from layerwidget.model_map import ModelMap
 from layerwidget.recording import RecordedPrompt, Recording, read
 from layerwidget.results import Grid
+from layerwidget.widgets.explorer_picture import explorer_picture, explorer_text
 from layerwidget.widgets.layer_slider import LayerSlider
 from layerwidget.widgets.page import Page
 from layerwidget.widgets.page_stack import PageStack
 from layerwidget.widgets.pages import PAGES
+from layerwidget.widgets.picture import Pictured
 from layerwidget.widgets.state import recorded_choices, recorded_selection, set_all
 from layerwidget.widgets.status_line import StatusLine
 from layerwidget.widgets.traits import SelectionTraits
@@ -25,7 +29,7 @@ from layerwidget.widgets.traits import SelectionTraits
 _SHARED = ("layers", "layer", "head", "position", "token", "tokens")
 
 
-class Replay(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywidgets has no types
+class Replay(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywidgets has no types
     """The recorded answers about one prompt, each in the view that draws it; several prompts to choose from.
 
     Attributes:
@@ -36,6 +40,8 @@ class Replay(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywidg
         left_out: names of answers that no page draws.
         stack, slider, chooser, status: the widgets it is made of.
     """
+
+    picture_width: ClassVar[float] = 1280
 
     prompt_index = t.Int(0)
 
@@ -74,6 +80,16 @@ class Replay(ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywidg
         if not 0 <= place < n:
             raise RecordingError(f"Prompt {place} is out of range: {n} are recorded, 0 to {n - 1}.")
         return place
+
+    def to_text(self) -> str:
+        """Model, prompt, and the tables of the pages."""
+        head = explorer_text(self.status, self.recording.prompts[self.prompt_index].prompt)
+        return "\n\n".join([head, *(page.to_text() for page in self.stack.open_pages)])
+
+    def _picture(self, theme: Theme, width: float) -> Picture:
+        grids = (answer for answer in self.answers.values() if isinstance(answer, Grid))
+        words = next(([piece.visible for piece in grid.prompt_pieces()] for grid in grids), [])
+        return explorer_picture(self.status, words, self.position, self.stack.open_pages, theme, width)
 
     @property
     def answers(self) -> Mapping[str, Any]:

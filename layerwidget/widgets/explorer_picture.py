@@ -9,15 +9,13 @@ from layerwidget.figures.svg import Picture, above
 from layerwidget.figures.tables import said
 from layerwidget.figures.themes import Theme
 from layerwidget.widgets.page import Page
-from layerwidget.widgets.prompt_editor import PromptEditor
 from layerwidget.widgets.status_line import StatusLine
 
 
 def explorer_picture(
-    status: StatusLine, editor: PromptEditor, chosen: int | None, pages: Sequence[Page], theme: Theme, width: float
+    status: StatusLine, words: Sequence[str], chosen: int | None, pages: Sequence[Page], theme: Theme, width: float
 ) -> Picture:
     """The head, and the open pages under each other, each with its name where there are several."""
-    words = editor.shown.meta.get("visible") or []
     head = header_picture(status.model_name, status.facts, status.checked, status.failing, _work(status), width, theme)
     prompt = chips_picture(words, chosen, width, theme) if words else note_picture("no prompt", width, theme)
     parts = [head, prompt]
