@@ -151,7 +151,7 @@ def _pixels(matrix: FloatArray, is_signed: bool, theme: Theme) -> np.ndarray:
     there = np.isfinite(matrix)
     filled = np.where(there, matrix, 0)
     at = np.floor(np.sqrt(np.abs(filled.astype(np.float64))) * 255 + 0.5).clip(0, 255).astype(np.intp)
-    sides = [ramp(theme, side) for side in ("below", "above")] if is_signed else [ramp(theme)] * 2  # type: ignore[arg-type]
+    sides = [ramp(theme, side) for side in ("below", "above")] if is_signed else [ramp(theme)] * 2
     below, from_zero = (np.array([colour_of(fill) for fill in side.fills], np.uint8)[at] for side in sides)
     colours = np.where((filled < 0)[..., None], below, from_zero)
     opaque = np.where(there, 255, 0).astype(np.uint8)
