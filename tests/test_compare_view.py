@@ -156,6 +156,17 @@ def test_what_rests_on_the_first_token_is_compared(model: lw.HookedModel) -> Non
     np.testing.assert_array_equal(lw.difference(single, single).sink.a, 1)
 
 
+def test_the_sheet_of_heads_that_was_chosen_in_the_difference_comes_back(model: lw.HookedModel) -> None:
+    view = lw.CompareView(*(lw.Attention().run(model.trace(prompt)) for prompt in (A, B)))
+    for chosen in ("moved attention", "sink share"):
+        view.mode, view.heads_view.sheet = "change", chosen
+        for other in ("a", "both", "b"):
+            view.mode = other
+            assert view.heads_view.sheet == "sink share"
+        view.mode = "change"
+        assert view.heads_view.sheet == chosen
+
+
 def test_a_column_of_the_second_prompt_alone_has_no_position_to_choose(model: lw.HookedModel) -> None:
     view = lw.CompareView(lens(model, "abde"), lens(model, A), position=9)
     columns = view.grid_view._message[0]["meta"]["columns"]

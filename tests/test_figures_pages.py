@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import layerwidget as lw
+from layerwidget.figures.themes import colour_of, ramp, theme_of
 from layerwidget.widgets.pages import PAGES
 from tests.model_maps import MAPS
-from tests.pictures import elements, words
+from tests.pictures import elements, embedded, words
 from tests.test_explorer import letters
 from tests.test_figures import HOSTILE
 from tests.tiny import N_LAYERS, tiny
@@ -123,3 +124,56 @@ def test_bars_rows_and_strips_hold_the_numbers_of_the_results(explorer: lw.Explo
             rank = ranks[layer, position]
             expected = 3 if layer >= settled[position] else 2 if rank == 0 else int(rank < k)
             assert levels.get((layer, position), 0) == expected
+
+
+def painted(svg: str, name: str) -> np.ndarray:
+    (image,) = (one for one in elements(svg, "image", "lw-pair") if one["data-name"] == name)
+    return embedded(image)
+
+
+@pytest.mark.parametrize("theme", ["paper", "dark"])
+def test_the_head_of_two_runs_is_a_figure(theme: str) -> None:
+    model = lw.HookedModel(tiny("llama"), letters(), "tiny")
+    a, b = (lw.Attention().run(model.trace(prompt)).pattern[1, 2] for prompt in ("abde", "abxce"))
+    view = lw.CompareView(*(lw.Attention().run(model.trace(prompt)) for prompt in ("abde", "abxce")), layer=1, head=2)
+    view.head_view.position = 3
+    svg = view.to_svg(theme=theme)
+    # Columns: a b | d | x c | e
+    at_a, at_b, common = [0, 1, 2, 5], [0, 1, 3, 4, 5], [0, 1, 5]
+    whole = np.full((2, 6, 6), np.nan, np.float32)
+    whole[0][np.ix_(at_a, at_a)], whole[1][np.ix_(at_b, at_b)] = a, b
+    change = whole[1] - whole[0]
+    look = theme_of(theme)
+    for name, values in (("A", whole[0]), ("B", whole[1]), ("B − A", change)):
+        drawn = painted(svg, name)
+        np.testing.assert_array_equal(drawn[..., 3], np.where(np.isnan(values), 0, 255))
+        for query, key in np.argwhere(np.isfinite(values)):
+            value = float(values[query, key])
+            side = "plain" if name != "B − A" else "below" if value < 0 else "above"
+            fill = ramp(look, side).fills[int(np.sqrt(abs(value)) * 255 + 0.5)]  # type: ignore[arg-type]
+            assert tuple(drawn[query, key, :3]) == colour_of(fill), (name, query, key)
+    size = np.abs(np.nan_to_num(whole[1, 5]) - np.nan_to_num(whole[0, 5]))
+    order = [key for key in np.argsort(-size, kind="stable")[:5] if size[key] > 0]
+    bars = [cell for cell in elements(svg, "rect", "lw-cell") if "data-layer" not in cell]
+    expected = [value for key in order for value in (*whole[:, 5, key], change[5, key]) if np.isfinite(value)]
+    np.testing.assert_allclose([float(bar["data-value"]) for bar in bars], expected, atol=1e-5)
+    table = view.head_view.to_text().splitlines()
+    assert [row.split()[0] for row in table[2 : 2 + len(order)]] == ["abdxce"[key] for key in order]
+    assert len(common) == (~np.isnan(change[5])).sum()
+    assert "layer 1 · head 2 · square-root scale" in words(svg)
+    # What is not compared is said.
+    only = lw.Attention("1").run(model.trace("abde"))
+    single = lw.HeadCompareView(lw.difference(only, only), layer=2)
+    assert "is not compared" in " ".join(words(single.to_svg()))
+    assert "is not compared" in single.to_text()
+
+
+def test_what_wraps_on_the_screen_wraps_on_paper() -> None:
+    model = lw.HookedModel(tiny("llama"), letters(), "tiny")
+    view = lw.CompareView(*(lw.Attention().run(model.trace(prompt)) for prompt in ("abde", "abxce")))
+    heights = {}
+    for view.mode in ("change", "both"):
+        root = elements(view.to_svg(), "svg", "")[0]
+        assert float(root["width"]) <= 1280 + 24
+        heights[view.mode] = float(root["height"])
+    assert heights["both"] > heights["change"] + 100

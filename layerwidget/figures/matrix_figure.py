@@ -126,17 +126,29 @@ def labelled(count: int, cell: float, chosen: int | None) -> list[int]:
 
 
 def _labels(matrix: Matrix, across: float, down: float, theme: Theme) -> Iterator[Markup]:
-    size, foot = min(11.0, 10.0 if down < 11 else down - 1), down * len(matrix.words)
-    for place in labelled(len(matrix.words), down, matrix.position):
-        colour = theme.accent if place == matrix.position else theme.muted
-        word = fitted(matrix.words[place], _LABEL_WIDTH - 8, size, "mono")
-        y = max(6.0, (place + 0.5) * down)
-        yield text(_LABEL_WIDTH - 5, y, word, size=size, text_anchor="end", font_family=theme.mono, fill=colour)
-    size = min(10.0, 9.0 if across < 10 else across - 1)
-    for place in labelled(len(matrix.key_words), across, None):
-        word = fitted(matrix.key_words[place], _LABEL_HEIGHT, size, "mono")
+    yield from row_labels(matrix.words, down, matrix.position, _LABEL_WIDTH, theme)
+    yield from column_labels(matrix.key_words, across, _LABEL_WIDTH, down * len(matrix.words), theme)
+
+
+def row_labels(
+    words: Sequence[str], cell: float, chosen: int, width: float, theme: Theme, top: float = 0
+) -> Iterator[Markup]:
+    """The words of the queries, in so much room on the left of a matrix that begins at `top`."""
+    size = min(11.0, 10.0 if cell < 11 else cell - 1)
+    for place in labelled(len(words), cell, chosen):
+        colour = theme.accent if place == chosen else theme.muted
+        word = fitted(words[place], width - 8, size, "mono")
+        y = top + max(6.0, (place + 0.5) * cell)
+        yield text(width - 5, y, word, size=size, text_anchor="end", font_family=theme.mono, fill=colour)
+
+
+def column_labels(words: Sequence[str], cell: float, left: float, foot: float, theme: Theme) -> Iterator[Markup]:
+    """The words of the keys, aslant below a matrix that begins at `left` and ends at `foot`."""
+    size = min(10.0, 9.0 if cell < 10 else cell - 1)
+    for place in labelled(len(words), cell, None):
+        word = fitted(words[place], _LABEL_HEIGHT, size, "mono")
         label = text(0, 2, word, size=size, text_anchor="end", font_family=theme.mono, fill=theme.muted)
-        x = _LABEL_WIDTH + (place + 0.5) * across
+        x = left + (place + 0.5) * cell
         yield group([label], transform=f"translate({x:.1f} {foot + 6:.1f}) rotate(-60)")
 
 

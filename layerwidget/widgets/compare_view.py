@@ -67,6 +67,8 @@ class CompareView(Page):
     def __init__(self, a: Grid | None = None, b: Grid | None = None, match: Match = "layer", **selection: Any) -> None:
         self.found: list[Difference] = []
         self.heads_found: AttentionDifference | None = None
+        # Of the difference, the sheet of heads that was shown last.
+        self._heads_sheet = ""
         self._texts: _Texts = {"prompt": None, "second": None}
         self._given: dict[str, Difference | AttentionDifference] = {}
         self.grid_view = HeatGrid(title="Compare", placeholder=_PLACEHOLDER, **selection)
@@ -99,6 +101,7 @@ class CompareView(Page):
         t.link((self.grid_view, "sheet"), (self.second_view, "sheet"))
         t.link((self.heads_view, "sheet"), (self.second_heads, "sheet"))
         self.observe(lambda _change: self._draw(), "mode")
+        self.heads_view.observe(self._heads_chosen, "sheet")
         self._draw()
         if a is not None and b is not None:
             self.show([difference(a, b, match)])
@@ -171,16 +174,23 @@ class CompareView(Page):
         columns = shared_columns(one, mode)
         grid.show(sheets, columns, layers=one.layers, n_layers=one.a.n_layers, **self._texts)
 
+    def _heads_chosen(self, change: dict[str, Any]) -> None:
+        if self.mode == "change":
+            self._heads_sheet = change["new"]
+
     def _draw_heads(self, grid: HeatGrid, mode: _Mode) -> None:
         found = self.heads_found
         if found is None:
             grid.show(None, **self._texts)
             return
-        sheets = [_sheet(found.sink, mode, "share of its weight that rests on the first token")]
+        sheets = [_sheet(found.sink, mode, "weight on the first token")]
         if mode == "change":
-            detail = "share of its weight that a head puts on other tokens in B, mean over queries"
+            detail = "weight put elsewhere in B"
             sheets.insert(0, Sheet(_MOVED, found.moved, "", "one-sided", 1.0, detail=detail))
         columns = HeatColumns.heads(found.heads)
+        # What moved is there in the difference only: who comes back to it finds it again.
+        if mode == "change" and self._heads_sheet:
+            grid.sheet = self._heads_sheet
         grid.show(sheets, columns, layers=found.layers, n_layers=found.a.n_layers, **self._texts)
 
 

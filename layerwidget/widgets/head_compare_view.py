@@ -5,14 +5,18 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from layerwidget.figures.head_pair_figure import HeadPair, head_pair_picture, head_pair_text
+from layerwidget.figures.svg import Picture
+from layerwidget.figures.themes import Theme
 from layerwidget.questions.comparing import AttentionDifference
 from layerwidget.widgets.base import View
+from layerwidget.widgets.picture import Pictured, place_of
 
 #: Both matrices are sent as numbers; of longer prompts, the map of heads has to do.
 MOST_COLUMNS = 1024
 
 
-class HeadCompareView(View, module="head_compare_view"):
+class HeadCompareView(Pictured, View, module="head_compare_view"):
     """A head's matrices A, B and B - A in columns that both prompts share, and where the chosen query's weight went.
 
     A token of one prompt only is hatched in the matrix of the other one, and in the difference.
@@ -47,6 +51,13 @@ class HeadCompareView(View, module="head_compare_view"):
                 self._bound_to(found.a.n_layers, max(self.n_heads or 0, max(found.heads) + 1))
                 self.position = min(self.position, len(found.a.token_ids) - 1)
             self._send_head()
+
+    def to_text(self) -> str:
+        """The keys of the chosen query whose weight changes most, as a table."""
+        return head_pair_text(HeadPair(self.shown, place_of(self)))
+
+    def _picture(self, theme: Theme, width: float) -> Picture:
+        return head_pair_picture(HeadPair(self.shown, place_of(self)), width, theme)
 
     def _send_head(self) -> None:
         with self._sending:

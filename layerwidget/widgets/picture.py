@@ -22,6 +22,8 @@ from layerwidget.widgets.still import Stills
 from layerwidget.widgets.traits import SelectionTraits
 
 _GAP = 16
+#: Nothing is narrower, in px.
+_NARROW = 260.0
 
 
 class Pictured:
@@ -153,10 +155,32 @@ def boxed(box: Any, theme: Theme, width: float) -> Picture | None:
         return above(pictures, _GAP) if pictures else None
     drawn = [child for child in box.children if _is_seen(child) and next(pictured(child), None) is not None]
     notes = [child for child in box.children if isinstance(child, ipywidgets.Label)]
-    rooms = [*zip(drawn, _rooms(drawn, width), strict=True), *((note, width) for note in notes)]
-    made = [picture_of(child, theme, room) for child, room in rooms]
-    shown = [picture for picture in made if picture is not None]
-    return beside(shown, _GAP) if shown else None
+    lines = _lines(drawn, width) if "wrap" in (box.layout.flex_flow or "") else [drawn]
+    rows = [[*zip(line, _rooms(line, width), strict=True)] for line in lines]
+    rows[-1] += [(note, width) for note in notes]
+    made = [[picture_of(child, theme, room) for child, room in row] for row in rows]
+    shown = [beside([one for one in row if one is not None], _GAP) for row in made if any(row)]
+    return above(shown, _GAP) if shown else None
+
+
+def _lines(children: list[Any], width: float) -> list[list[Any]]:
+    """Children of a row that may take several lines: as many beside each other as have room."""
+    lines: list[list[Any]] = [[]]
+    for child in children:
+        if lines[-1] and sum(map(_basis, [*lines[-1], child])) + _GAP * len(lines[-1]) > width:
+            lines.append([])
+        lines[-1].append(child)
+    return lines
+
+
+def _basis(child: Any) -> float:
+    """How wide its layout wants a child to be, in px."""
+    return float((child.layout.flex or "").rpartition(" ")[2].removesuffix("px") or _NARROW)
+
+
+def _share(child: Any) -> float:
+    """How much of a row a child takes, as its layout says: 1, where it says nothing else."""
+    return max(1.0, float((child.layout.flex or "1").split()[0]))
 
 
 def _rooms(children: list[Any], width: float) -> list[float]:
@@ -164,9 +188,12 @@ def _rooms(children: list[Any], width: float) -> list[float]:
     kept = [child.kept_width if isinstance(child, Pictured) else None for child in children]
     left = width - _GAP * (len(children) - 1)
     if all(own is not None for own in kept):
-        return [min(own or 0, max(260.0, left / len(children))) for own in kept]
-    share = max(260.0, (left - sum(own or 0 for own in kept)) / kept.count(None))
-    return [share if own is None else own for own in kept]
+        return [min(own or 0, max(_NARROW, left / len(children))) for own in kept]
+    shares = [_share(child) for child in children]
+    free = (left - sum(own or 0 for own in kept)) / sum(
+        share for share, own in zip(shares, kept, strict=True) if own is None
+    )
+    return [max(_NARROW, share * free) if own is None else own for share, own in zip(shares, kept, strict=True)]
 
 
 def pictured(widget: Any) -> Iterator[Pictured]:

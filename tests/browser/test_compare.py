@@ -183,6 +183,19 @@ def test_second_prompts_of_any_length(explorer: ExplorerPage, heat: Locator, sec
     assert abs(after["height"] - before["height"]) <= 24
 
 
+def test_the_chosen_column_is_in_sight_in_both_grids(explorer: ExplorerPage, heat: Locator) -> None:
+    long = "one two three four five " * 12
+    explorer.notebook.run(f"ex.prompt = {long!r}; ex.page('compare').prompt = {long!r}; ex.wait(); ex.position = 50")
+    explorer.notebook.run("ex.page('compare').mode = 'both'")
+    scrolls = explorer.root.locator(".lw-heat .lw-scroll:visible")
+    for place in (0, 1):
+        expect(scrolls.nth(place)).to_be_visible()
+        explorer.notebook.page.wait_for_timeout(300)
+        left, room = scrolls.nth(place).evaluate("box => [box.scrollLeft, box.clientWidth - 26]")
+        assert left % 36 == 0
+        assert left <= 50 * 36 <= left + room - 36
+
+
 def test_without_a_second_prompt_it_says_what_to_do(explorer: ExplorerPage, heat: Locator) -> None:
     say(explorer, "")
     expect(heat.locator(".lw-placeholder")).to_contain_text("Type a second prompt above")

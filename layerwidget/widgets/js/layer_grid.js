@@ -45,7 +45,9 @@ export function makeLayerGrid({ canvas, spacer, scroll }, paint) {
     const body = Math.round(rows.length * row);
     const foot = Math.min(height - LABELS_HEIGHT, body);
     const [x, y] = [scroll.scrollLeft, scroll.scrollTop];
-    spacer.style.width = `${NUMBERS_WIDTH + columns * column + 2}px`;
+    // Scrolled to its end, the grid begins with a whole column.
+    const over = columns * column > width - NUMBERS_WIDTH ? Math.max(0, width - NUMBERS_WIDTH) % column : 2;
+    spacer.style.width = `${NUMBERS_WIDTH + columns * column + over}px`;
     spacer.style.height = `${body + LABELS_HEIGHT}px`;
     return {
       rows, column, row, width, foot, x, y, columns, height: Math.min(height, body + LABELS_HEIGHT),
@@ -102,7 +104,7 @@ export function makeLayerGrid({ canvas, spacer, scroll }, paint) {
     const [x, y] = [column * drawn.column, Math.max(0, drawn.rows.indexOf(layer)) * drawn.row];
     const room = scroll.clientWidth - NUMBERS_WIDTH;
     if (x < scroll.scrollLeft) scroll.scrollLeft = x;
-    else if (x + drawn.column > scroll.scrollLeft + room) scroll.scrollLeft = x + drawn.column - room;
+    else if (x + drawn.column > scroll.scrollLeft + room) scroll.scrollLeft = Math.ceil((x + drawn.column - room) / drawn.column) * drawn.column;
     if (y < scroll.scrollTop) scroll.scrollTop = y;
     else if (y + drawn.row > scroll.scrollTop + GRID_HEIGHT) scroll.scrollTop = y + drawn.row - GRID_HEIGHT;
   };
@@ -133,9 +135,9 @@ export function makeLayerGrid({ canvas, spacer, scroll }, paint) {
     visibleColumns() {
       return drawn.visibleColumns;
     },
-    /** Whether the column of a cell can be seen, or a part of it. */
+    /** Whether the column of a cell can be seen, or a part of it; in what was hidden nothing was out of sight. */
     sees({ column }) {
-      return column >= drawn.visibleColumns[0] && column < drawn.visibleColumns[1];
+      return !drawn.width || (column >= drawn.visibleColumns[0] && column < drawn.visibleColumns[1]);
     },
     /** Which cell is under the pointer, or null. */
     at(event) {
