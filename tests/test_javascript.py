@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from playwright._impl._driver import compute_driver_executable
 
 from layerwidget.widgets.esm import module_text
 
-MODULES = sorted(path.stem for path in (Path(__file__).parents[1] / "layerwidget/widgets/js").glob("*.js"))
+HOME = Path(__file__).parents[1] / "layerwidget/widgets/js"
+MODULES = sorted(path.stem for path in HOME.glob("*.js"))
 TESTS = sorted((Path(__file__).parent / "js").glob("*.test.mjs"))
 
 
@@ -29,3 +31,22 @@ def test_a_module_with_all_that_it_imports_can_be_read(name: str, tmp_path: Path
     module.write_text(module_text(name))
     run = subprocess.run([node, "--check", module], capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr
+
+
+def test_modules_import_what_they_call() -> None:
+    """Put together in a notebook, a module sees its neighbours' names; in an offline page it stands alone."""
+    texts = {name: (HOME / f"{name}.js").read_text(encoding="utf-8") for name in MODULES}
+    exported = re.compile(r"^export (?:async )?(?:function|const|class) (\w+)", re.MULTILINE)
+    homes = {function: name for name, text in texts.items() for function in exported.findall(text)}
+    assert homes["typeSize"] == "colour"
+    for name, text in texts.items():
+        imported = {
+            one.strip() for names in re.findall(r"^import \{([^}]*)\}", text, re.MULTILINE) for one in names.split(",")
+        }
+        code = re.sub(r"//.*|/\*(?s:.*?)\*/", "", text)
+        called = set(re.findall(r"(?<![.\w])(\w+)\(", code)) & set(homes)
+        own = set(re.findall(r"(?:function|const|let|class) (\w+)", code)) | set(
+            re.findall(r"[{,(] *(\w+) *[,})]", code)
+        )
+        missing = {function for function in called - imported - own if homes[function] != name}
+        assert not missing, f"{name}.js calls {missing} of other modules and does not import it."

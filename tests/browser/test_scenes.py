@@ -234,13 +234,12 @@ def test_presets_come_and_go(talk: ExplorerPage) -> None:
     expect(undo).to_be_hidden()
     expect(colours).to_be_hidden()
     assert size(legend) >= 18
-    # A click in what is drawn larger chooses the cell under the pointer: the last one of the first row.
+    # A click in what is drawn larger chooses the cell under the pointer: columns of 52 px beside 26 px of numbers.
     grid = talk.root.locator(".lw-lens .lw-scroll")
-    found = box(grid)
-    grid.click(position={"x": found[0] - 10, "y": 10})
-    notebook.expect_value("[ex.layer, ex.position]", [29, 20])
-    grid.click(position={"x": found[0] - 10 - 2 * 52 * 1.6, "y": 10 + 3 * 35 * 1.6})
-    notebook.expect_value("[ex.layer, ex.position]", [26, 18])
+    for layer, position in ((29, 20), (26, 18)):
+        x = 26 + (position + 0.5) * 52 - grid.evaluate("(node) => node.scrollLeft")
+        grid.click(position={"x": 1.6 * x, "y": 10 + (29 - layer) * 35 * 1.6})
+        notebook.expect_value("[ex.layer, ex.position]", [layer, position])
     notebook.run("ex.preset = 'paper'")
     expect(talk.prompt).to_be_hidden()
     expect(talk.root.get_by_role("tablist")).to_be_hidden()

@@ -1,5 +1,7 @@
 // How far a prediction is made: what the cells of the strip and the curve beside it show.
 
+import { typeSize } from "./colour.js";
+
 const SHADES = [0, 46, 118, 205];
 
 /** 3: the most probable token for good; 2: the most probable; 1: among the k most probable; 0: none of these. */
