@@ -33,6 +33,7 @@ class Exported:
 
     path: Path
     all_pages: Path
+    scenes: Path
     lenses: dict[str, lw.LensGrid]
     attention: lw.AttentionGrid
     neurons: lw.NeuronGrid
@@ -51,10 +52,19 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     explorer.pages = PAGES
     explorer.wait()
     everything = explorer.to_html(path.with_name("all.html"))
+    explorer.pages = ["lens"]
+    explorer.scenes = [
+        lw.Scene("A fact", "Where Rome appears.", prompt=PROMPT, layers="all", selection={"layer": 29, "position": 20}),
+        lw.Scene("A name", "Who gets the drink?", prompt=OTHER, layers="20-29", selection={"layer": 24, "position": 3}),
+        lw.Scene("The stream", "What is added.", layers="10-12", pages=["residual"], selection={"layer": 11}),
+    ]
+    before = explorer.state
+    scenes = explorer.to_html(path.with_name("scenes.html"))
+    assert explorer.state == before
     explorer.close()
     traces = {text: model.trace(text) for text in (PROMPT, OTHER)}
     lenses = {text: lw.LogitLens(k=10).run(trace) for text, trace in traces.items()}
-    return Exported(path, everything, lenses, lw.Attention().run(traces[PROMPT]), neurons)
+    return Exported(path, everything, scenes, lenses, lw.Attention().run(traces[PROMPT]), neurons)
 
 
 @pytest.fixture(params=["light", "dark"])
@@ -80,7 +90,7 @@ def page(browser: Browser, exported: Exported, scheme: str) -> Iterator[Page]:
     yield opened
     violations = opened.evaluate("window.violations")
     context.close()
-    assert set(asked) <= {exported.path.as_uri(), exported.all_pages.as_uri()}
+    assert set(asked) <= {file.as_uri() for file in (exported.path, exported.all_pages, exported.scenes)}
     assert not said, said
     assert not violations, violations
 
@@ -266,3 +276,31 @@ def test_every_page_is_drawn_under_the_policy(page: Page, exported: Exported) ->
 
 def test_the_page_keeps_its_budget(exported: Exported) -> None:
     assert exported.path.stat().st_size < 1_500_000 + 2 * 600_000
+
+
+def test_scenes_are_played_with_two_keys(page: Page, exported: Exported) -> None:
+    page.goto(exported.scenes.as_uri())
+    title, count = page.locator(".lw-scene-title"), page.locator(".lw-scene-count")
+    panel = page.locator(".lw-top .lw-panel-title").first
+    expect(title).to_have_text("A fact")
+    expect(count).to_have_text("1 / 3")
+    expect(panel).to_contain_text("layer 29")
+    expect(page.locator(".lw-prompts")).to_be_hidden()
+    page.keyboard.press("PageDown")
+    expect(title).to_have_text("A name")
+    expect(page.locator(".lw-scene-caption")).to_have_text("Who gets the drink?")
+    expect(page.locator("textarea.lw-prompt")).to_have_value(OTHER)
+    expect(page.locator(".lw-lens .lw-detail")).to_contain_text("layers 20–29")
+    expect(panel).to_contain_text("(position 3)")
+    said = page.locator(".lw-words .lw-number").all_text_contents()
+    assert said == [f"{value:.3f}" for value in exported.lenses[OTHER].top_probs[24, 3]]
+    page.get_by_role("button", name="Next scene").click()
+    expect(title).to_have_text("The stream")
+    expect(page.locator(".lw-lens")).to_have_count(0)
+    expect(page.locator(".lw-heat .lw-detail").first).to_contain_text("layers 10–12")
+    expect(page.get_by_role("button", name="Next scene")).to_be_disabled()
+    page.keyboard.press("PageUp")
+    page.keyboard.press("PageUp")
+    expect(title).to_have_text("A fact")
+    expect(page.locator(".lw-lens .lw-detail")).to_contain_text("layers 0–29")
+    expect(panel).to_contain_text("layer 29")
