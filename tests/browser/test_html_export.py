@@ -228,6 +228,9 @@ def test_a_page_about_a_place_says_so_when_the_reader_is_elsewhere(page: Page, e
     expect(first).to_contain_text(f"{float(exported.neurons.activations[0]):.3f}")
     page.locator(".lw-editor .lw-chip").nth(3).click()
     expect(line).to_contain_text("this page stays there, while you are elsewhere")
+    # There is one live region, and it says so.
+    said = page.get_by_role("status")
+    expect(said).to_contain_text("this page stays there, while you are elsewhere")
     expect(page.locator(".lw-neurons")).to_have_class(re.compile("lw-faded"))
     page.get_by_role("button", name="go back there").click()
     expect(line).to_have_text("Recorded at layer 29, position 20.")
@@ -235,6 +238,8 @@ def test_a_page_about_a_place_says_so_when_the_reader_is_elsewhere(page: Page, e
     page.get_by_role("tab", name="Lens").click()
     expect(page.locator(".lw-lens .lw-scroll canvas")).to_be_visible()
     expect(page.locator(".lw-recorded-at:visible")).to_have_count(0)
+    # What has left the page is no longer in what is read.
+    expect(said).not_to_contain_text("Recorded at")
 
 
 def test_the_keyboard_reaches_grid_slider_heads_and_theme(page: Page, scheme: str) -> None:

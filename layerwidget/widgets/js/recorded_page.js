@@ -5,6 +5,7 @@ import { KEYS, element } from "./dom.js";
 import { recordedModel } from "./recorded_model.js";
 import { unpackRecording } from "./recording.js";
 import { layerNumbers } from "./rows.js";
+import { makeVoice } from "./voice.js";
 
 const SHARED_TRAITS = ["layers", "layer", "head", "position", "token", "tokens"];
 const KEYS_LINE = [["1 – 9", "a prompt or scene"], ["n p", "the next, the previous one"], ["Tab", "to a grid or slider"], ["arrows", "move in it"], ["t", "light or dark"]];
@@ -76,11 +77,12 @@ export function movedAway(about, recorded, now) {
 }
 
 /** One line above a page whose answers are about the place where it was recorded. */
-function makeRecordedLine(shared, dim) {
+function makeRecordedLine(shared, name, dim) {
   const words = element("span", {});
   const back = element("button", { ...KEYS, type: "button", class: "lw-button" }, "go back there");
-  const node = element("div", { class: "lw lw-recorded-at", role: "status" }, words, back);
-  let [about, recorded] = [{}, {}];
+  const node = element("div", { class: "lw lw-recorded-at" }, words, back);
+  const voice = makeVoice(shared, node, { guest: true });
+  let [about, recorded, told] = [{}, {}, ""];
   back.addEventListener("click", () => shared.set(Object.fromEntries(Object.keys(about).map((name) => [name, recorded[name]]))));
   const draw = () => {
     const moved = movedAway(about, recorded, shared.get);
@@ -91,8 +93,15 @@ function makeRecordedLine(shared, dim) {
     words.textContent = !moved.length ? `Recorded at ${where}.`
       : `Recorded at ${where}: ${whole ? "this page stays" : "a part of this page stays"} there, while you are elsewhere.`;
     dim(whole);
+    tell();
   };
-  shared.listen((name) => { if (name in about) draw(); });
+  /** Nothing is said of a page that is not open. */
+  const tell = () => {
+    const now = node.isConnected && !node.hidden ? words.textContent : "";
+    if (told !== now) voice.say(() => now, { slot: `recorded ${name}` });
+    told = now;
+  };
+  shared.listen((trait) => { if (trait in about) draw(); });
   return { node, show(next, place) { [about, recorded] = [next, place]; draw(); } };
 }
 
@@ -161,7 +170,7 @@ function makePages(head, views, shared, slider) {
   const made = new Map();
   const make = (page) => {
     const dim = (whole) => [parts.beside, ...parts.above, ...parts.below].forEach((node) => node?.classList.toggle("lw-faded", whole));
-    const line = makeRecordedLine(shared, (whole) => dim(whole));
+    const line = makeRecordedLine(shared, page.name, (whole) => dim(whole));
     const parts = { line, page, beside: views.build(page.beside), above: page.above.map(views.build), below: page.below.map(views.build) };
     return parts;
   };

@@ -1,6 +1,7 @@
 import { shareTraits } from "./bus.js";
 import { KEYS, element, setText } from "./dom.js";
 import { layerNumbers } from "./rows.js";
+import { makeVoice } from "./voice.js";
 
 /** The scene that a step leads to, from none or one of `count`; null where there is none. */
 export function steppedScene(scene, by, count) {
@@ -39,8 +40,11 @@ export default {
     const [back, on] = [button(-1, "Previous scene", "‹", "Page up, Alt with ←"), button(1, "Next scene", "›", "Page down, Alt with →")];
     el.classList.add("lw", "lw-scene-bar");
     el.append(
-      element("div", { class: "lw-scene-words", role: "status", "aria-atomic": "true" }, title, caption),
+      element("div", { class: "lw-scene-words" }, title, caption),
       element("div", { class: "lw-scene-steps", role: "group", "aria-label": "Scenes" }, back, count, on));
+    // Without scenes the bar is hidden.
+    const voice = makeVoice(shared, el, { guest: true });
+    let told = null;
     const total = () => model.get("words").length;
     /** Goes to another scene; whoever was writing has stopped, or the text would stay theirs. */
     const step = (by) => {
@@ -56,6 +60,9 @@ export default {
       const [head, text] = words[scene] ?? ["", ""];
       setText(title, head);
       setText(caption, text);
+      const whole = [head, text].filter(Boolean).join(": ");
+      if (told !== null && told !== whole) voice.say(() => whole, { slot: "scene" });
+      told = whole;
       setText(count, `${scene === null ? "–" : scene + 1} / ${words.length}`);
       count.setAttribute("aria-label", scene === null ? `${words.length} scenes` : `scene ${scene + 1} of ${words.length}`);
       for (const [node, by] of [[back, -1], [on, 1]]) {
@@ -92,6 +99,7 @@ export default {
     return () => {
       cancelAnimationFrame(joining);
       explorer?.removeEventListener("keydown", onKey, true);
+      voice.close();
       shared.close();
       for (const name of ["words", "scene"]) model.off(`change:${name}`, draw);
     };

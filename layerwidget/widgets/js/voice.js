@@ -8,14 +8,15 @@ const REST_MS = 250;
 /**
  * The group's voice. The first of its views to open holds the region; where that one leaves, another one takes over.
  *
- * Whoever speaks has a `slot`: what one says does not make the others be read again.
+ * Whoever speaks has a `slot`: what one says does not make the others be read again. A view that comes and goes is a
+ * `guest`: it speaks in the region of the others and never holds it, as a region that is hidden is not read.
  */
-export function makeVoice(shared, el) {
+export function makeVoice(shared, el, { guest = false } = {}) {
   let own = null;
   const timers = new Map();
   const region = () => {
     const common = shared.common();
-    if (!common.voice) {
+    if (!common.voice && !guest) {
       own = element("div", { class: "lw-voice lw-unseen", role: "status", "aria-live": "polite", "aria-atomic": "false" });
       common.voice = own;
       el.append(own);
@@ -24,6 +25,7 @@ export function makeVoice(shared, el) {
   };
   const put = (slot, text) => {
     const place = region();
+    if (!place) return;
     const line = [...place.children].find((one) => one.dataset.slot === slot) ?? element("div", { "data-slot": slot });
     if (!line.isConnected) place.append(line);
     setText(line, text);
