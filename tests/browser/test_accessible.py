@@ -266,9 +266,12 @@ def follow_a_neuron(notebook: Notebook, keys: Keyboard) -> None:
     keys.on(part(notebook, ".lw-neuron-strip"), "ArrowLeft")
     notebook.expect_value("ex.position", 19)
     notebook.run("ex.wait()")
-    # Where a page has no grid, the slider chooses the layer.
+    # Where a page has no grid, the slider chooses the layer; Home is the lowest value of a slider, End the highest.
+    notebook.run("ex.layers, ex.layer = '18-29', 24; ex.wait()")
     keys.on(part(notebook, ".lw-thumb-middle"), "Shift+Home")
-    notebook.expect_value("ex.layer", 29)
+    notebook.expect_value("ex.layer", 18)
+    keys.press("Shift+End")
+    notebook.expect_value("[ex.layer, ex.layers]", [29, "18-29"])
 
 
 def read_the_depth(notebook: Notebook, keys: Keyboard) -> None:
@@ -303,8 +306,15 @@ def compare(notebook: Notebook, keys: Keyboard) -> None:
     keys.on(pair.locator(".lw-pair-matrices"), "ArrowUp", "Home", "ArrowRight")
     notebook.expect_value("ex.position", 19)
     expect(pair.locator(".lw-heat-readout")).to_contain_text("→ “␣E” (1) · A ")
-    keys.on(pair.locator(".lw-moved-row .lw-word:enabled").first, "Enter")
-    notebook.expect_value("ex.position != 19", True)
+    notebook.run("ex.wait()")
+    # A head may look most of all at the token itself, which is chosen already.
+    chips = part(notebook, ".lw-strip").locator(".lw-chip-text").all_inner_texts()
+    word = pair.locator(".lw-moved-row .lw-word:enabled").filter(has_not_text=chips[19]).first
+    text = word.inner_text().split("→")[0]
+    keys.on(word, "Enter")
+    notebook.expect_value(f"ex.position in {[place for place, chip in enumerate(chips) if chip == text]}", True)
+    # Other keys stand there now, and the focus has not gone.
+    expect(pair.locator(".lw-moved-row .lw-word:focus")).to_have_count(1)
     keys.on(part(notebook, ".lw-heat .lw-scroll"), "End", "PageUp")
     notebook.expect_value("[ex.layer, ex.position]", [29, 20])
     keys.on(part(notebook, ".lw-figure .widget-toggle-button:nth-child(2)"), "Enter")
@@ -316,10 +326,14 @@ def walk_the_map(notebook: Notebook, keys: Keyboard) -> None:
     notebook.run("ex.layers, ex.layer = '18-29', 24; ex.wait()")
     keys.on(rows, "ArrowDown")
     notebook.expect_value("ex.layer", 23)
-    keys.press("Shift+ArrowUp", "Home")
-    notebook.expect_value("ex.layer", 29)
+    keys.press("Shift+ArrowUp")
+    notebook.expect_value("[ex.layer, ex.layers]", [24, "23-24"])
+    # At once, as fast as keys can come.
+    keys.press("Home", "Shift+End")
+    notebook.expect_value("[ex.layer, ex.layers]", [29, "0-29"])
+    expect(title).to_have_text("Layer 29")
     notebook.run("ex.wait()")
-    keys.press("Shift+End")
+    keys.press("Home")
     notebook.expect_value("[ex.layer, ex.layers]", [0, "0-29"])
     expect(title).to_have_text("Layer 0")
     keys.on(part(notebook, ".lw-map-end[type=button]"), "Enter")
@@ -328,6 +342,22 @@ def walk_the_map(notebook: Notebook, keys: Keyboard) -> None:
     expect(title).to_have_text("The whole model")
     keys.on(part(notebook, ".lw-map-sort"), "Enter")
     expect(title).to_have_text("Layer 0")
+
+
+#: Presses keys within one frame.
+AT_ONCE = """(node, keys) => keys.forEach((key) => {
+    node.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+})"""
+
+
+def test_keys_that_come_faster_than_frames_all_count(notebook: Notebook) -> None:
+    part(notebook, ".lw-lens .lw-scroll").evaluate(AT_ONCE, ["Home", *["ArrowRight"] * 3, *["ArrowDown"] * 2])
+    notebook.expect_value("[ex.layer, ex.position]", [27, 3])
+    part(notebook, ".lw-attention .lw-matrix").evaluate(AT_ONCE, ["PageDown", *["ArrowUp"] * 4])
+    notebook.expect_value("ex.position", 16)
+    show(notebook, "residual")
+    part(notebook, ".lw-heat .lw-scroll").evaluate(AT_ONCE, ["Home", *["ArrowRight"] * 5, "PageUp", *["ArrowDown"] * 3])
+    notebook.expect_value("[ex.layer, ex.position]", [26, 5])
 
 
 #: Counts the tables that are made from now on, in `window.tablesMade`.

@@ -7,6 +7,7 @@ import test from "node:test";
 import { galleryTable } from "../../layerwidget/widgets/js/attention_view.js";
 import { shareTraits } from "../../layerwidget/widgets/js/bus.js";
 import { makeRamp, readPalette, signedRamps } from "../../layerwidget/widgets/js/colour.js";
+import { onFrame } from "../../layerwidget/widgets/js/dom.js";
 import { tipPlace } from "../../layerwidget/widgets/js/focus_tip.js";
 import { pairCell, stepQuery } from "../../layerwidget/widgets/js/head_compare_view.js";
 import { cellValue } from "../../layerwidget/widgets/js/heat_grid.js";
@@ -105,6 +106,22 @@ test("a tip stands below what it is about, above it at the window's foot, and in
   assert.deepEqual(tipPlace({ left: 10, top: 50, bottom: 70 }, tip, window), { left: 10, top: 74 });
   assert.deepEqual(tipPlace({ left: 10, top: 260, bottom: 290 }, tip, window), { left: 10, top: 236 });
   assert.equal(tipPlace({ left: 390, top: 50, bottom: 70 }, tip, window).left, 296);
+});
+
+test("what is to be drawn in the next frame can be drawn at once, and then once only", () => {
+  const [frames, drawn] = [new Map(), []];
+  const kept = [globalThis.requestAnimationFrame, globalThis.cancelAnimationFrame];
+  globalThis.requestAnimationFrame = (run) => frames.set(frames.size + 1, run).size;
+  globalThis.cancelAnimationFrame = (frame) => frames.delete(frame);
+  const draw = onFrame(() => drawn.push("drawn"));
+  draw.now();
+  assert.equal(drawn.length, 0);
+  draw();
+  draw.now();
+  draw.now();
+  frames.forEach((run) => run());
+  assert.equal(drawn.length, 1);
+  [globalThis.requestAnimationFrame, globalThis.cancelAnimationFrame] = kept;
 });
 
 test("a group has one thing in common until its last view is gone", () => {

@@ -285,8 +285,8 @@ export default withStore(({ model, el, store }) => {
     draw();
   };
   const chooseQuery = (slot) => shared.set({ position: Math.min(scene.data.n_pos - 1, slot * scene.matrix.scale) });
-  listenToMatrix(page.matrix, { place, choose: chooseQuery, point, moved: sayReadout });
-  listenToMatrix(page.arcs, { place, choose: chooseQuery, point, moved: sayReadout, follow: chooseQuery });
+  listenToMatrix(page.matrix, { place, draw, choose: chooseQuery, point, moved: sayReadout });
+  listenToMatrix(page.arcs, { place, draw, choose: chooseQuery, point, moved: sayReadout, follow: chooseQuery });
   page.gallery.addEventListener("scroll", draw);
   page.gallery.addEventListener("click", (event) => {
     const found = scene && gallery.at(event, scene);

@@ -31,13 +31,19 @@ export function choice(label, options, value, onpick) {
   return select;
 }
 
-/** Runs `draw` at most once per frame. */
+/** Runs `draw` at most once per frame; `now` does not wait for the frame, where one is to come. */
 export function onFrame(draw) {
   let frame = 0;
   const schedule = () => {
     if (!frame) frame = requestAnimationFrame(() => { frame = 0; draw(); });
   };
   schedule.cancel = () => cancelAnimationFrame(frame);
+  schedule.now = () => {
+    if (!frame) return;
+    cancelAnimationFrame(frame);
+    frame = 0;
+    draw();
+  };
   return schedule;
 }
 

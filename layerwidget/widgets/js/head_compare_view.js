@@ -109,6 +109,12 @@ export default withStore(({ model, el, store }) => {
     data, palette, hover, query: data.places_a.indexOf(Math.min(shared.get("position"), Math.max(...data.places_a))),
   });
   const ramp = (kind) => element("span", { class: "lw-ramp", style: `background:linear-gradient(to right, ${heatColours({ kind }, palette).join(",")})` });
+  /** Whoever has gone to a key by Tab stays at its place when other keys come there. */
+  const replaceMoved = (...rows) => {
+    const at = [...page.moved.children].findIndex((one) => one.contains(document.activeElement));
+    page.moved.replaceChildren(...rows);
+    if (at >= 0) (rows[at]?.querySelector(":enabled") ?? page.moved.querySelector(":enabled"))?.focus({ preventScroll: true });
+  };
   const describe = ({ data, query }) => {
     const [layer] = data.layers;
     const other = data.layer_b === layer ? "" : ` (B: layer ${data.layer_b})`;
@@ -126,7 +132,7 @@ export default withStore(({ model, el, store }) => {
     const rows = movedKeys(data, from, SAID_KEYS).map((one) => movedRow(data, one, shared));
     const head = element("div", { class: "lw-moved-row lw-moved-head" }, element("span", {}, "key"),
       ...MATRICES.flatMap((name) => [element("span", { class: "lw-number" }, name), element("span")]));
-    page.moved.replaceChildren(head, ...rows);
+    replaceMoved(head, ...rows);
   };
   const draw = onFrame(() => {
     const { data } = store;
@@ -163,7 +169,7 @@ export default withStore(({ model, el, store }) => {
     if (found) choose(scene.data.places_a[found.query]);
   });
   listenToMatrix(page.matrices, {
-    place, point: enter, moved: () => voice.say(() => page.readout.textContent),
+    place, draw, point: enter, moved: () => voice.say(() => page.readout.textContent),
     choose: (query) => choose(scene.data.places_a[stepQuery(scene.data.places_a, scene.query, query - scene.query)]),
   });
   shared.listen((name) => (isText(name) ? dim() : draw()));

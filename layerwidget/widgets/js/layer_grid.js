@@ -165,6 +165,8 @@ export function followGrid(scroll, grid, { scene, draw, enter, choose, target, m
     if (cell) choose(cell);
   });
   scroll.addEventListener("keydown", (event) => {
+    // A key that comes before the next frame starts from where the last one led.
+    draw.now();
     const cell = scene() && target(event.key, scene());
     if (!cell) return;
     event.preventDefault();

@@ -140,6 +140,8 @@ export default withStore(({ model, el, store }) => {
     if (cell) choose(cell);
   });
   page.scroll.addEventListener("keydown", (event) => {
+    // A key that comes before the next frame starts from where the last one led.
+    draw.now();
     if (!scene) return;
     const { here, rows, data, held } = scene;
     const cell = movedCell(event.key, here, rows, data.n_pos);

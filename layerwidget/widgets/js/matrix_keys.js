@@ -18,10 +18,13 @@ export function movedPointer(pressed, { query, key, queries, keys }) {
 /**
  * Listens to the keys of `node`: up and down choose the query, left and right point at its keys, Escape at none.
  *
- * `place()` gives what `movedPointer` takes, or null; `moved` hears of every key; `follow`, of Enter on a key.
+ * `draw` is the view's, made by `onFrame`. `place()` gives what `movedPointer` takes, or null; `moved` hears of every
+ * key; `follow`, of Enter on a key.
  */
-export function listenToMatrix(node, { place, choose, point, moved, follow = null }) {
+export function listenToMatrix(node, { place, draw, choose, point, moved, follow = null }) {
   node.addEventListener("keydown", (event) => {
+    // A key that comes before the next frame starts from where the last one led.
+    draw.now();
     const at = place();
     const to = at && movedPointer(event.key, at);
     const leaves = event.key === "Escape" || (event.key === "Enter" && follow);

@@ -99,7 +99,7 @@ export default withStore(({ model, el, store }) => {
     if (found) shared.set({ position: found.query });
   });
   listenToMatrix(page.matrix, {
-    place, point: enter, choose: (position) => shared.set({ position }), moved: () => voice.say(() => page.readout.textContent),
+    place, draw, point: enter, choose: (position) => shared.set({ position }), moved: () => voice.say(() => page.readout.textContent),
   });
   shared.listen((name) => (name === "prompt" ? dim() : draw()));
   const off = [store.listen(() => { hover = null; draw(); }), watchLook(el, draw)];

@@ -135,6 +135,7 @@ export default withStore(({ model, el, store }) => {
   page.shares.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -5, PageUp: 5, Home: -1e6, End: 1e6 }[event.key];
     if (!step || !scene) return;
+    draw.now();
     event.preventDefault();
     event.stopPropagation();
     const layer = Math.min(scene.data.layers.length - 1, Math.max(0, scene.here.layer + step));
