@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import threading
 import time
@@ -231,6 +232,34 @@ def test_the_browser_gets_the_last_message_when_it_asks(trace: lw.Trace, monkeyp
     monkeypatch.setattr(view, "send", lambda content, buffers=None: messages.append(content))
     view._on_message(view, {"type": "ready"}, [])
     assert messages == [view._message[0]]
+
+
+def test_a_front_end_without_binary_messages_gets_text_from_then_on(
+    trace: lw.Trace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attention = lw.Attention().run(trace)
+    view, other = lw.AttentionView(attention, layer=1), lw.AttentionView(attention)
+    wire: list[tuple[dict[str, Any], list[bytes]]] = []
+    for one in (view, other):
+        monkeypatch.setattr(one, "send", lambda content, buffers=None: wire.append((content, buffers)))
+    view._on_message(view, {"type": "ready"}, [])
+    assert ("base64" in wire[0][0], wire[0][1]) == (False, view._message[1])  # type: ignore[index]
+    view._on_message(view, {"type": "ready", "base64": True}, [])
+    view.head = 1
+    view.outdate()
+    view._on_message(view, {"type": "ready"}, [])
+    assert [content["type"] for content, _ in wire] == ["data", "data", "part", "part", "data", "part"]
+    for (content, buffers), arrays in zip(wire[1:], [view._message[1], None, [], view._message[1], []], strict=True):  # type: ignore[index]
+        read = [base64.b64decode(text, validate=True) for text in content["base64"]]
+        assert buffers == []
+        assert len(read) == len(content["arrays"])
+        assert arrays is None or read == arrays
+    chosen = np.frombuffer(base64.b64decode(wire[2][0]["base64"][0]), np.float32)
+    assert np.isclose(chosen, in_rows(attention.matrices[attention.layers.index(1), 1])).all()
+    # It stays with that widget.
+    other.head = 1
+    assert "base64" not in wire[-1][0]
+    assert wire[-1][1]
 
 
 def test_views_are_linked_with_plain_traitlets(trace: lw.Trace) -> None:

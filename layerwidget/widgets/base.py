@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import uuid
 from typing import Any, ClassVar, TypeAlias
@@ -57,12 +58,14 @@ class View(Panel, SelectionTraits):
     """A panel that draws one result and takes part in the shared selection.
 
     Bulk data travel as one binary message per result, tagged with a revision; they are never traits,
-    so a saved notebook stays small. The browser asks for them when it opens.
+    so a saved notebook stays small. The browser asks for them when it opens. A front end that loses the binary part of
+    a message (Colab does) says so, and gets it as text from then on.
     """
 
     def __init__(self, **traits: Any) -> None:
         self._message: Message | None = None
         self._part: Message | None = None
+        self._as_text = False
         super().__init__(**traits)
         self.on_msg(self._on_message)
 
@@ -90,14 +93,14 @@ class View(Panel, SelectionTraits):
         """Send everything the browser needs to draw, in one message."""
         self._message, self._part = _packed("data", next(_revisions), meta, arrays), None
         self._picture_changed()
-        self.send(*self._message)
+        self._deliver(self._message)
 
     def _publish_part(self, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Replace some of what was published last, without sending the rest again."""
         if self._message is not None:
             self._part = _packed("part", self._message[0]["revision"], meta, arrays)
             self._picture_changed()
-            self.send(*self._part)
+            self._deliver(self._part)
 
     def recorded_messages(self) -> list[Message]:
         """What it has sent last, for a page without a kernel; everything that the reader can choose there is in it."""
@@ -109,9 +112,14 @@ class View(Panel, SelectionTraits):
 
     def _on_message(self, _widget: object, content: dict[str, Any], _buffers: list[bytes]) -> None:
         if content.get("type") == "ready":
+            # Before the newest message is read: whoever publishes meanwhile sends it as text, or it is sent here.
+            self._as_text = self._as_text or bool(content.get("base64"))
             for message in (self._message, self._part):
                 if message is not None:
-                    self.send(*message)
+                    self._deliver(message)
+
+    def _deliver(self, message: Message) -> None:
+        self.send(*(_without_buffers(message) if self._as_text else message))
 
 
 def _packed(kind: str, revision: int, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Message:
@@ -129,3 +137,9 @@ def _unpacked(message: dict[str, Any], buffers: list[bytes]) -> dict[str, np.nda
         spec["name"]: np.frombuffer(buffer, spec["dtype"]).reshape(spec["shape"])
         for spec, buffer in zip(message["arrays"], buffers, strict=True)
     }
+
+
+def _without_buffers(message: Message) -> Message:
+    """The same message with its arrays as base64 text, in the order of `arrays`."""
+    content, buffers = message
+    return {**content, "base64": [base64.b64encode(buffer).decode("ascii") for buffer in buffers]}, []

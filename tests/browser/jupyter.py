@@ -1,4 +1,4 @@
-"""A real JupyterLab server with a real kernel, cut off from the settings of whoever runs the tests."""
+"""A real JupyterLab, Notebook, Voila or marimo, cut off from the settings of whoever runs the tests."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import ClassVar, TypeVar
 
 import nbformat
 
@@ -31,14 +32,19 @@ _LAB_SETTINGS = {
 }
 
 
+Server = TypeVar("Server", bound="JupyterServer")
+
+
 class JupyterServer:
-    """One running JupyterLab.
+    """One running JupyterLab; `front_ends.py` has others of its kind.
 
     Attributes:
         url: The server's address, without a slash at the end.
         root: The folder that it serves; put notebooks here.
         log: What the server and its kernels wrote.
     """
+
+    product: ClassVar[str] = "JupyterLab"
 
     def __init__(self, home: Path) -> None:
         """Start a server whose settings, kernels and notebooks all live under `home`."""
@@ -49,13 +55,29 @@ class JupyterServer:
         self.url = f"http://127.0.0.1:{port}"
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                _command(port, self.root),
+                self.command(port),
                 cwd=self.root,
                 env=_environment(home),
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def command(self, port: int) -> list[str]:
+        """What is run; the folder `root` is there already."""
+        return _command(port, self.root)
+
+    def page_of(self, name: str) -> str:
+        """The address under which the notebook `name` of the folder opens."""
+        return f"{self.url}/lab/tree/{name}?reset"
+
+    def answers(self) -> bool:
+        """Whether it is up; asking changes nothing."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/api/status", timeout=5):
+                return True
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return False
 
     def wait_until_up(self, timeout_s: float = START_TIMEOUT_S) -> None:
         """Return when the server answers.
@@ -65,12 +87,10 @@ class JupyterServer:
         """
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline and self._process.poll() is None:
-            try:
-                with urllib.request.urlopen(f"{self.url}/api/status", timeout=5):
-                    return
-            except (urllib.error.URLError, ConnectionError, TimeoutError):
-                time.sleep(0.1)
-        raise RuntimeError(f"JupyterLab did not answer at {self.url} within {timeout_s} s.\n{self.log.read_text()}")
+            if self.answers():
+                return
+            time.sleep(0.1)
+        raise RuntimeError(f"{self.product} did not answer at {self.url} within {timeout_s} s.\n{self.log.read_text()}")
 
     def write_notebook(self, name: str, cells: Sequence[str]) -> str:
         """Write a notebook with one code cell for each text into the root folder; returns its file name."""
@@ -92,10 +112,10 @@ class JupyterServer:
 
 
 @contextmanager
-def running_server(home: Path) -> Iterator[JupyterServer]:
-    """A JupyterLab server that answers; it ends with the block, also when this process gets SIGTERM."""
+def running_server(home: Path, kind: type[Server] = JupyterServer) -> Iterator[Server]:
+    """A server that answers; it ends with the block, also when this process gets SIGTERM."""
     with _sigterm_as_interrupt():
-        server = JupyterServer(home)
+        server = kind(home)
         try:
             server.wait_until_up()
             yield server
@@ -137,6 +157,9 @@ def _environment(home: Path) -> dict[str, str]:
     """The environment of the server and its kernels: everything it could read or write is under `home`."""
     folders = {
         "HOME": home / "home",
+        "XDG_CONFIG_HOME": home / "home" / ".config",
+        "XDG_CACHE_HOME": home / "home" / ".cache",
+        "XDG_STATE_HOME": home / "home" / ".state",
         "JUPYTER_CONFIG_DIR": home / "config",
         "JUPYTER_RUNTIME_DIR": home / "runtime",
         "JUPYTER_DATA_DIR": home / "data",

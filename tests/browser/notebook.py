@@ -1,4 +1,4 @@
-"""A notebook that is open in JupyterLab in a browser: run it, read its kernel, look at it."""
+"""A notebook that is open in JupyterLab, or in Notebook, in a browser: run it, read its kernel, look at it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ _OPEN = """async () => {
     jupyterapp.shell.collapseLeft();
     jupyterapp.shell.collapseRight();
     for (const side of ["left", "right"]) {
-        if (jupyterapp.shell.isSideTabBarVisible(side)) jupyterapp.shell.toggleSideTabBarVisibility(side);
+        // Notebook has no such bars.
+        if (jupyterapp.shell.isSideTabBarVisible?.(side)) jupyterapp.shell.toggleSideTabBarVisibility(side);
     }
 }"""
 
@@ -76,7 +77,7 @@ class Notebook:
         self.page: Page = context.new_page()
         self.page.on("console", self._note_console)
         self.page.on("pageerror", lambda error: self.console_errors.append(f"uncaught: {error}"))
-        self.page.goto(f"{server.url}/lab/tree/{name}?reset")
+        self.page.goto(server.page_of(name))
         self.page.wait_for_function("window.jupyterapp !== undefined", timeout=READY_TIMEOUT_S * 1000)
         self.page.evaluate(_OPEN)
 

@@ -36,7 +36,7 @@ import { pointIn } from "../../layerwidget/widgets/js/dom.js";
 import { curveFrame, layerMark, settledBy, settleLevel, sharesText } from "../../layerwidget/widgets/js/settle_cells.js";
 import { layerText, settleText } from "../../layerwidget/widgets/js/settle_strip.js";
 import { largestPlace, sourceEnds, sourceWidth } from "../../layerwidget/widgets/js/source_bars.js";
-import { isStale, unpackArrays } from "../../layerwidget/widgets/js/store.js";
+import { decodedBuffers, isStale, openStore, unpackArrays } from "../../layerwidget/widgets/js/store.js";
 import { movedPage, toggled } from "../../layerwidget/widgets/js/tab_bar.js";
 
 /** A widget model as the bus knows it. */
@@ -332,6 +332,48 @@ test("arrays come out of their buffers whatever their alignment", () => {
   const arrays = unpackArrays([{ name: "x", dtype: "float32", shape: [2] }], [new DataView(bytes.buffer, 1)]);
   assert.deepEqual([...arrays.x.data], [1.5, -2]);
 });
+
+/** A widget model of a front end that keeps `sent`, what the page says; `receive` is what the kernel says. */
+function wireModel() {
+  const model = { ...fakeModel({}), sent: [], send: (content) => model.sent.push(content) };
+  model.on = (_event, handler) => { model.receive = handler; };
+  return model;
+}
+
+const NUMBERS = [{ name: "x", dtype: "uint16", shape: [3] }];
+const dataOf = (revision, more = {}) => ({ type: "data", revision, meta: { layers: [0] }, arrays: NUMBERS, ...more });
+
+test("arrays that came as text are the same bytes, whatever they are", () => {
+  const bytes = Uint8Array.from({ length: 256 }, (_, value) => 255 - value);
+  const [read, nothing] = decodedBuffers([Buffer.from(bytes).toString("base64"), ""]);
+  assert.deepEqual([...new Uint8Array(read.buffer, read.byteOffset, read.byteLength)], [...bytes]);
+  assert.equal(nothing.byteLength, 0);
+});
+
+test("a front end that carries buffers asks for nothing more", () => {
+  const model = wireModel();
+  const store = openStore(model);
+  model.receive(dataOf(1), [new DataView(Uint16Array.of(7, 8, 9).buffer)]);
+  // A part without arrays needs no buffers, and some front ends then give none at all.
+  model.receive({ type: "part", revision: 1, meta: { stale: true }, arrays: [] }, undefined);
+  assert.deepEqual([[...store.data.x.data], store.data.stale], [[7, 8, 9], true]);
+  assert.deepEqual(model.sent, [{ type: "ready" }]);
+});
+
+for (const [what, lost] of [["no buffers", []], ["nothing", undefined], ["null", null]]) {
+  test(`where a message arrives with ${what}, its arrays are asked for as text, once`, () => {
+    const model = wireModel();
+    const store = openStore(model);
+    let heard = 0;
+    store.listen(() => { heard += 1; });
+    model.receive(dataOf(1), lost);
+    model.receive(dataOf(2), lost);
+    assert.deepEqual([store.data, heard], [null, 0]);
+    assert.deepEqual(model.sent, [{ type: "ready" }, { type: "ready", base64: true }]);
+    model.receive(dataOf(2, { base64: [Buffer.from(Uint16Array.of(7, 8, 65535).buffer).toString("base64")] }), lost);
+    assert.deepEqual([[...store.data.x.data], store.data.x.shape, store.data.revision, heard], [[7, 8, 65535], [3], 2, 1]);
+  });
+}
 
 const branch = (kind, title = kind, parallel = false) => ({ kind: "branch", parallel, elements: [{ kind: "norm", title: "norm", details: [] }, { kind, title, details: [] }] });
 const trunk = { kind: "trunk", parallel: false, elements: [{ kind: "norm", title: "norm", details: [] }] };

@@ -14,6 +14,20 @@ export function unpackArrays(specs, buffers) {
   return arrays;
 }
 
+/** Buffers that came as base64 text, as the views of bytes that they would have been. */
+export function decodedBuffers(texts) {
+  return texts.map((text) => {
+    const { buffer, byteLength } = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    return new DataView(buffer, 0, byteLength);
+  });
+}
+
+/** The buffers of a message; null where a front end that carries no binary data has lost them. */
+export function buffersOf(message, buffers) {
+  if (message.base64) return decodedBuffers(message.base64);
+  return (buffers?.length ?? 0) < (message.arrays?.length ?? 0) ? null : buffers;
+}
+
 /** Under which names a group hears of the texts that data are about: of the prompt, and of the second one. */
 const TEXTS = { prompt: "prompt", second: "second_prompt" };
 
@@ -57,7 +71,15 @@ export function openStore(model) {
     },
     close: () => model.off("msg:custom", receive),
   };
-  function receive(message, buffers) {
+  let asked = false;
+  function receive(message, received) {
+    const buffers = buffersOf(message, received);
+    if (buffers === null) {
+      // Once is enough: from then on all arrays come as text, what is on its way now included.
+      if (!asked) model.send({ type: "ready", base64: true });
+      asked = true;
+      return;
+    }
     const news = { ...message.meta, revision: message.revision, ...(message.arrays && unpackArrays(message.arrays, buffers)) };
     if (message.type === "data" && message.revision >= (store.data?.revision ?? 0)) store.data = news;
     else if (message.type === "part" && message.revision === store.data?.revision) store.data = { ...store.data, ...news };

@@ -1,0 +1,283 @@
+"""The same widgets in Notebook 7, Voila and marimo: they work there, and look like what is around them."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Route, expect
+
+from tests.browser.explorer_page import ExplorerPage
+from tests.browser.front_ends import MarimoServer, NotebookServer, VoilaServer, write_app
+from tests.browser.jupyter import running_server
+from tests.browser.notebook import OUTPUT, Notebook
+
+PROMPT = "The Eiffel Tower is in the city of"
+EXPLORER = f"""
+import layerwidget as lw
+model = lw.load("demo")
+ex = lw.Explorer(model, prompt={PROMPT!r}, layers="18-29")
+ex
+"""
+#: Writes what Python hears into a file: in an app there is nobody to ask.
+HEARD = """
+import json, pathlib
+def heard(name, owner, traits):
+    def write(change):
+        said = json.dumps({trait: getattr(owner, trait) for trait in traits})
+        pathlib.Path({folder!r}, name + ".json").write_text(said)
+    owner.observe(write, list(traits))
+"""
+READY_MS = 90_000
+#: What the page of Voila asks the network for, though nothing in it needs that.
+FROM_ELSEWHERE = re.compile(r"^(?!https?://127\.0\.0\.1[:/]|data:|blob:)")
+
+
+class AppPage:
+    """A page of a front end that has no notebook to ask.
+
+    Attributes:
+        page: Playwright's page.
+        console_errors: what the browser's console reported as an error, and uncaught exceptions.
+    """
+
+    def __init__(self, context: BrowserContext, address: str) -> None:
+        self.console_errors: list[str] = []
+        self.page: Page = context.new_page()
+        self.page.on("console", self._note)
+        self.page.on("pageerror", lambda error: self.console_errors.append(f"uncaught: {error}"))
+        self.page.goto(address)
+
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.console_errors.append(f"{message.text} ({message.location.get('url', '')})")
+
+
+@contextmanager
+def opened(browser: Browser, height: int = 1000) -> Iterator[BrowserContext]:
+    """A window without a network: what is asked for elsewhere comes empty."""
+    context = browser.new_context(viewport={"width": 1280, "height": height})
+    context.route(FROM_ELSEWHERE, lambda route: _nothing(route))
+    yield context
+    context.close()
+
+
+def _nothing(route: Route) -> None:
+    route.fulfill(status=200, content_type="text/css", body="")
+
+
+def heard(folder: Path, name: str, expected: dict[str, Any], timeout_s: float = 15.0) -> None:
+    """Wait until Python has heard of it."""
+    path = folder / f"{name}.json"
+    deadline = time.monotonic() + timeout_s
+    said = None
+    while said != expected and time.monotonic() < deadline:
+        time.sleep(0.05)
+        # It may be half written.
+        said = json.loads(path.read_text() or "null") if path.exists() else None
+    assert said == expected
+
+
+def luminance_of(element: Locator, property_: str) -> float:
+    """How light an element's ground or text is, from 0 to 255."""
+    colour = element.evaluate(f"node => getComputedStyle(node).{property_}")
+    channels = [float(number) for number in re.findall(r"[\d.]+", colour)[:3]]
+    assert len(channels) == 3, colour
+    return sum(channels) / 3
+
+
+def is_dark(element: Locator) -> bool:
+    """Whether light text stands on a dark ground; dark on dark is neither."""
+    ground, ink = luminance_of(element, "backgroundColor"), luminance_of(element, "color")
+    assert abs(ground - ink) > 150, (ground, ink)
+    return ground < ink
+
+
+def pixel(canvas: Locator, x: float, y: float) -> list[int]:
+    """The colour that a canvas has drawn, red to opacity; x and y are shares of its size."""
+    drawn: list[int] = canvas.evaluate(
+        """(node, [x, y]) => {
+            const at = [Math.floor(node.width * x), Math.floor(node.height * y)];
+            return [...node.getContext("2d").getImageData(...at, 1, 1).data];
+        }""",
+        [x, y],
+    )
+    return drawn
+
+
+def colours_of(canvas: Locator) -> int:
+    """How many different colours it has drawn."""
+    count: int = canvas.evaluate(
+        """node => {
+            const { data } = node.getContext("2d").getImageData(0, 0, node.width, node.height);
+            return new Set(new Uint32Array(data.buffer)).size;
+        }"""
+    )
+    return count
+
+
+def type_another_prompt(explorer: ExplorerPage) -> None:
+    """Type as a person would, and see the answer."""
+    explorer.prompt.click()
+    explorer.prompt.press("ControlOrMeta+a")
+    explorer.prompt.type("The capital of France is")
+    explorer.settle()
+    expect(explorer.chips).to_have_count(5)
+    expect(explorer.words.first).to_have_text("␣Paris")
+
+
+def drag_down_by_six(explorer: ExplorerPage) -> None:
+    """Drag the lower end of the slider; the rows of the grid follow before the pointer is released."""
+    explorer.root.locator(".lw-rail-stage").scroll_into_view_if_needed()
+    title = explorer.lens.locator(".lw-detail")
+    expect(title).to_contain_text("layers 18–29")
+    before = explorer.grid.evaluate("node => node.toDataURL()")
+    x, y, height = explorer.grab_thumb("first")
+    for step in range(1, 11):
+        explorer.notebook.page.mouse.move(x, y + 6 * height / 30 * step / 10)
+    expect(title).to_contain_text("layers 12–29")
+    assert explorer.grid.evaluate("node => node.toDataURL()") != before
+    explorer.notebook.page.mouse.up()
+    expect(explorer.state).to_have_text("fresh", timeout=30_000)
+
+
+# Notebook 7
+
+
+@pytest.fixture(scope="module")
+def notebook_7(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebook]:
+    with running_server(tmp_path_factory.mktemp("notebook"), NotebookServer) as server, opened(browser) as context:
+        notebook = Notebook(server, context, server.write_notebook("explorer", [EXPLORER]))
+        notebook.run_all()
+        notebook.page.wait_for_selector(".lw-depth .bqplot path.line", timeout=READY_MS, state="attached")
+        yield notebook
+        assert notebook.console_errors == []
+        notebook.close()
+
+
+def test_notebook_7_typing_and_dragging(notebook_7: Notebook) -> None:
+    explorer = ExplorerPage(notebook_7)
+    explorer.settle()
+    type_another_prompt(explorer)
+    notebook_7.expect_value("ex.prompt", "The capital of France is")
+    drag_down_by_six(explorer)
+    notebook_7.expect_value("ex.layers", "12-29")
+
+
+def test_notebook_7_leaves_the_keys_to_the_widgets(notebook_7: Notebook) -> None:
+    page, explorer = notebook_7.page, ExplorerPage(notebook_7)
+    explorer.settle()
+    cells = page.locator(".jp-Cell")
+    expect(cells).to_have_count(1)
+    notebook_7.run("ex.selection = lw.Selection(layer=29, position=3)")
+    grid = explorer.lens.locator(".lw-scroll")
+    grid.focus()
+    expect(explorer.root.locator(".lw-top .lw-panel-title")).to_contain_text("layer 29 · after “␣France” (position 3)")
+    # "b" would add a cell, "d d" remove one, and an arrow leave the output.
+    for key in ("b", "d", "d", "ArrowDown", "ArrowLeft"):
+        page.keyboard.press(key)
+    expect(explorer.root.locator(".lw-top .lw-panel-title")).to_contain_text("layer 28 · after “␣of” (position 2)")
+    notebook_7.expect_value("[ex.layer, ex.position]", [28, 2])
+    assert grid.evaluate("node => node === document.activeElement")
+    expect(cells).to_have_count(1)
+
+
+def test_notebook_7_has_one_look_with_its_page(notebook_7: Notebook) -> None:
+    explorer = ExplorerPage(notebook_7)
+    explorer.settle()
+    corner = (0.9, 0.02)
+    for theme in ("dark", "light"):
+        notebook_7.use_theme(theme)  # type: ignore[arg-type]
+        dark = theme == "dark"
+        assert [is_dark(explorer.lens), is_dark(notebook_7.page.locator(".jp-Notebook"))] == [dark, dark]
+        expect(explorer.root).to_have_css(
+            "background-color", explorer.lens.evaluate("n => getComputedStyle(n).backgroundColor")
+        )
+        # What a canvas has drawn follows, too.
+        notebook_7.page.wait_for_timeout(200)
+        notebook_7.screenshot(f"notebook-7-{theme}")
+        assert (sum(pixel(explorer.grid, *corner)[:3]) / 3 < 128) == dark
+
+
+# Voila
+
+
+@pytest.fixture(scope="module")
+def voila(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VoilaServer]:
+    home = tmp_path_factory.mktemp("voila")
+    with running_server(home, VoilaServer) as server:
+        cells = [HEARD.replace("{folder!r}", repr(str(home))), EXPLORER + 'heard("voila", ex, ("prompt", "layers"))\n']
+        # The last expression is what is shown.
+        cells[1] = cells[1].replace("\nex\n", "\n") + "ex\n"
+        server.write_notebook("explorer", cells)
+        yield server
+
+
+def test_voila_shows_the_whole_explorer(voila: VoilaServer, browser: Browser) -> None:
+    with opened(browser) as context:
+        app = AppPage(context, voila.page_of("explorer.ipynb") + "?theme=dark")
+        app.page.wait_for_selector(".lw-depth .bqplot path.line", timeout=READY_MS, state="attached")
+        explorer = ExplorerPage(app)  # type: ignore[arg-type]
+        explorer.settle()
+        type_another_prompt(explorer)
+        heard(voila.root.parent, "voila", {"prompt": "The capital of France is", "layers": "18-29"})
+        drag_down_by_six(explorer)
+        heard(voila.root.parent, "voila", {"prompt": "The capital of France is", "layers": "12-29"})
+        assert [is_dark(explorer.lens), is_dark(app.page.locator("body"))] == [True, True]
+        app.page.screenshot(path=OUTPUT / "voila-dark.png", full_page=True)
+        assert app.console_errors == []
+
+
+# marimo
+
+APP = [
+    """# uses:
+import marimo as mo
+import layerwidget as lw
+model = lw.load("demo")
+trace = model.trace(PROMPT)
+HEARD
+return heard, lw, mo, model, trace
+""",
+    """# uses: heard, lw, trace
+lens = lw.LogitLensView(lw.LogitLens().run(trace), layers="18-29", layer=29, position=8)
+heard("lens", lens, ("layer", "position"))
+lens
+""",
+    """# uses: heard, lw, mo, trace
+attention = lw.AttentionView(lw.Attention("24-29").run(trace), layer=29)
+heard("attention", attention, ("layer", "head"))
+mo.vstack([attention])
+""",
+    """# uses: heard, lw, mo, trace
+residual = lw.ResidualView(lw.ResidualStream().run(trace))
+heard("heat", residual.grid_view, ("layer", "position"))
+residual
+""",
+    """# uses: lw, model
+explorer = lw.Explorer(model, prompt="The capital of France is", layers="18-29")
+explorer
+""",
+]
+
+
+@pytest.fixture(scope="module")
+def marimo_app(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppPage]:
+    home = tmp_path_factory.mktemp("marimo")
+    helper = HEARD.replace("{folder!r}", repr(str(home)))
+    write_app(home, [cell.replace("PROMPT", repr(PROMPT)).replace("HEARD", helper) for cell in APP])
+    with running_server(home, MarimoServer) as server, opened(browser, height=3600) as context:
+        app = AppPage(context, server.page_of(""))
+        app.folder = home  # type: ignore[attr-defined]
+        try:
+            app.page.wait_for_selector(".lw-editor", timeout=READY_MS)
+        finally:
+            app.page.screenshot(path=OUTPUT / "marimo-light.png", full_page=True)
+        yield app
+        assert app.console_errors == []
