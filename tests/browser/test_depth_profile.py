@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Browser, Locator, Position, expect
 
 from tests.browser.conftest import running_notebook, watched
 from tests.browser.explorer_page import KERNEL_MESSAGES, PROMPT, ExplorerPage
@@ -57,9 +57,10 @@ def readout(view: Locator) -> Locator:
     return view.locator(".lw-heat-readout")
 
 
-def cell(layer: int, column: int, rows: int = 12) -> dict[str, float]:
+def cell(notebook: Notebook, layer: int, column: int, rows: int = 12) -> Position:
     """Where a cell of the strip is, from its upper left corner; the last layer is on top."""
-    return {"x": NUMBERS_WIDTH + (column + 0.5) * WIDTH, "y": (N_LAYERS - layer - 0.5) * 420 / rows}
+    scrolled = strip(notebook).locator(".lw-scroll").evaluate("(node) => node.scrollLeft")
+    return {"x": NUMBERS_WIDTH + (column + 0.5) * WIDTH - scrolled, "y": (N_LAYERS - layer - 0.5) * 420 / rows}
 
 
 def test_what_is_said_is_what_python_holds(notebook: Notebook) -> None:
@@ -69,7 +70,7 @@ def test_what_is_said_is_what_python_holds(notebook: Notebook) -> None:
         f"{said} of {N_POS} predictions settle · layers 18–29"
     )
     for layer, column in ((29, 20), (25, 20), (18, 3)):
-        strip(notebook).locator(".lw-scroll").hover(position=cell(layer, column))
+        strip(notebook).locator(".lw-scroll").hover(position=cell(notebook, layer, column))
         settled = notebook.value(f"int(grids['settle_depth'].layer[{column}])")
         emerged = notebook.value(f"int(grids['emergence'].layer[{column}])")
         rank = notebook.value(f"int(grids['settle_depth'].final_ranks[{layer}, {column}])")
@@ -102,7 +103,7 @@ def test_a_layer_says_how_many_are_settled_by_then(notebook: Notebook) -> None:
 
 
 def test_a_click_chooses_everywhere(notebook: Notebook) -> None:
-    strip(notebook).locator(".lw-scroll").click(position=cell(22, 5))
+    strip(notebook).locator(".lw-scroll").click(position=cell(notebook, 22, 5))
     notebook.expect_value("[ex.layer, ex.position]", [22, 5])
     notebook.page.mouse.move(0, 0)
     expect(readout(loss(notebook))).to_contain_text("(position 5)")

@@ -35,6 +35,8 @@ def heard(name, owner, traits):
     owner.observe(write, list(traits))
 """
 READY_MS = 90_000
+#: Notebook 7 says so of its own settings when a theme is changed.
+NOTEBOOK_ITSELF = "Cannot read properties of undefined (reading 'schema')"
 #: What the page of Voila asks the network for, though nothing in it needs that.
 FROM_ELSEWHERE = re.compile(r"^(?!https?://127\.0\.0\.1[:/]|data:|blob:)")
 
@@ -157,7 +159,7 @@ def notebook_7(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> It
         notebook.run_all()
         notebook.page.wait_for_selector(".lw-depth .bqplot path.line", timeout=READY_MS, state="attached")
         yield notebook
-        assert notebook.console_errors == []
+        assert [error for error in notebook.console_errors if NOTEBOOK_ITSELF not in error] == []
         notebook.close()
 
 
@@ -191,7 +193,7 @@ def test_notebook_7_leaves_the_keys_to_the_widgets(notebook_7: Notebook) -> None
 def test_notebook_7_has_one_look_with_its_page(notebook_7: Notebook) -> None:
     explorer = ExplorerPage(notebook_7)
     explorer.settle()
-    corner = (0.9, 0.02)
+    corner = (0.12, 0.85)  # a word that is hardly probable: the ground, beside its letters
     for theme in ("dark", "light"):
         notebook_7.use_theme(theme)  # type: ignore[arg-type]
         dark = theme == "dark"
