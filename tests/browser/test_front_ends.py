@@ -240,46 +240,59 @@ def test_voila_shows_the_whole_explorer(voila: VoilaServer, browser: Browser) ->
 
 APP = [
     """# uses:
-import marimo as mo
 import layerwidget as lw
 model = lw.load("demo")
 trace = model.trace(PROMPT)
 HEARD
-return heard, lw, mo, model, trace
+return heard, lw, trace
 """,
     """# uses: heard, lw, trace
 lens = lw.LogitLensView(lw.LogitLens().run(trace), layers="18-29", layer=29, position=8)
 heard("lens", lens, ("layer", "position"))
 lens
 """,
-    """# uses: heard, lw, mo, trace
+    """# uses: heard, lw, trace
 attention = lw.AttentionView(lw.Attention("24-29").run(trace), layer=29)
 heard("attention", attention, ("layer", "head"))
-mo.vstack([attention])
+attention
 """,
-    """# uses: heard, lw, mo, trace
-residual = lw.ResidualView(lw.ResidualStream().run(trace))
-heard("heat", residual.grid_view, ("layer", "position"))
-residual
-""",
-    """# uses: lw, model
-explorer = lw.Explorer(model, prompt="The capital of France is", layers="18-29")
-explorer
+    """# uses: heard, lw, trace
+grid = lw.ResidualStream().run(trace)
+heat = lw.HeatGrid(title="Residual stream", layer=29)
+heat.show([lw.Sheet("norm", grid.norm("resid_post"))], lw.HeatColumns.positions(grid), layers=grid.layers)
+heard("heat", heat, ("layer", "position"))
+heat
 """,
 ]
 
 
 @pytest.fixture(scope="module")
-def marimo_app(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppPage]:
+def marimo(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AppPage, Path]]:
     home = tmp_path_factory.mktemp("marimo")
     helper = HEARD.replace("{folder!r}", repr(str(home)))
     write_app(home, [cell.replace("PROMPT", repr(PROMPT)).replace("HEARD", helper) for cell in APP])
-    with running_server(home, MarimoServer) as server, opened(browser, height=3600) as context:
+    with running_server(home, MarimoServer) as server, opened(browser, height=2000) as context:
         app = AppPage(context, server.page_of(""))
-        app.folder = home  # type: ignore[attr-defined]
-        try:
-            app.page.wait_for_selector(".lw-editor", timeout=READY_MS)
-        finally:
-            app.page.screenshot(path=OUTPUT / "marimo-light.png", full_page=True)
-        yield app
+        app.page.wait_for_selector(".lw-heat.lw-ready", timeout=READY_MS)
+        yield app, home
         assert app.console_errors == []
+
+
+@pytest.mark.parametrize(
+    ("name", "box", "key", "after"),
+    [
+        ("lens", ".lw-lens .lw-scroll", "ArrowLeft", {"layer": 29, "position": 7}),
+        ("attention", ".lw-gallery", "ArrowRight", {"layer": 29, "head": 1}),
+        ("heat", ".lw-heat .lw-scroll", "ArrowDown", {"layer": 28, "position": 0}),
+    ],
+)
+def test_marimo_shows_each_canvas_view_alone(
+    marimo: tuple[AppPage, Path], name: str, box: str, key: str, after: dict[str, int]
+) -> None:
+    app, home = marimo
+    view = app.page.locator(box).first
+    assert colours_of(view.locator("canvas").first) > 8
+    app.page.screenshot(path=OUTPUT / "marimo.png", full_page=True)
+    view.focus()
+    app.page.keyboard.press(key)
+    heard(home, name, after)
