@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import re
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
+
+import layerwidget as lw
+from layerwidget.widgets import still
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 SETUP = """
@@ -80,6 +84,21 @@ def test_what_is_closed_leaves_its_newest_picture() -> None:
     notebook = run("still.QUIET_S = 1000\nex", "ex.prompt = 'defg'\nex.wait()\nex.close()")
     (markup,) = stills(notebook.cells[1])
     assert "prompt: &#x27;defg&#x27;" in markup
+
+
+def test_what_cannot_be_drawn_is_shown_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    published: list[dict] = []
+    done: list = []
+    events = SimpleNamespace(register=lambda event, call: done.append(call), unregister=lambda event, call: None)
+    monkeypatch.setattr(still, "_shell", lambda: SimpleNamespace(events=events))
+    monkeypatch.setattr(still, "publish", lambda bundle, display_id, update=False: published.append(bundle))
+    view = lw.HeatGrid()
+    monkeypatch.setattr(view, "to_svg", lambda: 1 / 0)
+    view._ipython_display_()
+    with pytest.warns(UserWarning, match="no picture beside the live HeatGrid: division by zero"):
+        done[0]()
+    assert [VIEW in bundle for bundle in published] == [True]
+    view.close()
 
 
 def test_a_prompt_of_markup_is_text() -> None:

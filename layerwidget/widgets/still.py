@@ -11,6 +11,7 @@ import html
 import threading
 import time
 import uuid
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -77,7 +78,11 @@ class Stills:
         new, self._new = self._new, []
         self._places += new
         self._due = None
-        self._publish(update=False, places=new)
+        try:
+            self._publish(update=False, places=new)
+        except Exception as error:
+            # What is alive is there all the same.
+            warnings.warn(f"There is no picture beside the live {type(self._widget).__name__}: {error}", stacklevel=2)
         if self._keeper is None and new:
             self._keeper = threading.Thread(target=self._keep, name="layerwidget-stills", daemon=True)
             self._keeper.start()
