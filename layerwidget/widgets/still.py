@@ -65,10 +65,11 @@ class Stills:
 
     def close(self) -> None:
         """The widget goes; its last picture stays."""
-        outdated = self._due is not None
+        outdated = self._due is not None and bool(self._places)
         self._end()
         if outdated:
-            self._publish(update=True)
+            self._publish_or_warn(update=True, places=self._places)
+        self._places, self._new = [], []
 
     def _cell_done(self, *_result: object) -> None:
         shell = _shell()
@@ -78,18 +79,21 @@ class Stills:
         new, self._new = self._new, []
         self._places += new
         self._due = None
-        try:
-            self._publish(update=False, places=new)
-        except Exception as error:
-            # What is alive is there all the same.
-            warnings.warn(f"There is no picture beside the live {type(self._widget).__name__}: {error}", stacklevel=2)
+        self._publish_or_warn(update=False, places=new)
         if self._keeper is None and new:
             self._keeper = threading.Thread(target=self._keep, name="layerwidget-stills", daemon=True)
             self._keeper.start()
 
-    def _publish(self, update: bool, places: list[tuple[str, str]] | None = None) -> None:
+    def _publish_or_warn(self, update: bool, places: list[tuple[str, str]]) -> None:
+        try:
+            self._publish(update, places)
+        except Exception as error:
+            # What is alive is there all the same.
+            warnings.warn(f"There is no picture beside the live {type(self._widget).__name__}: {error}", stacklevel=2)
+
+    def _publish(self, update: bool, places: list[tuple[str, str]]) -> None:
         bundle = _hidden_bundle(self._widget.to_svg(), self._widget.to_text())
-        for _live, still in self._places if places is None else places:
+        for _live, still in places:
             publish(bundle, still, update=update)
 
     def changed(self, _change: object = None) -> None:
@@ -108,7 +112,7 @@ class Stills:
         while self._is_due():
             # Drawn while something moves on, it may not be drawn at all; then that something asks for the next one.
             try:
-                self._publish(update=True)
+                self._publish(update=True, places=self._places)
             except Exception:
                 continue
 
