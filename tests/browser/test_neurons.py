@@ -64,10 +64,11 @@ def test_the_chosen_token_of_a_long_prompt_is_in_sight(explorer: ExplorerPage, t
             const [strip, own] = [chip.parentElement.getBoundingClientRect(), chip.getBoundingClientRect()];
             return own.top >= strip.top && own.bottom <= strip.bottom;
         }"""
-        assert last.evaluate(seen)
+        # It is scrolled to in the frame after it was marked.
+        explorer.notebook.page.wait_for_function(seen, arg=last.element_handle())
         assert not table.locator(".lw-neuron-chip").first.evaluate(seen)
         explorer.notebook.run("ex.position = 0; ex.wait()")
         expect(table.locator(".lw-neuron-chip").first).to_have_attribute("aria-selected", "true")
-        assert table.locator(".lw-neuron-chip").first.evaluate(seen)
+        explorer.notebook.page.wait_for_function(seen, arg=table.locator(".lw-neuron-chip").first.element_handle())
     finally:
         explorer.notebook.run(f"ex.prompt = {before!r}; ex.wait()")
