@@ -56,7 +56,7 @@ def test_the_chosen_token_of_a_long_prompt_is_in_sight(explorer: ExplorerPage, t
     before = explorer.notebook.value("ex.prompt")
     try:
         explorer.notebook.run(
-            "ex.prompt = 'one two three four five six seven eight ' * 16; ex.position = 127; ex.wait()"
+            "ex.prompt = 'one two three four five six seven eight ' * 16; ex.wait(); ex.position = 127; ex.wait()"
         )
         last = table.locator(".lw-neuron-chip").nth(127)
         expect(last).to_have_attribute("aria-selected", "true")
