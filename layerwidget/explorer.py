@@ -396,8 +396,7 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
             # Python ends what could not be made, too.
             super().close()
             return
-        if "_stills" in vars(self):
-            self._stills.close()
+        self._leave_picture()
         with self._change:
             self._closed = True
             self._change.notify_all()

@@ -105,9 +105,13 @@ class Pictured:
 
     def close(self) -> None:
         """Close the widget; its last picture stays in the notebook."""
+        self._leave_picture()
+        super().close()  # type: ignore[misc]  # it stands before a widget
+
+    def _leave_picture(self) -> None:
+        """Bring the picture in the notebook up to date for the last time, while everything can still be drawn."""
         if "_stills" in vars(self):
             self._stills.close()
-        super().close()  # type: ignore[misc]  # it stands before a widget
 
     def _settle(self) -> None:
         """Wait, but not for long, until there is something to be seen."""

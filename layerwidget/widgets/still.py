@@ -99,8 +99,10 @@ class Stills:
     def changed(self, _change: object = None) -> None:
         """Something else is drawn now."""
         with self._wake:
-            self._due = time.monotonic() + QUIET_S
-            self._wake.notify()
+            # Whoever waits for an earlier moment looks again then: only one that waits for none has to be woken.
+            asleep, self._due = self._due is None, time.monotonic() + QUIET_S
+            if asleep:
+                self._wake.notify()
 
     def _end(self) -> None:
         with self._wake:
