@@ -12,9 +12,9 @@ from layerwidget.widgets import attention_page
 from layerwidget.widgets.attention_page import AttentionPage
 from layerwidget.widgets.head_map import HeadMap
 from tests import tiny
-from tests.test_explorer import letters
 from tests.test_pages import until
 from tests.test_views import gallery, in_rows, roots, sent
+from tests.tiny import letters
 
 
 @pytest.fixture

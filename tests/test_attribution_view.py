@@ -13,8 +13,8 @@ from layerwidget.widgets.attribution_figure import parts_by_layer, running_sum
 from layerwidget.widgets.attribution_panel import N_PARTS
 from layerwidget.widgets.parts import parts_of
 from tests import tiny
-from tests.test_explorer import letters
 from tests.test_views import sent
+from tests.tiny import letters
 
 PROMPT = "abcde"
 

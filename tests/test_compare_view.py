@@ -12,9 +12,8 @@ import layerwidget as lw
 from layerwidget.engine.other_run import OtherModels
 from layerwidget.explorer import compare
 from layerwidget.widgets.compare_page import ComparePage
-from tests.test_explorer import letters
 from tests.test_residual_view import drawn
-from tests.tiny import N_HEADS, N_LAYERS, tiny
+from tests.tiny import N_HEADS, N_LAYERS, letters, tiny
 
 A, B = "abcde", "abxde"
 

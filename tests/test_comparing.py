@@ -11,8 +11,7 @@ import torch
 
 import layerwidget as lw
 from layerwidget.tokens import Piece
-from tests.test_explorer import letters
-from tests.tiny import N_LAYERS, tiny
+from tests.tiny import N_LAYERS, letters, tiny
 
 A, B = [5, 9, 2, 7, 7, 30, 4], [5, 9, 8, 7, 11, 12, 30, 4, 6]
 

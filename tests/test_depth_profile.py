@@ -15,10 +15,9 @@ import layerwidget as lw
 from layerwidget.widgets.layer_effects import AngleFigure, InfluenceFigure, SkipFigure, agreement
 from layerwidget.widgets.position_loss_view import PositionLossView
 from layerwidget.widgets.settle_strip import SettleStrip
-from tests.test_explorer import letters
 from tests.test_pages import until
 from tests.test_views import sent
-from tests.tiny import hooked, ids, tiny
+from tests.tiny import hooked, ids, letters, tiny
 
 N_LAYERS, N_POS = 3, 7
 

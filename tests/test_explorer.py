@@ -6,42 +6,16 @@ import gc
 import threading
 import time
 import weakref
-from collections.abc import Iterator
-from string import ascii_lowercase
 
 import numpy as np
 import pytest
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
 import layerwidget as lw
 from layerwidget.analysis import logit_lens
 from layerwidget.errors import Cancelled
 from layerwidget.widgets import lens_page as module
 from layerwidget.widgets.parts import parts_of
-from tests.tiny import N_LAYERS, tiny
-
-
-def letters() -> PreTrainedTokenizerFast:
-    """A tokenizer of one token per letter, ids 0 to 25, so that tiny models can read text."""
-    tokenizer = Tokenizer(
-        models.WordLevel({letter: place for place, letter in enumerate(ascii_lowercase)}, unk_token="a")
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
-
-
-@pytest.fixture(scope="module")
-def model() -> lw.HookedModel:
-    return lw.HookedModel(tiny("llama"), letters(), "tiny")
-
-
-@pytest.fixture
-def explorer(model: lw.HookedModel) -> Iterator[lw.Explorer]:
-    explorer = lw.Explorer(model, "abcde")
-    explorer.wait()
-    yield explorer
-    explorer.close()
+from tests.tiny import N_LAYERS, letters, tiny
 
 
 def test_what_is_shown_matches_the_prompt(explorer: lw.Explorer, model: lw.HookedModel) -> None:

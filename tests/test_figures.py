@@ -19,8 +19,7 @@ from layerwidget.figures.themes import DARK, PAPER, ramp, theme_of
 from layerwidget.tokens import Piece
 from layerwidget.widgets.logit_lens_view import COLOURS
 from tests.pictures import elements, embedded, pdf_characters, pixels, words
-from tests.test_explorer import letters
-from tests.tiny import N_HEADS, N_LAYERS, ids, tiny
+from tests.tiny import N_HEADS, N_LAYERS, ids, letters, tiny
 
 HOSTILE = "<script>alert('&\"x\"')</script>\x00\x07\x1b\x85 東京 😀 \ud83d \ufffe ]]>"
 

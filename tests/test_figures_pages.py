@@ -13,9 +13,8 @@ from layerwidget.figures.themes import colour_of, ramp, theme_of
 from layerwidget.widgets.pages import PAGES
 from tests.model_maps import MAPS
 from tests.pictures import elements, embedded, words
-from tests.test_explorer import letters
 from tests.test_figures import HOSTILE
-from tests.tiny import N_LAYERS, tiny
+from tests.tiny import N_LAYERS, letters, tiny
 
 NAMES = tuple(page.page_name for page in PAGES)
 

@@ -8,8 +8,7 @@ import pytest
 
 import layerwidget as lw
 from layerwidget.engine import memory
-from tests.test_explorer import letters
-from tests.tiny import tiny
+from tests.tiny import letters, tiny
 
 
 @pytest.fixture

@@ -21,8 +21,7 @@ from layerwidget.export.packing import plain, unpacked
 from layerwidget.export.page_recording import dependence, page_recording
 from layerwidget.widgets.base import View
 from layerwidget.widgets.esm import wrapped
-from tests.test_explorer import letters
-from tests.tiny import N_LAYERS, tiny
+from tests.tiny import N_LAYERS, letters, tiny
 
 NASTY = "a</script><!--\u2028<b>&amp;\"'"
 

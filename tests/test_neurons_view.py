@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import layerwidget as lw
-from tests.test_explorer import letters
-from tests.tiny import tiny
+from tests.tiny import letters, tiny
 
 PROMPT = "abcde"
 

@@ -18,8 +18,7 @@ from layerwidget.widgets.page import Page, Request, Standpoint
 from layerwidget.widgets.pages import PAGES
 from layerwidget.widgets.request_bar import RequestBar
 from layerwidget.widgets.traits import SelectionTraits
-from tests.test_explorer import letters
-from tests.tiny import tiny
+from tests.tiny import letters, tiny
 
 
 class StreamPage(Page):

@@ -14,9 +14,8 @@ import pytest
 
 import layerwidget as lw
 from layerwidget.widgets.attention_page import AttentionPage
-from tests.test_explorer import letters
 from tests.test_views import sent
-from tests.tiny import N_HEADS, N_LAYERS, tiny
+from tests.tiny import N_HEADS, N_LAYERS, letters, tiny
 
 PROMPT, OTHER = "abcdabe", "abxdabe"
 N_POS = len(PROMPT)

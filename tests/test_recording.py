@@ -23,8 +23,7 @@ from layerwidget.questions.attention_flow import AllHeadScores
 from layerwidget.recording import recorded
 from layerwidget.widgets.pages import PAGES
 from tests.every_answer import TRACE_QUESTIONS, kinds_in_questions, one_of_each
-from tests.test_explorer import letters
-from tests.tiny import tiny
+from tests.tiny import letters, tiny
 
 
 def same(one: Any, other: Any) -> bool:

@@ -8,8 +8,7 @@ import pytest
 import layerwidget as lw
 from layerwidget.widgets.heat_grid import HeatGrid
 from layerwidget.widgets.residual_view import NAMES
-from tests.test_explorer import letters
-from tests.tiny import N_LAYERS, tiny
+from tests.tiny import N_LAYERS, letters, tiny
 
 PROMPT = "abcde"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
@@ -14,21 +13,6 @@ import traitlets as t
 import layerwidget as lw
 from layerwidget.widgets.layer_figure import LayerFigure
 from layerwidget.widgets.presets import PRESETS, SCALES
-from tests.test_explorer import letters
-from tests.tiny import tiny
-
-
-@pytest.fixture(scope="module")
-def model() -> lw.HookedModel:
-    return lw.HookedModel(tiny("llama"), letters(), "tiny")
-
-
-@pytest.fixture
-def explorer(model: lw.HookedModel) -> Iterator[lw.Explorer]:
-    explorer = lw.Explorer(model, "abcde")
-    explorer.wait()
-    yield explorer
-    explorer.close()
 
 
 def talk() -> lw.Scenes:

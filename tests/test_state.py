@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,22 +10,6 @@ import traitlets as t
 
 import layerwidget as lw
 from layerwidget.widgets.pages import PAGES
-from tests.test_explorer import letters
-from tests.tiny import tiny
-
-
-@pytest.fixture(scope="module")
-def model() -> lw.HookedModel:
-    return lw.HookedModel(tiny("llama"), letters(), "tiny")
-
-
-@pytest.fixture
-def explorer(model: lw.HookedModel) -> Iterator[lw.Explorer]:
-    explorer = lw.Explorer(model, "abcde")
-    explorer.wait()
-    yield explorer
-    explorer.close()
-
 
 #: A value other than the first one, of every choice of every page.
 CHOSEN: dict[str, dict[str, Any]] = {

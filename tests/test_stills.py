@@ -18,8 +18,7 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 SETUP = """
 import layerwidget as lw
 from layerwidget.widgets import still
-from tests.test_explorer import letters
-from tests.tiny import tiny
+from tests.tiny import letters, tiny
 still.QUIET_S = 0.3
 ex = lw.Explorer(lw.HookedModel(tiny("llama"), letters(), "tiny"), prompt="abc")
 """

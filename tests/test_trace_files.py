@@ -18,8 +18,7 @@ from layerwidget.cli import main
 from layerwidget.errors import LayerWidgetError
 from layerwidget.questions import ModelQuestion
 from tests.every_answer import TRACE_QUESTIONS, kinds_in_questions
-from tests.test_explorer import letters
-from tests.tiny import hooked, ids, tiny
+from tests.tiny import hooked, ids, letters, tiny
 
 QUESTIONS = {**TRACE_QUESTIONS, "cross": lw.CrossAttention()}
 

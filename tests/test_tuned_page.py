@@ -13,9 +13,8 @@ import layerwidget as lw
 from layerwidget.analysis import final_divergence, tuned_lens_training
 from layerwidget.widgets.lens_page import LensPage
 from layerwidget.widgets.tuned_page import TunedPage
-from tests.test_explorer import letters
 from tests.test_pages import until
-from tests.tiny import N_LAYERS, tiny
+from tests.tiny import N_LAYERS, letters, tiny
 
 PROMPT = "abcde"
 TEXT = "thequickbrownfoxjumpsoverthelazydogs" * 4

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from functools import cache
+from string import ascii_lowercase
 from typing import Any
 
 import torch
 import transformers
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
 from layerwidget.model.hooked_model import HookedModel
 
@@ -271,6 +273,15 @@ def tiny(kind: str, seed: int = 0) -> transformers.PreTrainedModel:
                 # T5 does not scale its scores.
                 weight.copy_(noise * (1.0 if kind == "t5" else 2.0) / weight.shape[-1] ** 0.5)
     return model.eval()
+
+
+def letters() -> transformers.PreTrainedTokenizerFast:
+    """A tokenizer of one token per letter, ids 0 to 25, so that tiny models can read text."""
+    tokenizer = Tokenizer(
+        models.WordLevel({letter: place for place, letter in enumerate(ascii_lowercase)}, unk_token="a")
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer)
 
 
 @cache

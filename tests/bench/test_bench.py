@@ -27,8 +27,7 @@ from tests.bench.rows import RATIOS, ROWS
 from tests.bench.scaling import Curve
 from tests.bench.timing import PeerError, Recorded, Summary, take_turns
 from tests.bench.workload import Workload
-from tests.test_explorer import letters
-from tests.tiny import hooked, ids, tiny
+from tests.tiny import hooked, ids, letters, tiny
 
 
 def test_the_command_writes_every_row(tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ from playwright.sync_api import expect
 import layerwidget as lw
 from tests.browser.conftest import OpenNotebook
 from tests.browser.jupyter import JupyterServer
-from tests.test_explorer import letters
-from tests.tiny import tiny
+from tests.tiny import letters, tiny
 
 BLOCK = """
 import sys
