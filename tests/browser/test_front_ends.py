@@ -296,3 +296,20 @@ def test_marimo_shows_each_canvas_view_alone(
     view.focus()
     app.page.keyboard.press(key)
     heard(home, name, after)
+
+
+def test_marimo_has_one_look_with_its_page(marimo: tuple[AppPage, Path]) -> None:
+    app, _ = marimo
+    lens = app.page.locator(".lw-lens")
+    pictures = {}
+    for theme in ("dark", "light"):
+        app.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        app.page.wait_for_selector(f"body.{theme}", state="attached")
+        # What a canvas has drawn follows.
+        app.page.wait_for_timeout(300)
+        dark = theme == "dark"
+        assert is_dark(lens) == dark
+        expect(lens.locator(".lw-detail")).to_have_css("color", "rgb(152, 162, 181)" if dark else "rgb(97, 107, 125)")
+        pictures[theme] = lens.locator("canvas").first.evaluate("node => node.toDataURL()")
+        app.page.screenshot(path=OUTPUT / f"marimo-{theme}.png", full_page=True)
+    assert pictures["dark"] != pictures["light"]

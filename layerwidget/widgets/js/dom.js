@@ -99,17 +99,28 @@ export function fitText(context, text, width) {
   return short;
 }
 
+/** By what hosts say which theme they have: JupyterLab, VS Code, Colab, marimo and others. */
+const THEME_MARKS = ["class", "style", "theme", "data-theme", "data-jp-theme-name", "data-jp-theme-light", "data-vscode-theme-kind"];
+
+/** Where they say it: the page, and what is around a node in a shadow of its own (marimo). */
+function themeMarked(node) {
+  const around = [];
+  if (node.getRootNode() instanceof ShadowRoot) for (let up = node.parentElement; up; up = up.parentElement) around.push(up);
+  return [document.documentElement, document.body, ...around];
+}
+
 /** Calls `changed` when the element's size, the page's theme or the explorer's preset changes; returns what stops it. */
 export function watchLook(node, changed) {
   const themes = new MutationObserver(changed);
-  const watch = (target) => themes.observe(target, { attributes: true, attributeFilter: ["class", "style", "data-jp-theme-name", "data-theme"] });
-  [document.documentElement, document.body].forEach(watch);
+  const watch = (target) => themes.observe(target, { attributes: true, attributeFilter: THEME_MARKS });
+  themeMarked(node).forEach(watch);
   let explorer = null;
   const sizes = new ResizeObserver(() => {
-    // Only now the node is in its explorer.
+    // Only now the node has its place in the page, and is in its explorer.
     const around = node.closest(".lw-explorer");
     if (around && around !== explorer) watch(around);
     explorer = around;
+    themeMarked(node).forEach(watch);
     changed();
   });
   sizes.observe(node);
