@@ -110,6 +110,11 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
             self._note = replaced if text != proposal["value"] else ""
         return text
 
+    @t.validate("position")
+    def _chosen_position(self, proposal: dict[str, Any]) -> int:
+        self._choosing(proposal["value"])
+        return int(proposal["value"])
+
     def __init__(
         self,
         model: HookedModel,
@@ -141,8 +146,7 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
         # What was asked last, and of which prompt.
         self._asked_of: tuple[Tokens | None, object] = (None, None)
         self.refusals: dict[str, LayerWidgetError] = {}
-        self._follows_last = selection is None
-        self._following = 0
+        self._placing = threading.RLock()
         numbers = parse_layers(layers, anatomy.n_layers)
         chosen = selection or Selection(layer=numbers[-1])
         super().__init__(
@@ -150,6 +154,7 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
             layer=chosen.layer, head=chosen.head, position=chosen.position, token=chosen.token,
             interventions=interventions,
         )  # fmt: skip
+        self._follows_last = selection is None
         self._build(pages, more_pages)
         self._wire()
         self.preset, self.scenes = preset, scenes
@@ -338,8 +343,12 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
             self.layer = min(numbers, key=lambda number: abs(number - self.layer))
 
     def _placed(self, change: dict[str, Any]) -> None:
-        if self._following != threading.get_ident():
-            self._follows_last = self._tokens is not None and change["new"] == len(self._tokens) - 1
+        self._choosing(change["new"])
+
+    def _choosing(self, position: int) -> None:
+        # Said before the position is there, too: else whoever is at the end would be taken along in that moment.
+        with self._placing:
+            self._follows_last = self._tokens is not None and position == len(self._tokens) - 1
 
     # What it does
 
@@ -581,15 +590,12 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
             self.status.prompt, self.status.state = prompt, "fresh"
 
     def _show_tokens(self, tokens: Tokens) -> None:
-        before, self._tokens = self._tokens, tokens
         n_pos = len(tokens)
-        if before is None or len(before) != n_pos:
+        with self._placing:
+            before, self._tokens = self._tokens, tokens
             # Whoever is at the end, or beyond it now, goes along with what is typed.
-            self._follows_last = self._follows_last or self.position >= n_pos - 1
-            if self._follows_last:
-                self._following = threading.get_ident()
+            if (before is None or len(before) != n_pos) and (self._follows_last or self.position >= n_pos - 1):
                 self.position = n_pos - 1
-                self._following = 0
         self.editor.show_tokens(tokens, self._note)
 
     def _show_empty(self, prompt: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -347,3 +348,21 @@ def test_models_of_other_tokens_or_another_depth_are_refused_in_words(model: lw.
         OtherModels(model, {"x": lw.HookedModel(tiny("llama"), swapped, "other")}).live("x")
     with pytest.raises(lw.QuestionError, match="got none"):
         OtherModels(model, {})
+
+
+def test_what_is_drawn_last_is_the_newest(model: lw.HookedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = lw.CompareView(lens(model, A), lens(model, B))
+    # What the model's thread does while the reader's is about to send what it has read.
+    clearing = threading.Thread(target=view.show, args=([],))
+    show = view.grid_view.show
+
+    def interrupted(*given: Any, **named: Any) -> None:
+        if clearing.ident is None:
+            clearing.start()
+            clearing.join(0.2)
+        show(*given, **named)
+
+    monkeypatch.setattr(view.grid_view, "show", interrupted)
+    view.mode = "b"
+    clearing.join()
+    assert view.grid_view.shown.meta["layers"] == []

@@ -82,6 +82,29 @@ def test_the_position_goes_along_with_the_end(explorer: lw.Explorer) -> None:
     assert explorer.position == 1
 
 
+@pytest.mark.parametrize("way", ["position", "selection"])
+def test_a_place_that_is_chosen_while_the_prompt_grows_stays(
+    explorer: lw.Explorer, model: lw.HookedModel, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    assert explorer.position == len(explorer.prompt) - 1
+    choosing = explorer._choosing
+    grown = [threading.Thread(target=explorer._show_tokens, args=(model.tokenize("abcdefgh"),))]
+
+    def interrupted(position: int) -> None:
+        choosing(position)
+        if grown:
+            thread = grown.pop()
+            thread.start()
+            thread.join()
+
+    monkeypatch.setattr(explorer, "_choosing", interrupted)
+    setattr(explorer, way, 2 if way == "position" else lw.Selection(position=2))
+    assert not grown
+    assert explorer.position == 2
+    explorer._show_tokens(model.tokenize("abcdefghi"))
+    assert explorer.position == 2
+
+
 def test_the_empty_state(explorer: lw.Explorer) -> None:
     explorer.prompt = ""
     explorer.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -49,6 +50,8 @@ class AttributionView(Page):
         pieces: Callable[[Iterable[int]], Mapping[int, Piece]] | None = None,
         **selection: Any,
     ) -> None:
+        # Results come from the model's thread, pinned tokens from the reader's.
+        self._offering = threading.RLock()
         self._pieces = pieces
         self._grid: AttributionGrid | None = None
         self._drawn: dict[str, tuple[Any, str | None]] = {}
@@ -148,13 +151,16 @@ class AttributionView(Page):
 
     def _offer_words(self, _change: object) -> None:
         """The tokens to choose from: those that are pinned, and what the model itself thinks probable."""
-        grid = self._grid
-        if grid is None:
-            return
+        with self._offering:
+            grid = self._grid
+            if grid is not None:
+                self.parts.words = self._words(grid)
+
+    def _words(self, grid: AttributionGrid) -> list[tuple[int, str]]:
         chosen = [token for token in (grid.token, grid.minus, self.parts.minus) if token is not None]
         ids = list(dict.fromkeys([*self.parts.tokens, *grid.top_ids.tolist(), *chosen]))
         pieces = {**grid.pieces, **(self._pieces(ids) if self._pieces else {})}
-        self.parts.words = [(token, pieces[token].visible) for token in ids if token in pieces]
+        return [(token, pieces[token].visible) for token in ids if token in pieces]
 
 
 def _whose(grid: AttributionGrid) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Any, ClassVar, Literal, TypeAlias, TypedDict
@@ -65,6 +66,8 @@ class CompareView(Page):
     mode = t.Enum(tuple(MODES), "change")
 
     def __init__(self, a: Grid | None = None, b: Grid | None = None, match: Match = "layer", **selection: Any) -> None:
+        # Results come from the model's thread, choices from the reader's: what is drawn last has to be the newest.
+        self._drawing = threading.RLock()
         self.found: list[Difference] = []
         self.heads_found: AttentionDifference | None = None
         # Of the difference, the sheet of heads that was shown last.
@@ -100,7 +103,7 @@ class CompareView(Page):
         t.link((self.switch, "value"), (self, "mode"))
         t.link((self.grid_view, "sheet"), (self.second_view, "sheet"))
         t.link((self.heads_view, "sheet"), (self.second_heads, "sheet"))
-        self.observe(lambda _change: self._draw(), "mode")
+        self.observe(self._redraw, "mode")
         self.heads_view.observe(self._heads_chosen, "sheet")
         self._draw()
         if a is not None and b is not None:
@@ -126,11 +129,12 @@ class CompareView(Page):
             words: what A and B are; from the results where empty.
             second: the second text.
         """
-        self.found = [one for one in found if isinstance(one, Difference)]
-        self.heads_found = next((one for one in found if isinstance(one, AttentionDifference)), None)
-        self._texts = {"prompt": prompt, "second": second}
-        self.words.value = words or (_words(found[0]) if found else "")
-        self._draw()
+        with self._drawing:
+            self.found = [one for one in found if isinstance(one, Difference)]
+            self.heads_found = next((one for one in found if isinstance(one, AttentionDifference)), None)
+            self._texts = {"prompt": prompt, "second": second}
+            self.words.value = words or (_words(found[0]) if found else "")
+            self._draw()
 
     @property
     def besides(self) -> Mapping[str, Any]:
@@ -148,6 +152,10 @@ class CompareView(Page):
         """Draw nothing."""
         self._given = {}
         self.show([], prompt)
+
+    def _redraw(self, _change: object) -> None:
+        with self._drawing:
+            self._draw()
 
     def _draw(self) -> None:
         both = self.mode == "both"

@@ -66,8 +66,12 @@ class SelectionTraits(t.HasTraits):
         # Before anything moves: inside the block below, an error would leave some of the values changed.
         _in_range(value.layer, self.n_layers, "layer")
         _in_range(value.head, self.n_heads, "head")
+        self._choosing(value.position)
         with self.hold_trait_notifications():
             self.layer, self.head, self.position, self.token = value.layer, value.head, value.position, value.token
+
+    def _choosing(self, position: int) -> None:
+        """Told before a position is chosen together with the rest."""
 
     @t.validate("layers")
     def _canonical_layers(self, proposal: dict[str, Any]) -> str:
