@@ -45,6 +45,14 @@ class Pattern(Protocol):
         ...
 
 
+class LaterLogits:
+    """Logits that nobody has made yet: head and norm make them of what leaves the last layer, for who asks."""
+
+
+#: Made logits that a trace remembers, so that several questions about the same positions cost one product.
+_REMEMBERED_BYTES = 16 * 2**20
+
+
 class Trace:
     """The activations of one prompt, one forward pass, in one stack of layers.
 
@@ -62,7 +70,7 @@ class Trace:
         self,
         model: HookedModel,
         tokens: Tokens,
-        logits: torch.Tensor | Rows | None,
+        logits: torch.Tensor | Rows | LaterLogits | None,
         activations: Mapping[str, Mapping[int, torch.Tensor]],
         patterns: Mapping[int, Pattern],
         *,
@@ -76,6 +84,7 @@ class Trace:
         self.anatomy = model.anatomy if anatomy is None else anatomy
         self.tokens = tokens
         self.held_logits = logits
+        self._made: tuple[int, torch.Tensor] | None = None
         self.activations = activations
         self.patterns = patterns
         self.cross_patterns = cross_patterns or {}
@@ -114,9 +123,33 @@ class Trace:
         """
         if self.held_logits is None:
             raise MissingComponentError(f"The {self.anatomy.name} makes no logits; its decoder does.")
+        if isinstance(self.held_logits, LaterLogits):
+            return self._made_between(start, stop)
         if isinstance(self.held_logits, Rows):
             return self.held_logits.between(0, start, stop)
         return self.held_logits[start:stop]
+
+    def _made_between(self, start: int, stop: int) -> torch.Tensor:
+        first, made = self._made or (0, None)
+        if made is None or not first <= start <= stop <= first + len(made):
+            made = self.model.own_logits(self.rows("resid_post", self.anatomy.n_layers - 1, start, stop))
+            self.remember_logits(start, made)
+            first = start
+        return made[start - first : stop - first]
+
+    def remember_logits(self, start: int, made: torch.Tensor) -> None:
+        """Told by who has made logits of some positions anyway, from `start` on, shape [pos, d_vocab]."""
+        if made.nbytes <= _REMEMBERED_BYTES:
+            self._made = start, made
+
+    @property
+    def logits_device(self) -> torch.device:
+        """Where the logits are, or would be made."""
+        held = self.held_logits
+        if isinstance(held, torch.Tensor):
+            return held.device
+        last = self.anatomy.n_layers - 1
+        return (held.between(0, 0, 1) if isinstance(held, Rows) else self.rows("resid_post", last, 0, 1)).device
 
     def rows(self, component: str, layer: int, start: int, stop: int) -> torch.Tensor:
         """One activation of one layer at some positions, shape [stop - start, d_model].

@@ -6,7 +6,8 @@ Source: science.md, "Logit lens".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -22,9 +23,10 @@ from layerwidget.cancellation import checkpoint
 from layerwidget.errors import MissingComponentError, QuestionError, SelectionError
 from layerwidget.layers import parse_layers
 from layerwidget.model.cores import leaving_a_core
+from layerwidget.model.decoding import Logits
 from layerwidget.questions import OnScreen, steps
 from layerwidget.questions.lens import HEAD, LensGrid, LogitLens
-from layerwidget.trace import COMPONENTS, Trace
+from layerwidget.trace import COMPONENTS, LaterLogits, Trace
 
 #: Layer, first position and the one after the last -> what is decoded, shape [pos, d_model].
 RowsOf: TypeAlias = Callable[[int, int, int], torch.Tensor]
@@ -101,7 +103,7 @@ class _Board:
     Attributes:
         cells: the arrays of the grid.
         done: which cells are, shape [layer, pos].
-        rows: what is decoded.
+        rows: what is decoded, where it is not just the component.
     """
 
     question: LogitLens
@@ -109,7 +111,7 @@ class _Board:
     layers: tuple[int, ...]
     cells: dict[str, np.ndarray]
     done: np.ndarray
-    rows: RowsOf
+    rows: RowsOf | None
 
     @classmethod
     def of(
@@ -132,7 +134,8 @@ class _Board:
             for name in _CELLS
         }
         cells["final_ids"] = np.zeros(n_pos, np.int64)
-        rows = rows or _rows(question, trace, n_same if before is not None else 0)
+        if rows is None and question.head is not None:
+            rows = HeadRows(trace, question.head, n_same if before is not None else 0)
         board = cls(question, trace, layers, cells, np.zeros((len(layers), n_pos), dtype=bool), rows)
         if before is not None:
             board.done[:, :n_same] = True if before.done is None else before.done[:, :n_same]
@@ -173,32 +176,81 @@ def lens_cells(
         end: the one after the last.
         rows: where to take what is decoded from; by default from the trace.
     """
-    rows = rows or _rows(question, trace, first)
-    logits = trace.logits_between(first, end)
-    d_vocab = logits.shape[-1]
-    tokens = torch.tensor(question.tokens, dtype=torch.long, device=logits.device)
+    ends_too = rows is None and _ends_are_decoded_too(question, trace, layers, end - first)
+    rows = rows or partial(trace.rows, question.component)
+    d_vocab = trace.anatomy.d_vocab
+    tokens = torch.tensor(question.tokens, dtype=torch.long, device=trace.logits_device)
     rows_at_once = BLOCK_BYTES // (4 * min(BLOCK_WIDTH if trace.model.decodes_in_blocks else d_vocab, d_vocab))
-    width = max(1, min(rows_at_once // len(layers), _FINAL_BYTES // (4 * d_vocab)))
+    most = max(1, _FINAL_BYTES // (4 * d_vocab))
+    width = max(1, min(rows_at_once // len(layers), most))
     per_call = max(1, rows_at_once // width)
+    chunks = [layers[begin : begin + per_call] for begin in range(0, len(layers), per_call)]
+    decoded_by = partial(_column, trace, rows, tokens, min(question.k, d_vocab), chunks)
     columns = []
     # Of equal width: a product of few rows takes as long as one of many.
-    for start, stop in _evenly(first, end, width):
-        with leaving_a_core(stop - start):
-            final = Final.of(logits[start - first : stop - first])
-        parts = []
-        for begin in range(0, len(layers), per_call):
-            checkpoint(f"the lens of layer {layers[begin]}, position {start}")
-            chosen = layers[begin : begin + per_call]
-            residuals = [rows(layer, start, stop).to(logits.device) for layer in chosen]
-            decoded = trace.model.decoded(torch.stack(residuals, 1).flatten(0, 1))
-            parts.append(decode(decoded, final, tokens, len(chosen), min(question.k, d_vocab)))
-        column = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        column["final_ids"] = final.top_id
-        columns.append(column)
+    for group, group_end in _evenly(first, end, most):
+        logits = None if ends_too else trace.logits_between(group, group_end)
+        for start, stop in _evenly(group, group_end, width):
+            final = None if logits is None else _final(logits[start - group : stop - group])
+            columns.append(decoded_by(start, stop, final))
     return {
         name: torch.cat([column[name] for column in columns], dim=0 if name == "final_ids" else 1).cpu().numpy()
         for name in columns[0]
     }
+
+
+def _column(
+    trace: Trace,
+    rows: RowsOf,
+    tokens: torch.Tensor,
+    k: int,
+    chunks: Sequence[tuple[int, ...]],
+    start: int,
+    stop: int,
+    final: Final | None,
+) -> dict[str, torch.Tensor]:
+    """The cells of some positions, a chunk of layers after the other; without `final`, the last layer gives it."""
+    parts = []
+    for layers in chunks:
+        checkpoint(f"the lens of layer {layers[0]}, position {start}")
+        residuals = [rows(layer, start, stop).to(tokens.device) for layer in layers]
+        decoded = trace.model.decoded(torch.stack(residuals, 1).flatten(0, 1))
+        if final is None:
+            decoded, final = _with_ends(decoded, trace, start, stop - start)
+        parts.append(decode(decoded, final, tokens, len(layers), k))
+    assert final is not None
+    return {**{name: torch.cat([part[name] for part in parts]) for name in parts[0]}, "final_ids": final.top_id}
+
+
+def _ends_are_decoded_too(question: LogitLens, trace: Trace, layers: tuple[int, ...], n_pos: int) -> bool:
+    """Whether the last layer, which nobody has decoded yet, is among few rows: the head's weights are read once."""
+    last = question.component == "resid_post" and layers[-1] == trace.anatomy.n_layers - 1
+    few = 4 * n_pos * len(layers) * trace.anatomy.d_vocab <= BLOCK_BYTES
+    return last and few and isinstance(trace.held_logits, LaterLogits)
+
+
+def _with_ends(decoded: Logits, trace: Trace, start: int, n_pos: int) -> tuple[Logits, Final]:
+    """All logits, of which those of the last layer are the model's own prediction."""
+    whole = decoded.whole(_room(trace.logits_device))
+    ends = whole.logits.unflatten(0, (n_pos, -1))[:, -1].clone()
+    trace.remember_logits(start, ends)
+    return whole, _final(ends)
+
+
+_rooms = threading.local()
+
+
+def _room(device: torch.device) -> torch.Tensor:
+    """Memory for few logits that is used again: the first touch of new memory takes as long as a third of them."""
+    held: torch.Tensor | None = getattr(_rooms, "held", None)
+    if held is None or held.device != device:
+        held = _rooms.held = torch.empty(BLOCK_BYTES // 4, device=device)
+    return held
+
+
+def _final(logits: torch.Tensor) -> Final:
+    with leaving_a_core(len(logits)):
+        return Final.of(logits)
 
 
 def _evenly(first: int, end: int, longest: int) -> Iterator[tuple[int, int]]:
@@ -206,13 +258,6 @@ def _evenly(first: int, end: int, longest: int) -> Iterator[tuple[int, int]]:
     n = max(1, -(-(end - first) // longest))
     bounds = [first + (end - first) * index // n for index in range(n + 1)]
     return pairwise(bounds)
-
-
-def _rows(question: LogitLens, trace: Trace, first: int) -> RowsOf:
-    """What is decoded, of the positions from `first` on."""
-    if question.head is not None:
-        return HeadRows(trace, question.head, first)
-    return partial(trace.rows, question.component)
 
 
 def _layers(question: LogitLens, trace: Trace) -> tuple[int, ...]:

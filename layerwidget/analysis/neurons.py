@@ -120,7 +120,7 @@ def _lens(
     """The logit lens of what each neuron adds."""
     if writing is None or trace.held_logits is None:
         return {"lens_ids": None, "lens_probs": None}
-    device = trace.logits_between(position, position + 1).device
+    device = trace.logits_device
     probs = trace.model.tail(writing.added(chosen).to(device)).softmax(-1)
     top, ids = probs.topk(min(n_tokens, probs.shape[-1]))
     return {"lens_ids": _array(ids), "lens_probs": _array(top)}

@@ -109,7 +109,7 @@ class _Streams:
         for index, passage in enumerate(passages):
             checkpoint(f"passage {index}")
             trace = model.trace(list(passage))
-            device = trace.logits.device
+            device = trace.logits_device
             for layer, rows in enumerate(entered):
                 rows.append(trace.rows("resid_pre", layer, 0, len(passage)).to(device, torch.float32))
             final.append(trace.rows("resid_post", n_layers - 1, 0, len(passage)).to(device, torch.float32))

@@ -14,7 +14,7 @@ from layerwidget.model.capture import Capture
 from layerwidget.model.parts import LayerAnatomy
 from layerwidget.model.patterns import CrossPattern, PatternRows, Source, SplicedPattern
 from layerwidget.tokens import Tokens
-from layerwidget.trace import Trace
+from layerwidget.trace import LaterLogits, Trace
 
 if TYPE_CHECKING:
     from layerwidget.model.hooked_model import HookedModel
@@ -27,7 +27,7 @@ def trace_of(
     anatomy: Anatomy,
     capture: Capture,
     tokens: Tokens,
-    logits: torch.Tensor | None,
+    logits: torch.Tensor | LaterLogits | None,
     interventions: Sequence[object],
     encoder: Trace | None = None,
     first: int = 0,
@@ -39,7 +39,7 @@ def trace_of(
         anatomy: the stack's.
         capture: what was recorded of it.
         tokens: the positions of its stream.
-        logits: shape [pos, d_vocab]; None for an encoder.
+        logits: shape [pos, d_vocab], or that they come later; None for an encoder.
         interventions: what was changed.
         encoder: the encoder's trace of the same pass.
         first: the first position that the pass ran through; what is held has rows from there on.

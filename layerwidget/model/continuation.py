@@ -19,7 +19,7 @@ from layerwidget.model.proofs import edits_are_right, layers_read_the_stream_alo
 from layerwidget.model.resuming import resumed
 from layerwidget.model.splicing import spliced
 from layerwidget.tokens import Tokens
-from layerwidget.trace import Trace
+from layerwidget.trace import LaterLogits, Trace
 
 #: Proved once for every model; None where no way is right.
 _way_of: weakref.WeakKeyDictionary[HookedModel, Way | None] = weakref.WeakKeyDictionary()
@@ -153,10 +153,12 @@ class Continuation:
         self.passes += 1
         way = self._way(prove=False)
         cache = None if way is None else way(self.model.hf_model.config)
-        if cache is None:
+        if self.model.anatomy.encoder:
             trace = self.model.trace(tokens, interventions=interventions)
         else:
-            trace = self.model.pass_over(tokens, None, interventions, cache=cache.cache)
+            held = cache and cache.cache
+            trace = self.model.pass_over(tokens, None, interventions, cache=held, with_logits=False)
+        if cache is not None:
             cache.keep(len(tokens))
         self._held = _Held(tokens, trace, cache)
         return trace
@@ -182,7 +184,7 @@ class Continuation:
         if reach < len(tokens):
             self.passes += 1
             try:
-                after = self.model.pass_over(tokens, None, held.trace.interventions, reach, held.cache.cache)
+                after = self._pass_on(held, tokens, reach)
             except BaseException:
                 self._cut(held, reach)
                 raise
@@ -190,6 +192,12 @@ class Continuation:
         held.tokens, held.trace = tokens, spliced(held.trace, reach, after, tokens)
         self.reused = 0 if self.reused_layers else reach
         return held.trace
+
+    def _pass_on(self, held: _Held, tokens: Tokens, reach: int) -> Trace:
+        assert held.cache is not None
+        later = isinstance(held.trace.held_logits, LaterLogits)
+        changes = held.trace.interventions
+        return self.model.pass_over(tokens, None, changes, reach, held.cache.cache, with_logits=not later)
 
     def _cut(self, held: _Held, n_pos: int) -> None:
         """Hold the first positions alone."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
 from torch.nn.functional import linear
+
+from layerwidget.model.cores import shared_out
+
+#: Tokens whose logits a thread computes at once.
+_BLOCK_WIDTH = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +46,22 @@ class BlockedLogits:
         torch.mm(self.normed, self.W_U[first:stop].T, out=logits)
         return logits if self.b_U is None else logits.add_(self.b_U[first:stop])
 
+    def whole(self, room: torch.Tensor) -> WholeLogits:
+        """All of them.
+
+        Args:
+            room: memory for them, one axis, fp32, at least as large; new memory is slow.
+        """
+        logits = room[: len(self.normed) * self.d_vocab].view(len(self.normed), self.d_vocab)
+
+        def multiply(firsts: Iterator[int]) -> None:
+            for first in firsts:
+                block = slice(first, first + _BLOCK_WIDTH)
+                torch.mm(self.normed, self.W_U[block].T, out=logits[:, block])
+
+        shared_out(multiply, range(0, self.d_vocab, _BLOCK_WIDTH), logits.device)
+        return WholeLogits(logits if self.b_U is None else logits.add_(self.b_U))
+
     def at(self, ids: torch.Tensor) -> torch.Tensor:
         """Logits of some tokens, the same for every row, shape [n, len(ids)], fp32: equal to those up to rounding."""
         bias = None if self.b_U is None else self.b_U[ids]
@@ -64,6 +86,10 @@ class WholeLogits:
     def between(self, first: int, stop: int, room: torch.Tensor) -> torch.Tensor:
         """Logits of the tokens from `first` to before `stop`, shape [n, token]; no room is needed."""
         return self.logits[:, first:stop]
+
+    def whole(self, room: torch.Tensor) -> WholeLogits:
+        """All of them; no room is needed."""
+        return self
 
     def at(self, ids: torch.Tensor) -> torch.Tensor:
         """Logits of some tokens, the same for every row, shape [n, len(ids)]."""

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from threading import RLock
 from typing import Any
 
@@ -25,13 +25,21 @@ from layerwidget.model.locate import Located, locate, probe
 from layerwidget.model.paths import tensor_at
 from layerwidget.model.prompts import check_ids, ids_of_numbers, ids_of_text, target_ids
 from layerwidget.model.resuming import twin_at_rest
-from layerwidget.model.running import ModelInput, compiled_parts, inference, input_device, run_model, weight_dtype
+from layerwidget.model.running import (
+    ModelInput,
+    can_leave_out_logits,
+    compiled_parts,
+    inference,
+    input_device,
+    run_model,
+    weight_dtype,
+)
 from layerwidget.model.tail import Tail
 from layerwidget.model.trace_files import load_trace, save_trace
 from layerwidget.model.verify import verified
 from layerwidget.model.vocabulary import Vocabulary
 from layerwidget.tokens import IntArray, Piece, Tokens, well_formed
-from layerwidget.trace import Trace
+from layerwidget.trace import LaterLogits, Trace
 
 _COMPILED = (
     "This model is compiled. Hooks do not fire reliably in compiled code, so it runs uncompiled while it is watched: "
@@ -199,6 +207,7 @@ class HookedModel:
         first: int = 0,
         cache: Any | None = None,
         resting: Mapping[int, torch.Tensor] | None = None,
+        with_logits: bool = True,
     ) -> Trace:
         """One pass over tokens that were checked; what `trace` and those who continue a prompt are made of.
 
@@ -209,11 +218,13 @@ class HookedModel:
             first: the first position to run through; the cache holds those before it.
             cache: a cache of transformers, or None; the positions of this pass are added to it.
             resting: layers that do not run -> what leaves them all the same, shape [pos, d_model].
+            with_logits: without, they are made when somebody asks for them, where `makes_logits_later`.
 
         Returns:
             A trace whose activations have the rows from `first` on, of the layers that ran.
         """
         skipped = skipped_layers(interventions, self.anatomy.n_layers)
+        later = not with_logits and self.makes_logits_later
         read = self._input(tokens, source)
         read = replace(read, ids=read.ids[:, first:])
         n_rows = len(tokens) - first
@@ -224,7 +235,8 @@ class HookedModel:
                 other = Capture(self.hf_model, self.anatomy.encoder, beside=(capture,), n_pos=len(source))
                 encoder = hooks.enter_context(other)
             with leaving_a_core(n_rows):
-                logits = tensor_at(run_model(hf_model, read, cache), anatomy.logits)[0]
+                output = run_model(hf_model, read, cache, with_logits=not later)
+        logits = LaterLogits() if later else tensor_at(output, anatomy.logits)[0]
         encoded = None
         if self.anatomy.encoder and source is not None:
             encoded = trace_of(self, self.anatomy.encoder, encoder, source, None, interventions)
@@ -283,6 +295,24 @@ class HookedModel:
             tail = self._tail_in_fp32
             with torch.set_grad_enabled(differentiable):
                 return tail(rows, self._any_input).float()
+
+    @property
+    def makes_logits_later(self) -> bool:
+        """Whether the logits of a pass may be left to who asks: the model runs without its head, a plain product."""
+        return self._runs_without_head and self.decodes_in_blocks
+
+    @cached_property
+    def _runs_without_head(self) -> bool:
+        if self.anatomy.encoder or self._dtype != torch.float32 or not can_leave_out_logits(self.hf_model):
+            return False
+        with self.lock, inference(self.hf_model):
+            output = run_model(self.hf_model, self._any_input, with_logits=False)
+        return tensor_at(output, self.anatomy.logits).numel() == 0
+
+    def own_logits(self, rows: torch.Tensor) -> torch.Tensor:
+        """Logits of what leaves the last layer, shape [n, d_model], in the model's own dtype, shape [n, d_vocab]."""
+        with self.lock, inference(self.hf_model):
+            return self._native_tail(rows, self._any_input)
 
     @property
     def decodes_in_blocks(self) -> bool:

@@ -12,7 +12,7 @@ from torch import nn
 from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.tail import Returned, stand_in, twin_with
 from layerwidget.rows import Layered, below
-from layerwidget.trace import Trace
+from layerwidget.trace import LaterLogits, Trace
 
 if TYPE_CHECKING:
     from layerwidget.model.hooked_model import HookedModel
@@ -60,13 +60,14 @@ def resumed(
         Cancelled: at a layer boundary, when the pass is no longer wanted.
     """
     resting = left_by(before, range(layer))
-    after = model.pass_over(before.tokens, None, interventions, cache=cache, resting=resting)
+    later = isinstance(before.held_logits, LaterLogits)
+    after = model.pass_over(before.tokens, None, interventions, cache=cache, resting=resting, with_logits=not later)
     held = before.activations
     return Trace(
         model,
         before.tokens,
         # Where a model is spread over devices, the twin may leave its logits on another one.
-        after.logits.to(before.logits_between(0, 1).device),
+        after.held_logits if later else after.logits.to(before.logits_device),
         {name: Layered(below(held[name], layer), layer, values) for name, values in after.activations.items()},
         {**below(before.patterns, layer), **after.patterns},
         interventions=interventions,

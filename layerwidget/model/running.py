@@ -43,12 +43,26 @@ def reads_source(model: nn.Module) -> bool:
     return encodes and "decoder_input_ids" in inspect.signature(type(model).forward).parameters
 
 
-def run_model(model: nn.Module, read: ModelInput, cache: Any | None = None) -> Any:
-    """The model's output: without a cache, or after the positions that one holds, which then holds these too."""
+def can_leave_out_logits(model: nn.Module) -> bool:
+    """Whether the model takes a choice of the positions that get logits; none is one, too."""
+    return "logits_to_keep" in inspect.signature(type(model).forward).parameters
+
+
+def run_model(model: nn.Module, read: ModelInput, cache: Any | None = None, with_logits: bool = True) -> Any:
+    """The model's output: without a cache, or after the positions that one holds, which then holds these too.
+
+    Args:
+        model: the model.
+        read: what it reads.
+        cache: a cache of transformers.
+        with_logits: without, no position gets logits, if `can_leave_out_logits`.
+    """
     accepted = inspect.signature(type(model).forward).parameters
     options: dict[str, Any] = {"use_cache": cache is not None} if "use_cache" in accepted else {}
     if cache is not None:
         options["past_key_values"] = cache
+    if not with_logits:
+        options["logits_to_keep"] = torch.empty(0, dtype=torch.long, device=read.ids.device)
     if read.source is None:
         return model(input_ids=read.ids, **options)
     return model(input_ids=read.source, decoder_input_ids=read.ids, **options)

@@ -11,7 +11,7 @@ from layerwidget.ledger import Added, LedgerEntry, Normed, Scaled, rows_of
 from layerwidget.model.patterns import SplicedPattern
 from layerwidget.rows import MOST_PARTS, Pieces, Rows, first_rows
 from layerwidget.tokens import Tokens
-from layerwidget.trace import Trace
+from layerwidget.trace import LaterLogits, Trace
 
 
 def spliced(before: Trace, n_same: int, after: Trace | None, tokens: Tokens) -> Trace:
@@ -33,11 +33,10 @@ def spliced(before: Trace, n_same: int, after: Trace | None, tokens: Tokens) -> 
         layer: cast(SplicedPattern, pattern).then(n_same, cast("SplicedPattern | None", newest.get(layer)))
         for layer, pattern in before.patterns.items()
     }
-    logits = _logits(before).then(n_same, {0: after.logits_between(0, n_new)} if after else {}, n_new)
     return Trace(
         before.model,
         tokens,
-        logits,
+        _logits(before, n_same, after, n_new),
         activations,
         patterns,
         interventions=before.interventions,
@@ -46,9 +45,12 @@ def spliced(before: Trace, n_same: int, after: Trace | None, tokens: Tokens) -> 
     )
 
 
-def _logits(trace: Trace) -> Rows:
-    held = trace.held_logits
-    return held if isinstance(held, Rows) else Rows([({0: trace.logits}, len(trace.tokens))])
+def _logits(before: Trace, n_same: int, after: Trace | None, n_new: int) -> Rows | LaterLogits:
+    held = before.held_logits
+    if isinstance(held, LaterLogits):
+        return held
+    rows = held if isinstance(held, Rows) else Rows([({0: before.logits}, len(before.tokens))])
+    return rows.then(n_same, {0: after.logits_between(0, n_new)} if after else {}, n_new)
 
 
 class _Ledgers(Pieces[tuple[LedgerEntry, ...]]):
