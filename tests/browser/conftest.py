@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, Error as PlaywrightError, expect, sync_playwright
 
 from tests.browser.chromium import require_chromium
-from tests.browser.explorer_page import FIRST_STATE, PROMPT, ExplorerPage
+from tests.browser.explorer_page import KEEP_FIRST_STATE, VIEWPORT, ExplorerPage
 from tests.browser.jupyter import REPOSITORY, JupyterServer, running_server
-from tests.browser.notebook import LAUNCH_FLAGS, Notebook
+from tests.browser.notebook import LAUNCH_FLAGS, PATIENCE_MS, Notebook
 
-VIEWPORT = {"width": 1280, "height": 900}
+expect.set_options(timeout=PATIENCE_MS)
 
 OpenNotebook = Callable[[str], Notebook]
 
@@ -101,23 +101,57 @@ def write_notebook(jupyter_server: JupyterServer) -> Callable[..., str]:
     return write
 
 
+class Quickstart:
+    """The quickstart, opened and run once for many tests; where it is beyond repair, it is opened again.
+
+    Attributes:
+        times_opened: how often that was.
+    """
+
+    def __init__(self, server: JupyterServer, browser: Browser) -> None:
+        self._server, self._browser = server, browser
+        self.times_opened = 0
+        self._open()
+
+    def _open(self) -> None:
+        self._context = self._browser.new_context(viewport=VIEWPORT)
+        self._page = ExplorerPage(Notebook(self._server, self._context, "01_quickstart.ipynb"))
+        self._page.notebook.run_all()
+        self._page.notebook.run(KEEP_FIRST_STATE)
+        self.times_opened += 1
+
+    def begin(self) -> ExplorerPage:
+        """Its explorer in the first state, whatever the test before has left behind.
+
+        Raises:
+            AssertionError: when it does not get there although it was opened again.
+        """
+        try:
+            self._page.begin()
+        except (AssertionError, PlaywrightError):
+            self.close()
+            self._open()
+            self._page.begin()
+        return self._page
+
+    def close(self) -> None:
+        """End it, in whatever state it is."""
+        with suppress(PlaywrightError):
+            self._page.notebook.close()
+        self._context.close()
+
+
 @pytest.fixture(scope="package")
-def quickstart(jupyter_server: JupyterServer, browser: Browser) -> Iterator[Notebook]:
-    """The quickstart, opened and run once; every test starts from its first state again."""
-    with running_notebook(jupyter_server, browser, "01_quickstart.ipynb") as notebook:
-        yield notebook
+def quickstart(jupyter_server: JupyterServer, browser: Browser) -> Iterator[Quickstart]:
+    """The quickstart, for all tests of the package."""
+    shared = Quickstart(jupyter_server, browser)
+    yield shared
+    shared.close()
 
 
 @pytest.fixture
-def explorer(request: pytest.FixtureRequest, quickstart: Notebook) -> Iterator[ExplorerPage]:
+def explorer(request: pytest.FixtureRequest, quickstart: Quickstart) -> Iterator[ExplorerPage]:
     """The quickstart's explorer in its first state, in the light theme; nothing may be left in the console."""
-    page = ExplorerPage(quickstart)
-    quickstart.use_theme("light")
-    quickstart.page.set_viewport_size(VIEWPORT)
-    quickstart.page.evaluate("document.activeElement?.blur()")
-    quickstart.page.mouse.move(0, 0)
-    quickstart.run(FIRST_STATE)
-    expect(page.prompt).to_have_value(PROMPT)
-    page.settle()
-    with watched(request, quickstart):
+    page = quickstart.begin()
+    with watched(request, page.notebook):
         yield page

@@ -13,7 +13,11 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 from tests.browser.jupyter import JupyterServer
 
 OUTPUT = Path(__file__).parents[1] / "output"
+#: What tests look at.
+DRAWN = ".lw-explorer, .lw"
 READY_TIMEOUT_S = 120.0
+#: How long anything may take that is asked of the kernel, on a machine that does other things, too.
+PATIENCE_MS = 60_000
 LAUNCH_FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
@@ -30,6 +34,17 @@ _OPEN = """async () => {
     await context.ready;
     await context.sessionContext.ready;
     await context.sessionContext.session.kernel.info;
+    // What the page has told widgets in the kernel and was not heard yet, and how often it has said anything at all.
+    window.unheard = new Set();
+    window.sentToKernel = 0;
+    context.sessionContext.session.kernel.anyMessage.connect((_, { direction, msg }) => {
+        if (direction === "send") {
+            window.sentToKernel += 1;
+            if (msg.header.msg_type.startsWith("comm_")) window.unheard.add(msg.header.msg_id);
+        } else if (msg.header.msg_type === "status" && msg.content.execution_state === "idle") {
+            window.unheard.delete(msg.parent_header.msg_id);
+        }
+    });
     jupyterapp.shell.collapseLeft();
     jupyterapp.shell.collapseRight();
     for (const side of ["left", "right"]) {
@@ -54,6 +69,23 @@ _EXECUTE = """async ([code, expression]) => {
     };
     const reply = (await future.done).content;
     return { reply, stdout };
+}"""
+
+#: Waits until nothing moves from one frame to the next, and the kernel has heard all that the page said.
+_REST = """async ([selector, patience]) => {
+    const end = performance.now() + patience;
+    const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+    const places = () => JSON.stringify([...document.querySelectorAll(`${selector}, ${selector} *`)].map((node) => {
+        const { x, y, width, height } = node.getBoundingClientRect();
+        return [x, y, width, height];
+    }));
+    for (let before = null, now = places(); before !== now || window.unheard?.size;) {
+        if (performance.now() > end) throw new Error(`The page does not come to rest: ${window.unheard?.size} unheard`);
+        // What a frame asks for is drawn in the next one.
+        await frame();
+        await frame();
+        [before, now] = [now, places()];
+    }
 }"""
 
 _SHUT_DOWN = "async () => jupyterapp.shell.currentWidget.context.sessionContext.shutdown()"
@@ -107,7 +139,16 @@ class Notebook:
         """
         return self._execute("", f"__import__('json').dumps({expression})")[0]
 
-    def expect_value(self, expression: str, expected: Any, timeout_s: float = 10.0) -> None:
+    def rest(self, selector: str = DRAWN) -> None:
+        """Wait until what is drawn stays where it is, and the kernel has heard all that the page said."""
+        rest(self.page, selector)
+
+    def count_messages(self) -> None:
+        """Count in `window.sentToKernel` what the page sends to the kernel from now on, when all else is done."""
+        self.rest()
+        self.page.evaluate("window.sentToKernel = 0")
+
+    def expect_value(self, expression: str, expected: Any, timeout_s: float = PATIENCE_MS / 1000) -> None:
         """Wait until an expression in the kernel has a value: what the page sends may arrive after the question.
 
         Raises:
@@ -121,11 +162,14 @@ class Notebook:
     def use_theme(self, theme: Literal["light", "dark", "dark high contrast"]) -> None:
         """Switch JupyterLab's theme and wait until its style sheet is there."""
         name = f"JupyterLab {theme.title()}"
+        if self.page.locator(f"body[data-jp-theme-name='{name}']").count():
+            return
         self.page.evaluate("(theme) => jupyterapp.commands.execute('apputils:change-theme', { theme })", name)
         self.page.wait_for_selector(f"body[data-jp-theme-name='{name}']", state="attached")
         self.page.wait_for_load_state("networkidle")
         # JupyterLab's splash screen fades out; a second change meanwhile would remove it twice.
         self.page.wait_for_selector("#jupyterlab-splash", state="detached")
+        self.rest()
 
     def screenshot(self, name: str, selector: str | None = None) -> Path:
         """Save a picture of the page, or of one element, as `tests/output/<name>.png`; returns its path."""
@@ -156,6 +200,11 @@ class Notebook:
     def _note_console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
             self.console_errors.append(f"{message.text} ({message.location.get('url', '')})")
+
+
+def rest(page: Page, selector: str = DRAWN) -> None:
+    """Wait until what is drawn on a page stays where it is, and the kernel has heard all that the page said."""
+    page.evaluate(_REST, [selector, PATIENCE_MS])
 
 
 def _plain(traceback: str) -> str:

@@ -3,52 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Locator, expect
 
-from tests.browser.conftest import running_notebook, watched
-from tests.browser.explorer_page import PROMPT
-from tests.browser.jupyter import JupyterServer
+from tests.browser.explorer_page import PROMPT, VIEWPORT, ExplorerPage
 from tests.browser.keyboard import Keyboard
 from tests.browser.notebook import Notebook
 
 PAGES = "lens tuned residual attention attribution neurons depth compare map".split()
-CELLS = (
-    "import layerwidget as lw\nmodel = lw.load('demo')",
-    f"ex = lw.Explorer(model, prompt={PROMPT!r}, layers='18-29')\nex",
-    "ex.wait()",
-)
 SECOND = PROMPT.replace("Paris", "London")
-FIRST_STATE = f"""
-ex.pages, ex.prompt, ex.layers, ex.tokens, ex.token = ["lens"], {PROMPT!r}, "18-29", [], None
-ex.lens_view.colour, ex.attention_view.show_heads, ex.attention_view.hide_first = "faded", "head", True
-ex.curves.quantity = "probability"
-ex.wait()
-ex.selection = lw.Selection(layer=29, head=6, position=20)
-ex.wait()
-"""
-
-
-@pytest.fixture(scope="module")
-def opened(jupyter_server: JupyterServer, browser: Browser) -> Iterator[Notebook]:
-    name = jupyter_server.write_notebook("accessible", CELLS)
-    with running_notebook(jupyter_server, browser, name, 1300) as notebook:
-        yield notebook
 
 
 @pytest.fixture
-def notebook(request: pytest.FixtureRequest, opened: Notebook) -> Iterator[Notebook]:
-    opened.use_theme("light")
-    opened.page.evaluate("document.activeElement?.blur()")
-    opened.run(FIRST_STATE)
-    expect(part(opened, ".lw-lens.lw-ready")).to_have_attribute("data-prompt", PROMPT)
-    with watched(request, opened):
-        yield opened
-    opened.page.emulate_media(forced_colors="none", reduced_motion="no-preference")
+def notebook(explorer: ExplorerPage) -> Notebook:
+    explorer.notebook.page.set_viewport_size({**VIEWPORT, "height": 1300})
+    explorer.notebook.rest()
+    return explorer.notebook
 
 
 def part(notebook: Notebook, css: str) -> Locator:
@@ -58,6 +31,7 @@ def part(notebook: Notebook, css: str) -> Locator:
 def show(notebook: Notebook, *pages: str) -> None:
     notebook.run(f"ex.pages = {list(pages)}; ex.wait()")
     expect(part(notebook, ".lw-state")).to_have_text("fresh", timeout=60_000)
+    notebook.rest()
 
 
 def found_by_axe(notebook: Notebook) -> list[str]:
@@ -274,6 +248,14 @@ def follow_a_neuron(notebook: Notebook, keys: Keyboard) -> None:
     notebook.expect_value("[ex.layer, ex.layers]", [29, "18-29"])
 
 
+#: A pass stands still before its first layer, until `gate` is opened.
+CLOSED = """
+import threading
+gate = threading.Event()
+hook = model.hf_model.model.layers[0].register_forward_pre_hook(lambda *_: (gate.wait(60), None)[1])
+"""
+
+
 def read_the_depth(notebook: Notebook, keys: Keyboard) -> None:
     keys.on(part(notebook, ".lw-settle .lw-scroll"), "End", "ArrowDown")
     notebook.expect_value("[ex.layer, ex.position]", [28, 20])
@@ -281,10 +263,16 @@ def read_the_depth(notebook: Notebook, keys: Keyboard) -> None:
     notebook.expect_value("ex.layer", 27)
     expect(part(notebook, ".lw-settle .lw-heat-readout")).to_contain_text("layer 27: ")
     request = part(notebook, ".lw-request")
-    keys.on(request.locator("button").first, "Enter")
-    expect(request.locator("button").nth(1)).to_be_focused()
-    keys.press("Enter")
-    expect(request).to_have_attribute("data-state", "stopped", timeout=20_000)
+    notebook.run(CLOSED)
+    try:
+        keys.on(request.locator("button").first, "Enter")
+        expect(request.locator("button").nth(1)).to_be_focused()
+        keys.press("Enter")
+        # The kernel has heard it when what runs goes on.
+        notebook.rest()
+    finally:
+        notebook.run("hook.remove(); gate.set()")
+    expect(request).to_have_attribute("data-state", "stopped")
     expect(request.locator("button").first).to_be_focused()
     keys.on(part(notebook, ".lw-figure select"), "ArrowUp")
     notebook.expect_value("ex.page('depth').n", 3)

@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Locator, expect
 
-from tests.browser.conftest import running_notebook, watched
-from tests.browser.explorer_page import KERNEL_MESSAGES, PROMPT
-from tests.browser.jupyter import JupyterServer
+from tests.browser.explorer_page import ExplorerPage
 from tests.browser.notebook import Notebook
 
-CELLS = (
-    "import layerwidget as lw\nmodel = lw.load('demo')",
-    f"ex = lw.Explorer(model, prompt={PROMPT!r}, layers='18-29', pages=['attention'])\nex",
-    "ex.wait()\npage = ex.page('attention')",
-)
-FIRST_STATE = f"""
-ex.prompt, ex.layers = {PROMPT!r}, "18-29"
-page.attention_view.quantity, page.attention_view.show_heads, page.rollout_view.hide_first = "weights", "head", True
-ex.wait()
-ex.selection = lw.Selection(layer=18, head=6, position=20)
-ex.wait()
-"""
 ROWS, LABELS, SIDE, GRID_HEIGHT = 12, 66, 336 - 52, 420
 
 
-@pytest.fixture(scope="module")
-def opened(jupyter_server: JupyterServer, browser: Browser) -> Iterator[Notebook]:
-    name = jupyter_server.write_notebook("attention_page", CELLS)
-    with running_notebook(jupyter_server, browser, name, 1300) as notebook:
-        yield notebook
-
-
 @pytest.fixture
-def notebook(request: pytest.FixtureRequest, opened: Notebook) -> Iterator[Notebook]:
-    opened.page.mouse.move(0, 0)
-    opened.run(FIRST_STATE)
-    expect(part(opened, ".lw-attention .lw-matrix-side .lw-panel-title")).to_contain_text("layer 18 · head 6")
-    with watched(request, opened):
-        yield opened
+def notebook(explorer: ExplorerPage) -> Notebook:
+    explorer.open("attention", height=1300)
+    explorer.notebook.run("page = ex.page('attention'); ex.selection = lw.Selection(layer=18, head=6, position=20)")
+    title = part(explorer.notebook, ".lw-attention .lw-matrix-side .lw-panel-title")
+    expect(title).to_contain_text("layer 18 · head 6")
+    explorer.notebook.run("ex.wait()")
+    explorer.notebook.rest()
+    return explorer.notebook
 
 
 def part(notebook: Notebook, css: str) -> Locator:
@@ -121,15 +100,10 @@ def test_lines_follow_the_query_and_a_word_selects_it(notebook: Notebook) -> Non
 
 def test_dragging_the_range_asks_the_kernel_nothing_until_release(notebook: Notebook) -> None:
     page = notebook.page
-    stage, thumb = part(notebook, ".lw-rail-stage").bounding_box(), part(notebook, ".lw-thumb-first").bounding_box()
-    assert stage is not None
-    assert thumb is not None
-    x, y = thumb["x"] + thumb["width"] / 2, thumb["y"] + thumb["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.evaluate(KERNEL_MESSAGES)
+    x, y, height = ExplorerPage(notebook).grab_thumb("first")
+    notebook.count_messages()
     for step in range(1, 11):
-        page.mouse.move(x, y - 4 * stage["height"] / 30 * step / 10)
+        page.mouse.move(x, y - 4 * height / 30 * step / 10)
     expect(part(notebook, ".lw-heat .lw-detail")).to_contain_text("layers 22–29")
     expect(part(notebook, ".lw-attention .lw-detail")).to_contain_text("layers 22–29")
     assert page.evaluate("window.sentToKernel") == 0
@@ -145,4 +119,3 @@ def test_nothing_overflows_in_either_theme(notebook: Notebook) -> None:
         notebook.screenshot(f"attention-{theme}", ".lw-explorer")
         root = notebook.page.locator(".lw-explorer").first
         assert root.evaluate("root => root.scrollWidth - root.clientWidth") <= 0
-    notebook.use_theme("light")

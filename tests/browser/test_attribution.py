@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.browser.explorer_page import KERNEL_MESSAGES, ExplorerPage
+from tests.browser.explorer_page import ExplorerPage
 
 
 @pytest.fixture
-def panel(explorer: ExplorerPage) -> Iterator[Locator]:
-    explorer.notebook.run("ex.page('attribution').parts.minus = None; ex.pages = ['attribution']; ex.wait()")
+def panel(explorer: ExplorerPage) -> Locator:
+    explorer.open("attribution")
     found = explorer.root.locator(".lw-attribution")
     expect(found).to_have_class(re.compile(r"\blw-ready\b"))
-    yield found
-    explorer.notebook.run("ex.pages = ['lens']; ex.wait()")
+    return found
 
 
 def rows(panel: Locator) -> list[str]:
@@ -26,7 +24,9 @@ def rows(panel: Locator) -> list[str]:
 
 def test_the_parts_are_pythons_and_a_click_chooses_the_layer(explorer: ExplorerPage, panel: Locator) -> None:
     largest = explorer.notebook.value("ex.results['attribution'].largest(12)")
-    for (name, value), row in zip(largest, panel.locator(".lw-part").all(), strict=False):
+    assert len(largest) == 12
+    for place, (name, value) in enumerate(largest):
+        row = panel.locator(".lw-part").nth(place)
         expect(row.locator(".lw-word")).to_have_text(name)
         expect(row.locator(".lw-number")).to_have_text(f"{value:.3f}")
     logit = explorer.notebook.value("ex.results['attribution'].logit")
@@ -40,9 +40,11 @@ def test_the_parts_are_pythons_and_a_click_chooses_the_layer(explorer: ExplorerP
 def test_a_head_is_opened_with_its_sources(explorer: ExplorerPage, panel: Locator) -> None:
     heat, sources = explorer.root.locator(".lw-heat"), explorer.root.locator(".lw-sources")
     explorer.notebook.run("ex.layers = 'all'; ex.wait()")
+    expect(heat.locator(".lw-detail")).to_contain_text("layers 0–29")
+    explorer.notebook.rest()
     heat.locator(".lw-scroll").click(position={"x": 26 + 5.5 * 52, "y": (29 - 23 + 0.5) * 14})
-    explorer.notebook.expect_value("ex.layer", 23)
-    head = explorer.notebook.value("ex.head")
+    head = 5
+    explorer.notebook.expect_value("[ex.layer, ex.head]", [23, head])
     explorer.notebook.run("ex.wait()")
     value = explorer.notebook.value(f"float(ex.results['attribution'].heads[23, {head}])")
     expect(heat.locator(".lw-heat-readout")).to_contain_text(f"layer 23 · head {head} · head: {value:.3f}")
@@ -66,7 +68,7 @@ def test_the_difference_of_two_tokens(explorer: ExplorerPage, panel: Locator) ->
 
 def test_the_range_moves_without_the_kernel_and_typing_moves_it_on(explorer: ExplorerPage, panel: Locator) -> None:
     page = explorer.notebook.page
-    page.evaluate(KERNEL_MESSAGES)
+    explorer.notebook.count_messages()
     x, y, height = explorer.grab_thumb("first")
     page.mouse.move(x, y - 0.2 * height, steps=10)
     assert page.evaluate("window.sentToKernel") == 0

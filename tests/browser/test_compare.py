@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.browser.explorer_page import KERNEL_MESSAGES, PROMPT, ExplorerPage
+from tests.browser.explorer_page import PROMPT, ExplorerPage
 
 SECOND = PROMPT.replace("Paris", "London")
 
 
 @pytest.fixture
-def heat(explorer: ExplorerPage) -> Iterator[Locator]:
-    explorer.notebook.run("ex.pages = ['compare']; ex.wait()")
+def heat(explorer: ExplorerPage) -> Locator:
+    explorer.open("compare")
     explorer.root.locator(".lw-second textarea").fill(SECOND)
     grid = explorer.root.locator(".lw-heat").first
     expect(grid).to_have_class(re.compile(r"\blw-ready\b"), timeout=30_000)
     explorer.notebook.expect_value("ex.page('compare').prompt", SECOND)
     explorer.notebook.run("ex.wait()")
-    yield grid
-    explorer.notebook.run(
-        "page = ex.page('compare'); page.prompt, page.mode = '', 'change'\n"
-        "page.grid_view.sheet, page.heads_view.sheet = 'top-1 token', 'moved attention'; ex.wait()"
-    )
-    expect(grid.locator(".lw-placeholder")).to_be_visible()
-    explorer.notebook.run("ex.pages = ['lens']; ex.wait()")
+    explorer.notebook.rest()
+    return grid
 
 
 def in_full(value: float) -> str:
@@ -54,6 +48,7 @@ def say(explorer: ExplorerPage, second: str) -> None:
     explorer.root.locator(".lw-second textarea").fill(second)
     explorer.notebook.expect_value("ex.page('compare').prompt", second)
     explorer.notebook.run("ex.wait()")
+    explorer.notebook.rest()
 
 
 def test_a_cell_says_the_difference_and_is_selected_everywhere(explorer: ExplorerPage, heat: Locator) -> None:
@@ -63,8 +58,7 @@ def test_a_cell_says_the_difference_and_is_selected_everywhere(explorer: Explore
     expect(heat).to_contain_text("A “␣Paris” (9), B “␣London” (9) · entropy: ")
     expect(heat).to_contain_text(f"{in_full(explorer.notebook.value(change.format(24, 9)))} nats")
     heat.locator("canvas").click(position={"x": 26 + 9.5 * 36, "y": 10})
-    explorer.notebook.expect_value("ex.layer", 29)
-    explorer.notebook.expect_value("ex.position", 9)
+    explorer.notebook.expect_value("[ex.layer, ex.position]", [29, 9])
     expect(heat).to_contain_text(f"{in_full(explorer.notebook.value(change.format(29, 9)))} nats")
     expect(explorer.chips.nth(9)).to_have_class("lw-chip lw-here")
 
@@ -75,7 +69,7 @@ def test_the_range_moves_both_grids_without_the_kernel(explorer: ExplorerPage, h
     expect(second).to_be_visible()
     explorer.notebook.run("ex.wait()")
     page = explorer.notebook.page
-    page.evaluate(KERNEL_MESSAGES)
+    explorer.notebook.count_messages()
     x, y, height = explorer.grab_thumb("first")
     page.mouse.move(x, y - 0.2 * height, steps=10)
     assert page.evaluate("window.sentToKernel") == 0
@@ -143,7 +137,7 @@ def test_a_second_prompt_that_is_typed_dims_what_is_older(explorer: ExplorerPage
     for view in views:
         expect(view).not_to_have_class(re.compile("lw-stale"))
     # Nothing else may wait for the model, which is busy elsewhere: nothing new can come.
-    explorer.notebook.expect_value("ex.report is not None", True, timeout_s=60)
+    explorer.notebook.expect_value("ex.report is not None", True)
     explorer.notebook.run("model.lock.acquire()")
     try:
         explorer.root.locator(".lw-second textarea").fill(f"{SECOND} old")
@@ -168,7 +162,7 @@ def test_second_prompts_of_any_length(explorer: ExplorerPage, heat: Locator, sec
     say(explorer, second)
     explorer.notebook.run("found = ex.page('compare').heads_found; size = len(found.alignment)")
     at = explorer.notebook.value("int(found.alignment.b[found.alignment.a == 20][0])")
-    explorer.notebook.run("ex.selection = lw.Selection(layer=29, head=6, position=20)")
+    explorer.notebook.run("ex.selection = lw.Selection(layer=29, head=6, position=20); ex.wait()")
     place = "A 20" if at < 0 else "20" if at == 20 else f"20, B {at}"
     expect(pair(explorer).locator(".lw-heat-readout")).to_contain_text(f"“␣of” ({place})")
     size = explorer.notebook.value("size")
@@ -176,11 +170,19 @@ def test_second_prompts_of_any_length(explorer: ExplorerPage, heat: Locator, sec
     weight = explorer.notebook.value("float(found.head(29, 6).b[-1, -1])")
     said = "no token" if weight != weight else f"{weight:.3f}"
     expect(pair(explorer).locator(".lw-heat-readout")).to_contain_text(f"B {said}")
+    explorer.notebook.rest()
     after = explorer.root.bounding_box()
     assert before is not None
     assert after is not None
     # A second line of text is all that may be added.
     assert abs(after["height"] - before["height"]) <= 24
+
+
+#: Whether a column of 36 px is in sight as a whole, and no column is cut on the left.
+IN_SIGHT = """([box, column]) => {
+    const [left, room] = [box.scrollLeft, box.clientWidth - 26];
+    return left % 36 === 0 && left <= column * 36 && column * 36 <= left + room - 36;
+}"""
 
 
 def test_the_chosen_column_is_in_sight_in_both_grids(explorer: ExplorerPage, heat: Locator) -> None:
@@ -190,10 +192,7 @@ def test_the_chosen_column_is_in_sight_in_both_grids(explorer: ExplorerPage, hea
     scrolls = explorer.root.locator(".lw-heat .lw-scroll:visible")
     for place in (0, 1):
         expect(scrolls.nth(place)).to_be_visible()
-        explorer.notebook.page.wait_for_timeout(300)
-        left, room = scrolls.nth(place).evaluate("box => [box.scrollLeft, box.clientWidth - 26]")
-        assert left % 36 == 0
-        assert left <= 50 * 36 <= left + room - 36
+        explorer.notebook.page.wait_for_function(IN_SIGHT, arg=[scrolls.nth(place).element_handle(), 50])
 
 
 def test_without_a_second_prompt_it_says_what_to_do(explorer: ExplorerPage, heat: Locator) -> None:
@@ -206,7 +205,7 @@ def test_nothing_overflows_in_either_theme(explorer: ExplorerPage, heat: Locator
     for theme in ("light", "dark"):
         explorer.notebook.use_theme(theme)  # type: ignore[arg-type]
         for mode in ("change", "both"):
-            explorer.notebook.run(f"ex.page('compare').mode = {mode!r}")
+            explorer.notebook.run(f"ex.page('compare').mode = {mode!r}; ex.wait()")
+            explorer.notebook.rest()
             explorer.notebook.screenshot(f"compare-{mode}-{theme}", ".lw-explorer")
             assert explorer.root.evaluate("root => root.scrollWidth - root.clientWidth") <= 0
-    explorer.notebook.use_theme("light")

@@ -3,46 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Locator, Position, expect
+from playwright.sync_api import Locator, Position, expect
 
-from tests.browser.conftest import running_notebook, watched
-from tests.browser.explorer_page import KERNEL_MESSAGES, PROMPT, ExplorerPage
-from tests.browser.jupyter import JupyterServer
+from tests.browser.explorer_page import PROMPT, ExplorerPage
 from tests.browser.notebook import Notebook
 
-CELLS = (
-    "import layerwidget as lw",
-    f'ex = lw.Explorer(lw.load("demo"), prompt={PROMPT!r}, layers="18-29", pages=["depth"])\nex',
-    "ex.wait(120)\npage = ex.page('depth')\ngrids = ex.results",
-)
-FIRST_STATE = f"""
-ex.prompt, ex.layers = {PROMPT!r}, "18-29"
-ex.wait(120)
-ex.selection = lw.Selection(layer=29, position=20)
-grids = ex.results
-"""
 N_LAYERS, N_POS, NUMBERS_WIDTH, WIDTH = 30, 21, 26, 36
 
 
-@pytest.fixture(scope="module")
-def opened(jupyter_server: JupyterServer, browser: Browser) -> Iterator[Notebook]:
-    name = jupyter_server.write_notebook("depth_profile", CELLS)
-    with running_notebook(jupyter_server, browser, name, 1250) as notebook:
-        yield notebook
-
-
 @pytest.fixture
-def notebook(request: pytest.FixtureRequest, opened: Notebook) -> Iterator[Notebook]:
-    # What is under the pointer is what is spoken of.
-    opened.page.mouse.move(0, 0)
-    opened.run(FIRST_STATE)
-    expect(strip(opened)).to_have_attribute("data-prompt", PROMPT)
-    expect(readout(strip(opened))).to_contain_text("(position 20)")
-    with watched(request, opened):
-        yield opened
+def notebook(explorer: ExplorerPage) -> Notebook:
+    explorer.open("depth", height=1250)
+    explorer.notebook.run("page, grids = ex.page('depth'), ex.results")
+    expect(strip(explorer.notebook)).to_have_attribute("data-prompt", PROMPT)
+    expect(readout(strip(explorer.notebook))).to_contain_text("(position 20)")
+    return explorer.notebook
 
 
 def strip(notebook: Notebook) -> Locator:
@@ -118,7 +95,7 @@ def test_a_click_chooses_everywhere(notebook: Notebook) -> None:
 def test_dragging_the_range_asks_the_kernel_nothing(notebook: Notebook) -> None:
     page, explorer = notebook.page, ExplorerPage(notebook)
     x, y, height = explorer.grab_thumb("first")
-    page.evaluate(KERNEL_MESSAGES)
+    notebook.count_messages()
     for step in range(4):
         page.mouse.move(x, y - (step + 1) * height / N_LAYERS, steps=3)
     expect(strip(notebook).locator(".lw-detail")).to_contain_text("layers 22–29")
@@ -134,28 +111,42 @@ def test_blocks_of_another_length_are_answered(notebook: Notebook) -> None:
     expect(notebook.page.locator(".lw-figure").nth(1).locator(".lw-detail")).to_contain_text(least)
 
 
+#: The passes of a request stand still after so many, until `gate` is opened.
+CLOSED = """
+import itertools, threading
+gate, passes = threading.Event(), itertools.count()
+hook = model.hf_model.model.layers[0].register_forward_pre_hook(
+    lambda *_: (next(passes) >= 6 and gate.wait(60), None)[1]
+)
+"""
+
+
 def test_skipping_every_layer_runs_on_request(notebook: Notebook) -> None:
     bar = notebook.page.locator(".lw-request")
     skip = notebook.page.locator(".lw-figure").nth(2)
     expect(bar).to_contain_text("31 forward passes")
-    bar.get_by_role("button", name="Skip each layer").click()
-    expect(bar.locator(".lw-request-message")).to_contain_text("of 31", timeout=60_000)
-    expect(bar.get_by_role("button", name="stop")).to_be_visible()
+    notebook.run(CLOSED)
+    try:
+        bar.get_by_role("button", name="Skip each layer").click()
+        expect(bar.locator(".lw-request-message")).to_contain_text("of 31")
+        expect(bar.get_by_role("button", name="stop")).to_be_visible()
+    finally:
+        notebook.run("hook.remove(); gate.set()")
     expect(bar).to_have_attribute("data-state", "done", timeout=60_000)
     notebook.run("skipped = page.requests[0].question(ex._standpoint(ex._tokens)).run(ex.model)")
     most = notebook.value("format(float(skipped.mean_kl_nats.max()), '.3f')")
     expect(skip.locator(".lw-detail")).to_contain_text(most)
     correlation = notebook.value("format(skipped.rank_correlation, '.3f')")
     expect(notebook.page.get_by_text("Rank correlation of skip effect")).to_contain_text(correlation)
-    notebook.run("ex.prompt += ' Rome'\nex.wait(120)")
+    notebook.run("ex.prompt += ' Rome'\nex.wait()")
     expect(bar).to_contain_text("about an earlier prompt")
     expect(skip).to_have_class(re.compile("lw-stale"))
 
 
 def test_without_a_prompt_it_says_what_to_do(notebook: Notebook) -> None:
-    notebook.run("ex.prompt = ''\nex.wait(120)")
+    notebook.run("ex.prompt = ''\nex.wait()")
     expect(strip(notebook).locator(".lw-placeholder")).to_be_visible()
     expect(loss(notebook).locator(".lw-placeholder")).to_be_visible()
-    notebook.run("ex.prompt = 'Paris'\nex.wait(120)")
+    notebook.run("ex.prompt = 'Paris'\nex.wait()")
     expect(readout(loss(notebook))).to_contain_text("nothing predicts the first token")
     expect(strip(notebook).locator(".lw-detail")).to_contain_text("of 1 prediction settles")

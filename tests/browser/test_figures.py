@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, expect
 
 from layerwidget.figures.themes import colour_of
-from tests.browser.conftest import VIEWPORT
+from tests.browser.explorer_page import VIEWPORT
 from tests.browser.jupyter import JupyterServer
 from tests.browser.notebook import Notebook
 from tests.pictures import elements, words

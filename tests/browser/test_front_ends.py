@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator
 from tests.browser.explorer_page import ExplorerPage
 from tests.browser.front_ends import MarimoServer, NotebookServer, VoilaServer, write_app
 from tests.browser.jupyter import running_server
-from tests.browser.notebook import OUTPUT, Notebook
+from tests.browser.notebook import OUTPUT, Notebook, rest
 
 PROMPT = "The Eiffel Tower is in the city of"
 EXPLORER = f"""
@@ -74,7 +74,7 @@ def _nothing(route: Route) -> None:
     route.fulfill(status=200, content_type="text/css", body="")
 
 
-def heard(folder: Path, name: str, expected: dict[str, Any], timeout_s: float = 15.0) -> None:
+def heard(folder: Path, name: str, expected: dict[str, Any], timeout_s: float = 60.0) -> None:
     """Wait until Python has heard of it."""
     path = folder / f"{name}.json"
     deadline = time.monotonic() + timeout_s
@@ -101,16 +101,12 @@ def is_dark(element: Locator) -> bool:
     return ground < ink
 
 
-def pixel(canvas: Locator, x: float, y: float) -> list[int]:
-    """The colour that a canvas has drawn, red to opacity; x and y are shares of its size."""
-    drawn: list[int] = canvas.evaluate(
-        """(node, [x, y]) => {
-            const at = [Math.floor(node.width * x), Math.floor(node.height * y)];
-            return [...node.getContext("2d").getImageData(...at, 1, 1).data];
-        }""",
-        [x, y],
-    )
-    return drawn
+#: Whether a canvas has drawn dark at a place; x and y are shares of its size.
+DRAWN = """([node, x, y, dark]) => {
+    const at = [Math.floor(node.width * x), Math.floor(node.height * y)];
+    const [red, green, blue] = node.getContext("2d").getImageData(...at, 1, 1).data;
+    return ((red + green + blue) / 3 < 128) === dark;
+}"""
 
 
 def colours_of(canvas: Locator) -> int:
@@ -202,9 +198,8 @@ def test_notebook_7_has_one_look_with_its_page(notebook_7: Notebook) -> None:
             "background-color", explorer.lens.evaluate("n => getComputedStyle(n).backgroundColor")
         )
         # What a canvas has drawn follows, too.
-        notebook_7.page.wait_for_timeout(200)
+        notebook_7.page.wait_for_function(DRAWN, arg=[explorer.grid.element_handle(), *corner, dark])
         notebook_7.screenshot(f"notebook-7-{theme}")
-        assert (sum(pixel(explorer.grid, *corner)[:3]) / 3 < 128) == dark
 
 
 # Voila
@@ -301,15 +296,17 @@ def test_marimo_shows_each_canvas_view_alone(
 def test_marimo_has_one_look_with_its_page(marimo: tuple[AppPage, Path]) -> None:
     app, _ = marimo
     lens = app.page.locator(".lw-lens")
-    pictures = {}
+    canvas = lens.locator("canvas").first
+    app.page.emulate_media(color_scheme="light")
+    app.page.wait_for_selector("body.light", state="attached")
+    rest(app.page)
     for theme in ("dark", "light"):
+        before = canvas.evaluate("node => node.toDataURL()")
         app.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
-        app.page.wait_for_selector(f"body.{theme}", state="attached")
-        # What a canvas has drawn follows.
-        app.page.wait_for_timeout(300)
         dark = theme == "dark"
-        assert is_dark(lens) == dark
         expect(lens.locator(".lw-detail")).to_have_css("color", "rgb(152, 162, 181)" if dark else "rgb(97, 107, 125)")
-        pictures[theme] = lens.locator("canvas").first.evaluate("node => node.toDataURL()")
+        assert is_dark(lens) == dark
+        # What a canvas has drawn follows.
+        drawn = "([node, before]) => node.toDataURL() !== before"
+        app.page.wait_for_function(drawn, arg=[canvas.element_handle(), before])
         app.page.screenshot(path=OUTPUT / f"marimo-{theme}.png", full_page=True)
-    assert pictures["dark"] != pictures["light"]

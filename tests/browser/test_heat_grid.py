@@ -8,7 +8,6 @@ import pytest
 from playwright.sync_api import Browser, Locator, expect
 
 from tests.browser.conftest import running_notebook, watched
-from tests.browser.explorer_page import KERNEL_MESSAGES
 from tests.browser.jupyter import JupyterServer
 from tests.browser.notebook import Notebook
 
@@ -108,7 +107,7 @@ def test_dragging_the_range_asks_the_kernel_nothing(notebook: Notebook) -> None:
     x, y = thumb["x"] + thumb["width"] / 2, thumb["y"] + thumb["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()
-    page.evaluate(KERNEL_MESSAGES)
+    notebook.count_messages()
     for step in range(8):
         page.mouse.move(x, y - (step + 1) * 35, steps=3)
     expect(view(notebook, 0).locator(".lw-detail")).to_contain_text("layers 8–11")

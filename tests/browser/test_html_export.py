@@ -115,17 +115,19 @@ def grab(page: Page, part: str) -> tuple[float, float, float]:
     return x, y, stage["height"] / N_LAYERS
 
 
-def band(page: Page) -> tuple[float, float]:
-    """First and last layer that the curves shade."""
-    first, last = page.evaluate(
-        """() => {
-            const box = (name) => document.querySelector(`.lw-depth svg ${name}`).getBoundingClientRect();
-            const [zero, one] = [0, 1].map((layer) => box(`circle[data-layer="${layer}"]`));
-            const layerAt = (x) => (x - zero.left - zero.width / 2) / (one.left - zero.left);
-            return [layerAt(box(".lw-band").left) + 0.5, layerAt(box(".lw-band").right) - 0.5];
-        }"""
-    )
-    return round(first, 1), round(last, 1)
+#: Whether these are the first and the last layer that the curves shade.
+SHADED = """(wanted) => {
+    const box = (name) => document.querySelector(`.lw-depth svg ${name}`).getBoundingClientRect();
+    const [zero, one] = [0, 1].map((layer) => box(`circle[data-layer="${layer}"]`));
+    const layerAt = (x) => (x - zero.left - zero.width / 2) / (one.left - zero.left);
+    const ends = [layerAt(box(".lw-band").left) + 0.5, layerAt(box(".lw-band").right) - 0.5];
+    return ends.every((end, place) => Math.abs(end - wanted[place]) < 0.05);
+}"""
+
+
+def shaded(page: Page, first: int, last: int) -> None:
+    """Wait until the curves shade these layers."""
+    page.wait_for_function(SHADED, arg=[first, last])
 
 
 def test_what_is_said_of_a_cell_is_what_python_says(page: Page, exported: Exported) -> None:
@@ -133,10 +135,11 @@ def test_what_is_said_of_a_cell_is_what_python_says(page: Page, exported: Export
     for layer, position in ((29, 20), (25, 14), (18, 3)):
         page.locator(".lw-lens .lw-scroll canvas").hover(position=cell(page, layer, position, 12, 21))
         expect(page.locator(".lw-top .lw-panel-title").first).to_contain_text(f"(position {position})")
-        said = page.locator(".lw-words .lw-number").all_text_contents()
-        assert said == [f"{value:.3f}" for value in lens.top_probs[layer, position]]
-        facts = page.locator(".lw-cell-facts .lw-number").all_text_contents()
-        assert facts[0] == f"{lens.entropy_nats[layer, position]:.2f} nats"
+        expect(page.locator(".lw-words .lw-number")).to_have_text(
+            [f"{value:.3f}" for value in lens.top_probs[layer, position]]
+        )
+        fact = page.locator(".lw-cell-facts .lw-number").first
+        expect(fact).to_have_text(f"{lens.entropy_nats[layer, position]:.2f} nats")
 
 
 def test_every_head_says_its_weights_to_three_decimals(page: Page, exported: Exported) -> None:
@@ -156,13 +159,12 @@ def test_every_head_says_its_weights_to_three_decimals(page: Page, exported: Exp
 
 
 def test_the_slider_moves_everything(page: Page) -> None:
-    assert band(page) == (18, 29)
+    shaded(page, 18, 29)
     x, y, height = grab(page, "first")
     page.mouse.move(x, y - 6 * height, steps=6)
     for view in (".lw-lens", ".lw-attention"):
         expect(page.locator(f"{view} .lw-bar .lw-detail").first).to_contain_text("layers 24–29")
-    page.wait_for_function("() => document.querySelector('.lw-depth .lw-band').getAttribute('width') < 60")
-    assert band(page) == (24, 29)
+    shaded(page, 24, 29)
     page.mouse.move(x, y + 4 * height, steps=6)
     page.mouse.up()
     expect(page.locator(".lw-attention .lw-bar .lw-detail").first).to_contain_text("layers 14–29")
@@ -170,8 +172,7 @@ def test_the_slider_moves_everything(page: Page) -> None:
     # The chosen layer stays among those in view.
     page.locator('[data-preset="early"]').click()
     expect(page.locator(".lw-top .lw-panel-title").first).to_contain_text("layer 7 ")
-    page.wait_for_timeout(50)
-    assert band(page) == (0, 7)
+    shaded(page, 0, 7)
 
 
 def test_curves_follow_the_quantity_and_the_position(page: Page, exported: Exported) -> None:
@@ -258,7 +259,7 @@ def test_the_keyboard_reaches_grid_slider_heads_and_theme(page: Page, scheme: st
     before = page.evaluate(ground)
     assert before == ("rgb(17, 19, 23)" if scheme == "dark" else "rgb(255, 255, 255)")
     page.keyboard.press("t")
-    assert page.evaluate(ground) != before
+    page.wait_for_function(f"(before) => {ground} !== before", arg=before)
 
 
 def test_every_page_is_drawn_under_the_policy(page: Page, exported: Exported) -> None:
@@ -297,8 +298,9 @@ def test_scenes_are_played_with_two_keys(page: Page, exported: Exported) -> None
     expect(page.locator("textarea.lw-prompt")).to_have_value(OTHER)
     expect(page.locator(".lw-lens .lw-detail")).to_contain_text("layers 20–29")
     expect(panel).to_contain_text("(position 3)")
-    said = page.locator(".lw-words .lw-number").all_text_contents()
-    assert said == [f"{value:.3f}" for value in exported.lenses[OTHER].top_probs[24, 3]]
+    expect(page.locator(".lw-words .lw-number")).to_have_text(
+        [f"{value:.3f}" for value in exported.lenses[OTHER].top_probs[24, 3]]
+    )
     page.get_by_role("button", name="Next scene").click()
     expect(title).to_have_text("The stream")
     expect(page.locator(".lw-lens")).to_have_count(0)

@@ -6,25 +6,32 @@ from playwright.sync_api import expect
 
 from tests.browser.explorer_page import PROMPT, ExplorerPage
 
-SLOW = """
-import time
-slow_hook = model.hf_model.model.layers[5].register_forward_pre_hook(lambda *_: time.sleep({seconds}))
+#: A pass stands still before layer 5, and the lens before more than one position, until `gate` is opened.
+CLOSED = """
+import threading
+gate = threading.Event()
+hook = model.hf_model.model.layers[5].register_forward_pre_hook(lambda *_: (gate.wait(60), None)[1])
 """
-
-
-SLOW_LENS = """
-import time
+CLOSED_LENS = """
+import threading
 from layerwidget.analysis import logit_lens
-fill = logit_lens._Board.fill
-def slow_fill(board, layers, start, stop):
-    time.sleep(1.5 if stop - start > 1 else 0)
+gate, fill = threading.Event(), logit_lens._Board.fill
+def waiting_fill(board, layers, start, stop):
+    stop - start == 1 or gate.wait(60)
     fill(board, layers, start, stop)
-logit_lens._Board.fill = slow_fill
+logit_lens._Board.fill = waiting_fill
+"""
+#: Lets the lens compute until all layers of the first position are there.
+CLOSED_LATER = """
+def until_first(board, layers, start, stop):
+    board.done[:, 0].all() and gate.wait(60)
+    fill(board, layers, start, stop)
+logit_lens._Board.fill = until_first
 """
 
 
 def test_an_appended_word_costs_one_position(explorer: ExplorerPage) -> None:
-    explorer.notebook.expect_value("ex.report is not None", True, timeout_s=60)
+    explorer.notebook.expect_value("ex.report is not None", True)
     explorer.prompt.press_sequentially(" Rome")
     explorer.settle()
     expect(explorer.root.locator(".lw-work")).to_contain_text("22 tokens")
@@ -37,7 +44,7 @@ def test_an_appended_word_costs_one_position(explorer: ExplorerPage) -> None:
 
 
 def test_the_grade_is_shown_and_opens_its_figures(explorer: ExplorerPage) -> None:
-    explorer.notebook.expect_value("ex.report is not None", True, timeout_s=60)
+    explorer.notebook.expect_value("ex.report is not None", True)
     chip = explorer.root.locator(".lw-checked")
     expect(chip).to_have_text("✓ checked: lens, residual, attention, skip, clean")
     report = explorer.root.locator(".lw-report")
@@ -52,45 +59,49 @@ def test_the_grade_is_shown_and_opens_its_figures(explorer: ExplorerPage) -> Non
 def test_a_long_computation_can_be_stopped(explorer: ExplorerPage) -> None:
     stop = explorer.root.get_by_role("button", name="stop")
     expect(stop).not_to_be_visible()
-    explorer.notebook.run(SLOW.format(seconds=3))
+    explorer.notebook.run(CLOSED)
     try:
         explorer.prompt.fill("Something else that takes long")
         expect(stop).to_be_visible()
         stop.click()
-        expect(explorer.state).to_have_text("stopped", timeout=20_000)
+        # The kernel has heard it when what runs goes on to its next layer.
+        explorer.notebook.rest()
+        explorer.notebook.run("gate.set()")
+        expect(explorer.state).to_have_text("stopped")
     finally:
-        explorer.notebook.run("slow_hook.remove()")
+        explorer.notebook.run("hook.remove(); gate.set()")
     expect(stop).not_to_be_visible()
     explorer.prompt.fill("Something else that takes no time")
     explorer.settle()
 
 
 def test_parts_are_marked_until_the_picture_is_complete(explorer: ExplorerPage) -> None:
-    explorer.notebook.run(SLOW_LENS)
+    explorer.notebook.run(CLOSED_LENS)
     try:
         explorer.prompt.fill("A prompt of a dozen new words that nobody has ever typed before today")
-        explorer.notebook.page.wait_for_selector(".lw-explorer .lw-lens.lw-partial", timeout=20_000)
+        explorer.notebook.page.wait_for_selector(".lw-explorer .lw-lens.lw-partial")
     finally:
-        explorer.notebook.run("logit_lens._Board.fill = fill")
+        explorer.notebook.run("logit_lens._Board.fill = fill; gate.set()")
     explorer.settle()
-    assert explorer.root.locator(".lw-lens.lw-partial").count() == 0
+    expect(explorer.root.locator(".lw-lens.lw-partial")).to_have_count(0)
 
 
 def test_what_a_reader_scrolls_to_is_computed_first(explorer: ExplorerPage) -> None:
     page = explorer.notebook.page
-    explorer.notebook.run(SLOW_LENS)
+    explorer.notebook.run(CLOSED_LENS)
     try:
         explorer.prompt.fill("one two three four five six seven eight nine ten " * 14)
-        page.wait_for_selector(".lw-explorer .lw-lens.lw-partial", timeout=60_000)
+        page.wait_for_selector(".lw-explorer .lw-lens.lw-partial")
         scroll = explorer.lens.locator(".lw-scroll")
-        assert scroll.evaluate("node => node.scrollLeft") > 1000
+        page.wait_for_function("node => node.scrollLeft > 1000", arg=scroll.element_handle())
         scroll.evaluate("node => { node.scrollLeft = 0; }")
-        explorer.notebook.expect_value("ex.lens_view.in_sight[0]", 0, timeout_s=20)
+        explorer.notebook.expect_value("ex.lens_view.in_sight[0]", 0)
+        explorer.notebook.run("released = gate; gate = threading.Event()\n" + CLOSED_LATER + "released.set()")
         held = "[one.value.done for one in ex._live._answers.values() if getattr(one.value, 'done', None) is not None]"
-        explorer.notebook.expect_value(f"[bool(done[:, 0].all()) for done in {held}]", [True], timeout_s=40)
+        explorer.notebook.expect_value(f"[bool(done[:, 0].all()) for done in {held}]", [True])
         assert not explorer.notebook.value(f"any(done.all() for done in {held})")
         assert scroll.evaluate("node => node.scrollLeft") == 0
     finally:
-        explorer.notebook.run("logit_lens._Board.fill = fill")
-        explorer.prompt.fill(PROMPT)
+        explorer.notebook.run("logit_lens._Board.fill = fill; gate.set()")
+    explorer.prompt.fill(PROMPT)
     explorer.settle()

@@ -9,7 +9,6 @@ import pytest
 from playwright.sync_api import Browser, Locator, expect
 
 from tests.browser.conftest import running_notebook, watched
-from tests.browser.explorer_page import KERNEL_MESSAGES
 from tests.browser.jupyter import JupyterServer
 from tests.browser.notebook import Notebook
 from tests.model_maps import MAPS
@@ -100,7 +99,7 @@ def test_a_click_chooses_a_layer_and_shows_what_is_inside(own: MapPage) -> None:
 
 
 def test_a_drag_brings_layers_into_view_and_sends_nothing_until_release(own: MapPage) -> None:
-    own.notebook.page.evaluate(KERNEL_MESSAGES)
+    own.notebook.count_messages()
     own.drag(22, 12)
     expect(own.in_view).to_have_text("layers 12–22 in view")
     expect(own.row(12)).to_have_class(re.compile("lw-in"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Locator, expect
@@ -12,15 +11,12 @@ from tests.browser.explorer_page import ExplorerPage
 
 
 @pytest.fixture
-def table(explorer: ExplorerPage) -> Iterator[Locator]:
-    explorer.notebook.run(
-        "ex.pages = ['neurons']; ex.selection = lw.Selection(layer=29, head=6, position=20); ex.wait()"
-    )
+def table(explorer: ExplorerPage) -> Locator:
+    explorer.open("neurons")
     found = explorer.root.locator(".lw-neurons")
     expect(found).to_have_class(re.compile(r"\blw-ready\b"))
     expect(found).to_contain_text("layer 29 · at “␣of” (position 20)")
-    yield found
-    explorer.notebook.run("ex.page('neurons').table.neuron = None; ex.pages = ['lens']; ex.wait()")
+    return found
 
 
 def test_a_row_says_its_numbers_and_follows_its_neuron(explorer: ExplorerPage, table: Locator) -> None:
@@ -53,22 +49,18 @@ def test_it_is_reached_by_keyboard(explorer: ExplorerPage, table: Locator) -> No
 
 
 def test_the_chosen_token_of_a_long_prompt_is_in_sight(explorer: ExplorerPage, table: Locator) -> None:
-    before = explorer.notebook.value("ex.prompt")
-    try:
-        explorer.notebook.run(
-            "ex.prompt = 'one two three four five six seven eight ' * 16; ex.wait(); ex.position = 127; ex.wait()"
-        )
-        last = table.locator(".lw-neuron-chip").nth(127)
-        expect(last).to_have_attribute("aria-selected", "true")
-        seen = """(chip) => {
-            const [strip, own] = [chip.parentElement.getBoundingClientRect(), chip.getBoundingClientRect()];
-            return own.top >= strip.top && own.bottom <= strip.bottom;
-        }"""
-        # It is scrolled to in the frame after it was marked.
-        explorer.notebook.page.wait_for_function(seen, arg=last.element_handle())
-        assert not table.locator(".lw-neuron-chip").first.evaluate(seen)
-        explorer.notebook.run("ex.position = 0; ex.wait()")
-        expect(table.locator(".lw-neuron-chip").first).to_have_attribute("aria-selected", "true")
-        explorer.notebook.page.wait_for_function(seen, arg=table.locator(".lw-neuron-chip").first.element_handle())
-    finally:
-        explorer.notebook.run(f"ex.prompt = {before!r}; ex.wait()")
+    explorer.notebook.run(
+        "ex.prompt = 'one two three four five six seven eight ' * 16; ex.wait(); ex.position = 127; ex.wait()"
+    )
+    last = table.locator(".lw-neuron-chip").nth(127)
+    expect(last).to_have_attribute("aria-selected", "true")
+    seen = """(chip) => {
+        const [strip, own] = [chip.parentElement.getBoundingClientRect(), chip.getBoundingClientRect()];
+        return own.top >= strip.top && own.bottom <= strip.bottom;
+    }"""
+    # It is scrolled to in the frame after it was marked.
+    explorer.notebook.page.wait_for_function(seen, arg=last.element_handle())
+    assert not table.locator(".lw-neuron-chip").first.evaluate(seen)
+    explorer.notebook.run("ex.position = 0; ex.wait()")
+    expect(table.locator(".lw-neuron-chip").first).to_have_attribute("aria-selected", "true")
+    explorer.notebook.page.wait_for_function(seen, arg=table.locator(".lw-neuron-chip").first.element_handle())

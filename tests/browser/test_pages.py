@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.browser.explorer_page import KERNEL_MESSAGES, ExplorerPage
+from tests.browser.explorer_page import ExplorerPage
 
 
 @pytest.fixture
-def tabs(explorer: ExplorerPage) -> Iterator[Locator]:
-    yield explorer.root.locator(".lw-tabs")
-    explorer.notebook.run("ex.pages = ['lens']; ex.wait()")
+def tabs(explorer: ExplorerPage) -> Locator:
+    return explorer.root.locator(".lw-tabs")
 
 
 def test_a_tab_shows_one_page_alone_and_the_map_follows(explorer: ExplorerPage, tabs: Locator) -> None:
@@ -66,9 +63,8 @@ def test_a_drag_sends_nothing_with_two_pages_open(explorer: ExplorerPage, tabs: 
     explorer.notebook.run("ex.pages = ['lens', 'map']; ex.wait()")
     explorer.settle()
     page = explorer.notebook.page
-    page.evaluate(KERNEL_MESSAGES)
+    explorer.notebook.count_messages()
     x, y, height = explorer.grab_thumb("first")
     page.mouse.move(x, y - 0.3 * height, steps=10)
     assert page.evaluate("window.sentToKernel") == 0
     page.mouse.up()
-    explorer.notebook.run("ex.wait()")

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.browser.explorer_page import KERNEL_MESSAGES, PROMPT, ExplorerPage
+from tests.browser.explorer_page import PROMPT, ExplorerPage
 
 
 def test_typing_changes_the_grid_to_the_right_words(explorer: ExplorerPage) -> None:
@@ -50,15 +50,14 @@ def drag_end(explorer: ExplorerPage, part: str, by_layers: float) -> None:
 def test_dragging_the_slider_sends_nothing_until_release(explorer: ExplorerPage) -> None:
     page = explorer.notebook.page
     explorer.root.locator(".lw-rail-stage").scroll_into_view_if_needed()
-    page.evaluate(KERNEL_MESSAGES)
+    explorer.notebook.count_messages()
     drag_end(explorer, "first", -6)
     title = explorer.lens.locator(".lw-detail")
     expect(title).to_contain_text("layers 12–29")
     assert page.evaluate("window.sentToKernel") == 0
     page.mouse.up()
-    expect(explorer.state).to_have_text("fresh")
-    explorer.notebook.run("ex.wait()")
     explorer.notebook.expect_value("ex.layers", "12-29")
+    explorer.notebook.run("ex.wait()")
     explorer.notebook.expect_value("list(ex.slider.value)", [12, 29])
     explorer.notebook.expect_value("list(ex.results['attention'].layers)", list(range(12, 30)))
 
@@ -130,7 +129,7 @@ def test_the_readout_says_pythons_numbers_and_hovering_asks_for_none(explorer: E
     gallery, place = head_tile(explorer, row=5, head=3)
     matrix = explorer.root.locator(".lw-matrix canvas")
     gallery.scroll_into_view_if_needed()
-    page.evaluate(KERNEL_MESSAGES)
+    explorer.notebook.count_messages()
     gallery.click(position=place)
     expect(explorer.attention.locator(".lw-matrix-side .lw-panel-title")).to_contain_text("layer 24 · head 3")
     expect(readout).not_to_contain_text("≈")
@@ -178,7 +177,8 @@ def test_until_the_numbers_are_there_the_colours_stand_in_and_say_so(explorer: E
         explorer.attention.locator("select").select_option("max")
         largest = explorer.notebook.value("float(ex.results['attention'].pattern.max((0, 1))[13, 4])")
         explorer.root.locator(".lw-matrix canvas").hover(position=matrix_cell(13, 4))
-        expect(readout).to_contain_text("≈ ")
+        words = explorer.notebook.value("[piece.visible for piece in ex.results['attention'].prompt_pieces()]")
+        expect(readout).to_contain_text(f"“{words[13]}” → “{words[4]}” ≈ ")
         said = re.search(r"≈ (0\.\d\d) ", readout.inner_text())
         assert said is not None
         assert float(said[1]) == pytest.approx(largest, abs=0.01)
@@ -234,12 +234,14 @@ def test_an_empty_prompt_and_an_error_leave_the_next_edit_working(explorer: Expl
     expect(explorer.lens.locator(".lw-placeholder")).to_be_visible()
     explorer.notebook.expect_value("dict(ex.results)", {})
     explorer.notebook.run("model.n_ctx, kept = 3, model.n_ctx")
-    explorer.prompt.fill("one two three four five")
-    error = explorer.root.locator(".lw-error-message")
-    expect(error).to_contain_text("5 tokens")
-    explorer.root.locator(".lw-error summary").click()
-    expect(explorer.root.locator(".lw-error pre")).to_contain_text("Traceback")
-    explorer.notebook.run("model.n_ctx = kept")
+    try:
+        explorer.prompt.fill("one two three four five")
+        error = explorer.root.locator(".lw-error-message")
+        expect(error).to_contain_text("5 tokens")
+        explorer.root.locator(".lw-error summary").click()
+        expect(explorer.root.locator(".lw-error pre")).to_contain_text("Traceback")
+    finally:
+        explorer.notebook.run("model.n_ctx = kept")
     explorer.prompt.fill("one two three")
     explorer.settle()
     expect(error).to_be_hidden()
@@ -266,6 +268,7 @@ def test_views_alone_are_drawn_and_linked(explorer: ExplorerPage) -> None:
 def test_nothing_is_cut_or_jumps_in_either_theme(explorer: ExplorerPage, theme: str) -> None:
     explorer.notebook.use_theme(theme)  # type: ignore[arg-type]
     explorer.notebook.page.set_viewport_size({"width": 1280, "height": 1400})
+    explorer.notebook.rest()
     boxes = """nodes => nodes.map((node) => {
         const [box, root] = [node.getBoundingClientRect(), node.closest(".lw-explorer").getBoundingClientRect()];
         return [box.x - root.x, box.y - root.y, box.width, box.height].map(Math.round);

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.browser.explorer_page import KERNEL_MESSAGES, ExplorerPage
+from tests.browser.explorer_page import ExplorerPage
 
 
 @pytest.fixture
-def heat(explorer: ExplorerPage) -> Iterator[Locator]:
-    explorer.notebook.run("ex.pages = ['residual']; ex.wait()")
+def heat(explorer: ExplorerPage) -> Locator:
+    explorer.open("residual")
     grid = explorer.root.locator(".lw-heat")
     expect(grid).to_be_visible()
     expect(grid).to_have_class(re.compile(r"\blw-ready\b"))
-    yield grid
-    explorer.notebook.run("ex.pages = ['lens']; ex.wait()")
+    return grid
 
 
 def test_a_cell_says_its_number_and_is_selected_everywhere(explorer: ExplorerPage, heat: Locator) -> None:
@@ -26,10 +24,11 @@ def test_a_cell_says_its_number_and_is_selected_everywhere(explorer: ExplorerPag
     norm = explorer.notebook.value("float(ex.results['residual'].norm('resid_post')[24, 9])")
     expect(heat).to_contain_text(f"{norm:.3f}")
     expect(explorer.chips.nth(9)).to_have_class("lw-chip lw-here")
-    heat.locator("canvas").click(position={"x": 26 + 18, "y": 10})
-    explorer.notebook.expect_value("ex.layer", 29)
-    position = explorer.notebook.value("ex.position")
-    norm = explorer.notebook.value(f"float(ex.results['residual'].norm('resid_post')[29, {position}])")
+    explorer.notebook.rest()
+    column = heat.locator(".lw-scroll").evaluate("(node) => Math.floor((node.scrollLeft + 18) / 36)")
+    heat.locator(".lw-scroll").click(position={"x": 26 + 18, "y": 10})
+    explorer.notebook.expect_value("[ex.layer, ex.position]", [29, column])
+    norm = explorer.notebook.value(f"float(ex.results['residual'].norm('resid_post')[29, {column}])")
     expect(heat).to_contain_text(f"{norm:.3f}")
 
 
@@ -38,7 +37,7 @@ def test_the_range_moves_the_grid_without_the_kernel_and_its_ledger_follows(
 ) -> None:
     expect(explorer.root.get_by_text("Layers 18-29: what enters")).to_be_visible()
     page = explorer.notebook.page
-    page.evaluate(KERNEL_MESSAGES)
+    explorer.notebook.count_messages()
     x, y, height = explorer.grab_thumb("first")
     page.mouse.move(x, y - 0.2 * height, steps=10)
     assert page.evaluate("window.sentToKernel") == 0

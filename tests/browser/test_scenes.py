@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Locator, expect
 
-from tests.browser.conftest import VIEWPORT, running_notebook, watched
 from tests.browser.explorer_page import PROMPT, ExplorerPage
-from tests.browser.jupyter import JupyterServer
-from tests.browser.notebook import Notebook
 
-CODE = f"""
-import layerwidget as lw
+SCENES = f"""
 scenes = lw.Scenes([
     lw.Scene("The answer comes late", "Rome appears at layer 28.", prompt={PROMPT!r}, layers="18-29", pages=["lens"],
              selection=lw.Selection(layer=28, head=6, position=20)),
@@ -23,9 +18,7 @@ scenes = lw.Scenes([
     lw.Scene("An induction head", "It looks at Paris.", prompt={PROMPT!r}, layers="all", pages=["attention"],
              selection=lw.Selection(layer=18, head=6, position=20)),
 ])
-ex = lw.Explorer(lw.load("demo"), {PROMPT!r}, layers="18-29", scenes=scenes)
-ex.wait()
-ex
+ex.scenes = scenes
 """
 STATE = "[ex.scene, ex.prompt, ex.layers, ex.layer, ex.position, list(ex.pages)]"
 FREE = [None, PROMPT, "18-29", 29, 20, ["lens"]]
@@ -37,7 +30,8 @@ STATES: list[list[Any]] = [
 #: Sizes in px of the screen of what is drawn on canvases in an explorer: every text, and with which font.
 SPY = """() => {
     window.drawnSizes = [];
-    const fillText = CanvasRenderingContext2D.prototype.fillText;
+    window.fillTextAlone ??= CanvasRenderingContext2D.prototype.fillText;
+    const fillText = window.fillTextAlone;
     CanvasRenderingContext2D.prototype.fillText = function (...words) {
         const size = parseFloat(this.font.match(/([0-9.]+)px/)[1]);
         window.drawnSizes.push(size * this.getTransform().a / devicePixelRatio * (this.getTransform().b ? NaN : 1));
@@ -71,24 +65,12 @@ TOO_WIDE = """(root) => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def opened(jupyter_server: JupyterServer, browser: Browser) -> Iterator[Notebook]:
-    name = jupyter_server.write_notebook("scenes", [CODE])
-    with running_notebook(jupyter_server, browser, name) as notebook:
-        yield notebook
-
-
 @pytest.fixture
-def talk(request: pytest.FixtureRequest, opened: Notebook) -> Iterator[ExplorerPage]:
-    page = ExplorerPage(opened)
-    opened.use_theme("light")
-    opened.page.set_viewport_size(VIEWPORT)
-    opened.page.evaluate("document.activeElement?.blur()")
-    opened.run("ex.preset, ex.scenes = 'explore', scenes; ex.scene = 0; ex.wait(); ex.scene, ex.layer = None, 29")
-    expect(page.prompt).to_have_value(PROMPT)
-    page.settle()
-    with watched(request, opened):
-        yield page
+def talk(explorer: ExplorerPage) -> ExplorerPage:
+    explorer.notebook.run(SCENES)
+    expect(explorer.root.locator(".lw-scene-bar")).to_be_visible()
+    explorer.notebook.rest()
+    return explorer
 
 
 def shows(talk: ExplorerPage, number: int) -> None:
@@ -217,13 +199,12 @@ def test_a_talk_can_be_read_from_the_back_and_fits(talk: ExplorerPage, width: in
         notebook.page.evaluate("window.drawnSizes = []")
         notebook.run("ex.layers = '18-29' if ex.layers == '0-29' else '0-29'; ex.wait()")
         notebook.page.wait_for_function("window.drawnSizes.length || document.querySelector('.lw-neuron-rows *')")
-        notebook.page.wait_for_timeout(300)
+        notebook.rest()
         sizes = [size for size in notebook.page.evaluate("window.drawnSizes") if size]
         assert min(sizes, default=18) >= 18, name
         small = {what: size for what, size in talk.root.evaluate(TYPE).items() if size < 18}
         assert not small, (name, small)
         assert talk.root.evaluate(TOO_WIDE) == [0], name
-    notebook.run("ex.preset = 'explore'")
 
 
 def test_presets_come_and_go(talk: ExplorerPage) -> None:
@@ -252,7 +233,6 @@ def test_presets_come_and_go(talk: ExplorerPage) -> None:
     notebook.page.wait_for_function(GROUND, arg="light")
     notebook.run("ex.preset = 'explore'")
     notebook.page.wait_for_function(GROUND, arg="dark")
-    notebook.use_theme("light")
     expect(undo).to_be_visible()
     expect(colours).to_be_visible()
     talk.settle()

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.browser.explorer_page import KERNEL_MESSAGES, ExplorerPage
+from tests.browser.explorer_page import ExplorerPage
 
 TEXT = "One two three four five six seven eight nine ten. " * 4
 
 
 @pytest.fixture
-def lenses(explorer: ExplorerPage) -> Iterator[Locator]:
+def lenses(explorer: ExplorerPage) -> Locator:
     """The tuned lens and the logit lens beside it, before any training."""
-    explorer.notebook.run("ex.pages = ['tuned']; page = ex.page('tuned'); page.translators = None; ex.wait()")
+    explorer.open("tuned")
+    explorer.notebook.run("page = ex.page('tuned')")
     found = explorer.root.locator(".lw-lens")
     expect(found).to_have_count(2)
     expect(found.nth(1)).to_have_class(re.compile(r"\blw-ready\b"))
-    yield found
-    explorer.notebook.run("page.text = ''; ex.pages = ['lens']; ex.wait()")
+    return found
 
 
 def test_it_is_trained_with_its_button(explorer: ExplorerPage, lenses: Locator) -> None:
@@ -52,7 +51,8 @@ def test_both_lenses_have_one_place_and_one_scale(explorer: ExplorerPage, lenses
     tuned, plain = lenses.nth(0), lenses.nth(1)
     expect(tuned).to_have_class(re.compile(r"\blw-ready\b"))
     # As good as untrained: the one says what the other says.
-    assert tuned.locator(".lw-words").inner_text() == plain.locator(".lw-words").inner_text()
+    words = plain.locator(".lw-words").inner_text()
+    expect(tuned.locator(".lw-words")).to_have_text(words, use_inner_text=True)
     plain.locator(".lw-scroll").evaluate("(node) => { node.scrollLeft = 40; }")
     explorer.notebook.page.wait_for_function(
         "[...document.querySelectorAll('.lw-lens-below .lw-scroll')].every((node) => node.scrollLeft === 40)"
@@ -67,7 +67,7 @@ def test_both_lenses_have_one_place_and_one_scale(explorer: ExplorerPage, lenses
     expect(plain.get_by_role("button", name="How far to trust")).to_have_attribute("aria-pressed", "true")
     explorer.notebook.expect_value("ex.lens_view.colour", "faded")
     page = explorer.notebook.page
-    page.evaluate(KERNEL_MESSAGES)
+    explorer.notebook.count_messages()
     x, y, height = explorer.grab_thumb("first")
     page.mouse.move(x, y - 0.2 * height, steps=10)
     assert page.evaluate("window.sentToKernel") == 0
@@ -83,6 +83,7 @@ def test_trust_is_one_click_away_on_the_lens_page(explorer: ExplorerPage) -> Non
     button.click()
     expect(explorer.lens.get_by_label("Colour of the cells")).to_have_value("kl")
     explorer.notebook.expect_value("[ex.lens_view.colour, ex.curves.quantity]", ["kl", "kl"])
+    explorer.notebook.rest()
     assert explorer.lens.bounding_box() == before
     button.click()
     explorer.notebook.expect_value("[ex.lens_view.colour, ex.curves.quantity]", ["faded", "probability"])
