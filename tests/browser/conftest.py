@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -114,11 +115,14 @@ class Quickstart:
         self._open()
 
     def _open(self) -> None:
+        self.times_opened += 1
+        # JupyterLab saves what becomes of a notebook: another opening begins with another copy.
+        name = f"quickstart-{self.times_opened}.ipynb"
+        shutil.copy(REPOSITORY / "notebooks" / "01_quickstart.ipynb", self._server.root / name)
         self._context = self._browser.new_context(viewport=VIEWPORT)
-        self._page = ExplorerPage(Notebook(self._server, self._context, "01_quickstart.ipynb"))
+        self._page = ExplorerPage(Notebook(self._server, self._context, name))
         self._page.notebook.run_all()
         self._page.notebook.run(KEEP_FIRST_STATE)
-        self.times_opened += 1
 
     def begin(self) -> ExplorerPage:
         """Its explorer in the first state, whatever the test before has left behind.
@@ -128,7 +132,8 @@ class Quickstart:
         """
         try:
             self._page.begin()
-        except (AssertionError, PlaywrightError):
+        except (AssertionError, PlaywrightError) as error:
+            sys.stderr.write(f"The quickstart is opened again: {error}\n")
             self.close()
             self._open()
             self._page.begin()

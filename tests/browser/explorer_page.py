@@ -52,7 +52,7 @@ class ExplorerPage:
         page.emulate_media(color_scheme="light", forced_colors="none", reduced_motion="no-preference")
         page.set_viewport_size(VIEWPORT)
         self.notebook.use_theme("light")
-        expect(page.locator(".lw-explorer")).to_have_count(1)
+        expect(page.locator(".lw-explorer")).to_have_count(1, timeout=5_000)
         self.root.evaluate(_CLOSE)
         # What is still on its way to the kernel would come after the first state.
         rest(self.notebook.page)

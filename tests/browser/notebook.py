@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, expect
 
 from tests.browser.jupyter import JupyterServer
 
@@ -57,6 +59,18 @@ _RUN_ALL = """async () => {
     await jupyterapp.commands.execute("notebook:run-all-cells");
     const cells = jupyterapp.shell.currentWidget.context.model.toJSON().cells;
     return cells.flatMap((cell) => cell.outputs ?? []).filter((output) => output.output_type === "error");
+}"""
+
+_ADD_CELL = """async (source) => {
+    const { content, context } = jupyterapp.shell.currentWidget;
+    context.model.sharedModel.addCell({ cell_type: "code", source });
+    content.activeCellIndex = content.widgets.length - 1;
+    await jupyterapp.commands.execute("notebook:run-cell");
+}"""
+
+_REMOVE_CELL = """() => {
+    const { sharedModel } = jupyterapp.shell.currentWidget.context.model;
+    sharedModel.deleteCell(sharedModel.cells.length - 1);
 }"""
 
 _EXECUTE = """async ([code, expression]) => {
@@ -147,6 +161,18 @@ class Notebook:
         """Count in `window.sentToKernel` what the page sends to the kernel from now on, when all else is done."""
         self.rest()
         self.page.evaluate("window.sentToKernel = 0")
+
+    @contextmanager
+    def one_more_cell(self, code: str) -> Iterator[Locator]:
+        """Run some code in a cell below the others, which is taken away again."""
+        cells = self.page.locator(".jp-Notebook .jp-Cell")
+        before = cells.count()
+        self.page.evaluate(_ADD_CELL, code)
+        try:
+            yield cells.nth(before)
+        finally:
+            self.page.evaluate(_REMOVE_CELL)
+            expect(cells).to_have_count(before)
 
     def expect_value(self, expression: str, expected: Any, timeout_s: float = PATIENCE_MS / 1000) -> None:
         """Wait until an expression in the kernel has a value: what the page sends may arrive after the question.

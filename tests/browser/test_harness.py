@@ -8,14 +8,15 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from tests.browser import chromium
 from tests.browser.chromium import NoChromiumError, require_chromium
+from tests.browser.conftest import running_notebook, watched
 from tests.browser.jupyter import REPOSITORY, JupyterServer
 from tests.browser.notebook import OUTPUT, KernelError, Notebook
 
@@ -43,9 +44,19 @@ counter
 '''
 
 
+@pytest.fixture(scope="module")
+def opened(jupyter_server: JupyterServer, browser: Browser) -> Iterator[Notebook]:
+    with running_notebook(jupyter_server, browser, jupyter_server.write_notebook("smoke", [SLIDER, COUNTER])) as found:
+        yield found
+
+
 @pytest.fixture
-def smoke(open_notebook: Callable[[str], Notebook], write_notebook: Callable[..., str]) -> Notebook:
-    return open_notebook(write_notebook("smoke", SLIDER, COUNTER))
+def smoke(request: pytest.FixtureRequest, opened: Notebook) -> Iterator[Notebook]:
+    opened.run("slider.value, counter.count = 3, 0")
+    expect(opened.page.locator(".widget-readout")).to_have_text("3")
+    expect(opened.page.locator("button.lw-ready")).to_have_text("clicked 0")
+    with watched(request, opened):
+        yield opened
 
 
 def test_clicks_reach_python_and_values_reach_the_page(smoke: Notebook) -> None:
@@ -53,7 +64,7 @@ def test_clicks_reach_python_and_values_reach_the_page(smoke: Notebook) -> None:
     expect(button).to_have_text("clicked 0")
     button.click()
     expect(button).to_have_text("clicked 1")
-    assert smoke.value("counter.count") == 1
+    smoke.expect_value("counter.count", 1)
     assert smoke.run("counter.count = 41; print('set', end='')") == "set"
     expect(button).to_have_text("clicked 41")
 
@@ -62,7 +73,7 @@ def test_slider_of_ipywidgets_moves(smoke: Notebook) -> None:
     handle = smoke.page.locator(".widget-slider .noUi-handle")
     handle.press("ArrowRight")
     expect(smoke.page.locator(".widget-readout")).to_have_text("4")
-    assert smoke.value("[slider.value, slider.max]") == [4, 10]
+    smoke.expect_value("[slider.value, slider.max]", [4, 10])
 
 
 def test_themes_switch_and_are_pictured(smoke: Notebook) -> None:

@@ -3,24 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from playwright.sync_api import expect
 
 from tests.browser.explorer_page import PROMPT, ExplorerPage
-from tests.browser.notebook import Notebook
-
-DISPLAY_AGAIN = """async () => {
-    const { model } = jupyterapp.shell.currentWidget.context;
-    model.sharedModel.addCell({ cell_type: "code", source: "ex" });
-    const { content } = jupyterapp.shell.currentWidget;
-    content.activeCellIndex = content.widgets.length - 1;
-    await jupyterapp.commands.execute("notebook:run-cell");
-}"""
-REMOVE_LAST = """() => {
-    const { sharedModel } = jupyterapp.shell.currentWidget.context.model;
-    sharedModel.deleteCell(sharedModel.cells.length - 1);
-}"""
 
 
 def test_everything_that_belongs_to_an_older_text_is_dimmed(explorer: ExplorerPage) -> None:
@@ -42,18 +28,14 @@ def test_everything_that_belongs_to_an_older_text_is_dimmed(explorer: ExplorerPa
 
 
 def test_a_word_is_appended_once_when_the_explorer_is_shown_twice(explorer: ExplorerPage) -> None:
-    page = explorer.notebook.page
-    page.evaluate(DISPLAY_AGAIN)
-    again = page.locator(".lw-explorer").nth(1)
-    try:
+    with explorer.notebook.one_more_cell("ex") as cell:
+        again = cell.locator(".lw-explorer")
         expect(again.locator("textarea")).to_have_value(PROMPT)
         expect(again.locator(".lw-lens")).to_have_attribute("data-prompt", PROMPT)
         explorer.words.first.click()
         expect(again.locator("textarea")).to_have_value(PROMPT + " Rome")
         explorer.notebook.expect_value("ex.prompt", PROMPT + " Rome")
-    finally:
-        page.evaluate(REMOVE_LAST)
-    expect(page.locator(".lw-explorer")).to_have_count(1)
+    expect(explorer.notebook.page.locator(".lw-explorer")).to_have_count(1)
     explorer.settle()
     expect(explorer.words.first).to_be_enabled()
 
@@ -130,14 +112,13 @@ PAINTED_ROWS = """canvas => {
 }"""
 
 
-def test_of_a_tall_gallery_only_what_is_in_sight_is_drawn(
-    open_notebook: Callable[[str], Notebook], write_notebook: Callable[..., str]
-) -> None:
-    page = open_notebook(write_notebook("tall", TALL_GALLERY)).page
-    expect(page.locator(".lw-attention")).to_have_class(re.compile("lw-ready"))
-    gallery = page.locator(".lw-gallery")
-    canvas = gallery.locator("canvas")
+def test_of_a_tall_gallery_only_what_is_in_sight_is_drawn(explorer: ExplorerPage) -> None:
+    page = explorer.notebook.page
     painted = f"([canvas, rows]) => JSON.stringify(({PAINTED_ROWS})(canvas)) === JSON.stringify(rows)"
-    page.wait_for_function(painted, arg=[canvas.element_handle(), [True] * 34 + [False] * 26])
-    gallery.evaluate("box => { box.scrollTop = box.scrollHeight; }")
-    page.wait_for_function(painted, arg=[canvas.element_handle(), [False] * 26 + [True] * 34])
+    with explorer.notebook.one_more_cell(TALL_GALLERY) as cell:
+        expect(cell.locator(".lw-attention")).to_have_class(re.compile("lw-ready"))
+        gallery = cell.locator(".lw-gallery")
+        canvas = gallery.locator("canvas").element_handle()
+        page.wait_for_function(painted, arg=[canvas, [True] * 34 + [False] * 26])
+        gallery.evaluate("box => { box.scrollTop = box.scrollHeight; }")
+        page.wait_for_function(painted, arg=[canvas, [False] * 26 + [True] * 34])

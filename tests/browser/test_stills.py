@@ -8,6 +8,7 @@ from collections.abc import Callable
 from playwright.sync_api import expect
 
 from tests.browser.conftest import OpenNotebook
+from tests.browser.explorer_page import ExplorerPage
 
 CELLS = (
     "import layerwidget as lw\nfrom layerwidget.widgets import still\nstill.QUIET_S = 0.5\nmodel = lw.load('demo')",
@@ -41,11 +42,13 @@ def test_the_picture_is_seen_when_the_kernel_is_gone(
     notebook.console_errors.clear()  # JupyterLab says that the dead widget's model is not found
 
 
-def test_a_frozen_explorer_is_a_picture(open_notebook: OpenNotebook, write_notebook: Callable[..., str]) -> None:
-    notebook = open_notebook(write_notebook("frozen", *CELLS))
-    live = notebook.page.locator(".lw-explorer")
-    expect(live).to_have_count(1)
-    notebook.run("ex.wait()\nex.freeze()")
-    expect(live).to_have_count(0)
-    expect(notebook.page.locator(".jp-RenderedImage img")).to_have_count(1)
-    expect(notebook.page.locator(".lw-still")).to_have_count(0)
+def test_a_frozen_explorer_is_a_picture(explorer: ExplorerPage) -> None:
+    code = "frozen = lw.Explorer(model, prompt='The capital of France is', layers='18-29')\nfrozen"
+    with explorer.notebook.one_more_cell(code) as cell:
+        live = cell.locator(".lw-explorer")
+        expect(live).to_have_count(1)
+        explorer.notebook.run("frozen.wait()\nfrozen.freeze()")
+        expect(live).to_have_count(0)
+        expect(cell.locator(".jp-RenderedImage img")).to_have_count(1)
+        expect(cell.locator(".lw-still")).to_have_count(0)
+        explorer.notebook.run("frozen.close()")
