@@ -15,21 +15,46 @@ import layerwidget as lw
 from layerwidget.widgets import still
 
 VIEW = "application/vnd.jupyter.widget-view+json"
-SETUP = """
+#: One kernel for all tests: each cell by a name, and what it runs.
+CELLS = {
+    "setup": """
+import threading
 import layerwidget as lw
 from layerwidget.widgets import still
 from tests.tiny import letters, tiny
 still.QUIET_S = 0.3
-ex = lw.Explorer(lw.HookedModel(tiny("llama"), letters(), "tiny"), prompt="abc")
-"""
+publish, edited = still.publish, threading.Event()
+def heard(bundle, *where, **how):
+    publish(bundle, *where, **how)
+    if how.get("update") and "defg" in bundle["text/plain"]:
+        edited.set()
+still.publish = heard
+def explorer(prompt="abc"):
+    return lw.Explorer(lw.HookedModel(tiny("llama"), letters(), "tiny"), prompt=prompt)
+""",
+    "live": "ex = explorer()\nex",
+    "edit": "ex.prompt = 'defg'\nex.wait()\nassert edited.wait(60)",
+    "view": "lw.LogitLensView(ex.results['lens'])",
+    "frozen": "ice = explorer()\nice",
+    "freeze": "ice.freeze()\nice.prompt = 'more'\nice.wait()\nassert len(ice.results) == 2",
+    "closed": "still.QUIET_S = 1000\nshut = explorer()\nshut",
+    "close": "shut.prompt = 'defg'\nshut.wait()\nshut.close()",
+    "markup": "odd = explorer('<script>alert(1)</script>\" onload=\"x')\nodd",
+}
 
 
-def run(*cells: str) -> nbformat.NotebookNode:
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in (SETUP, *cells)])
+@pytest.fixture(scope="module")
+def notebook() -> nbformat.NotebookNode:
+    """All cells, run."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in CELLS.values()])
     notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     done = NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     nbformat.validate(done)
     return done
+
+
+def cell(notebook: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
+    return notebook.cells[list(CELLS).index(name)]
 
 
 def stills(cell: nbformat.NotebookNode) -> list[str]:
@@ -43,45 +68,37 @@ def png_in(markup: str) -> bytes:
     return base64.b64decode(found[1])
 
 
-@pytest.fixture(scope="module")
-def notebook() -> nbformat.NotebookNode:
-    return run(
-        "ex", "ex.prompt = 'defg'\nex.wait()\nimport time\ntime.sleep(4)", "lw.LogitLensView(ex.results['lens'])"
-    )
-
-
 def test_a_live_view_has_a_table_and_a_picture_beside_it(notebook: nbformat.NotebookNode) -> None:
-    for cell in (notebook.cells[1], notebook.cells[3]):
-        live, beside = cell.outputs
+    for shown in (cell(notebook, "live"), cell(notebook, "view")):
+        live, beside = shown.outputs
         assert VIEW in live.data
         assert "\n" not in live.data["text/plain"]
         assert "Logit lens" in beside.data["text/plain"]
-        (markup,) = stills(cell)
+        (markup,) = stills(shown)
         assert png_in(markup).startswith(b"\x89PNG")
         assert len(markup) < 200_000
 
 
 def test_the_picture_is_of_the_last_settled_state(notebook: nbformat.NotebookNode) -> None:
-    (markup,) = stills(notebook.cells[1])
+    (markup,) = stills(cell(notebook, "live"))
     assert "prompt: &#x27;defg&#x27;" in markup
 
 
 def test_a_converted_notebook_shows_a_picture_for_every_widget(notebook: nbformat.NotebookNode) -> None:
     page, _ = HTMLExporter().from_notebook_node(notebook)
-    assert page.count('src="data:image/png;base64') == 2
+    # Four explorers, one of them frozen, and a view.
+    assert page.count('src="data:image/png;base64') == 5
 
 
-def test_freezing_leaves_the_picture_and_nothing_alive() -> None:
-    notebook = run("ex", "ex.freeze()\nex.prompt = 'more'\nex.wait()\nassert len(ex.results) == 2")
-    frozen = notebook.cells[1]
+def test_freezing_leaves_the_picture_and_nothing_alive(notebook: nbformat.NotebookNode) -> None:
+    frozen = cell(notebook, "frozen")
     assert not stills(frozen)
     assert not [output for output in frozen.outputs if VIEW in output.data]
     assert base64.b64decode(frozen.outputs[0].data["image/png"]).startswith(b"\x89PNG")
 
 
-def test_what_is_closed_leaves_its_newest_picture() -> None:
-    notebook = run("still.QUIET_S = 1000\nex", "ex.prompt = 'defg'\nex.wait()\nex.close()")
-    (markup,) = stills(notebook.cells[1])
+def test_what_is_closed_leaves_its_newest_picture(notebook: nbformat.NotebookNode) -> None:
+    (markup,) = stills(cell(notebook, "closed"))
     assert "prompt: &#x27;defg&#x27;" in markup
 
 
@@ -100,8 +117,7 @@ def test_what_cannot_be_drawn_is_shown_alive(monkeypatch: pytest.MonkeyPatch) ->
     view.close()
 
 
-def test_a_prompt_of_markup_is_text() -> None:
-    notebook = run("ex.prompt = '<script>alert(1)</script>\" onload=\"x'\nex")
-    (markup,) = stills(notebook.cells[1])
+def test_a_prompt_of_markup_is_text(notebook: nbformat.NotebookNode) -> None:
+    (markup,) = stills(cell(notebook, "markup"))
     assert markup.count("<") == 3
     assert "&lt;script&gt;" in markup
