@@ -25,7 +25,7 @@ demo: $(VENV)/.installed-demo
 
 test: $(VENV)/.installed-test
 	$(PY) -m tests.browser.chromium
-	$(PY) -m pytest $(PYTEST_ARGS)
+	$(PY) -m tests.parts $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-test
 	$(PY) -m ruff check .

@@ -8,6 +8,7 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,25 @@ import layerwidget as lw
 from layerwidget.model.hooked_model import HookedModel
 from layerwidget.model.load import load
 from tests.tiny import letters, tiny
+
+BROWSER_TESTS = Path(__file__).parent / "browser"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Of the two parts of `tests.parts`, each reads its own files only."""
+    is_browser = BROWSER_TESTS in (collection_path, *collection_path.parents)
+    if config.option.markexpr == "not browser" and is_browser:
+        return True
+    if config.option.markexpr == "browser" and collection_path.suffix == ".py" and not is_browser:
+        return True
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever is in the folder of browser tests is one."""
+    for item in items:
+        if BROWSER_TESTS in item.path.parents:
+            item.add_marker("browser")
 
 
 @pytest.fixture(scope="session")
