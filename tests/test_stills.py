@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import threading
 from types import SimpleNamespace
 
 import nbformat
@@ -95,6 +96,40 @@ def test_freezing_leaves_the_picture_and_nothing_alive(notebook: nbformat.Notebo
     assert not stills(frozen)
     assert not [output for output in frozen.outputs if VIEW in output.data]
     assert base64.b64decode(frozen.outputs[0].data["image/png"]).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("end", "last"), [("freeze", [{"image/png": ""}, {"text/html": "", "text/plain": ""}]), ("close", [{"drawn": 2}])]
+)
+def test_a_picture_that_was_being_drawn_does_not_come_after_the_end(
+    monkeypatch: pytest.MonkeyPatch, end: str, last: list[dict]
+) -> None:
+    published: list[dict] = []
+    drawn: list[int] = []
+    drawing, ended = threading.Event(), threading.Event()
+
+    def draw(_svg: str, _text: str) -> dict:
+        drawn.append(len(drawn) + 1)
+        number = drawn[-1]
+        if number == 1:
+            drawing.set()
+            assert ended.wait(60)
+        return {"drawn": number}
+
+    monkeypatch.setattr(still, "QUIET_S", 0.0)
+    monkeypatch.setattr(still, "publish", lambda bundle, display_id, update=False: published.append(bundle))
+    monkeypatch.setattr(still, "_picture_bundle", lambda svg, text: {"image/png": ""})
+    monkeypatch.setattr(still, "_hidden_bundle", draw)
+    stills = still.Stills(SimpleNamespace(to_svg=str, to_text=str), lambda: None, list)
+    stills._places = [("live", "still")]
+    keeper = stills._keeper = threading.Thread(target=stills._keep, daemon=True)
+    stills.changed()
+    keeper.start()
+    assert drawing.wait(60)
+    getattr(stills, end)()
+    ended.set()
+    keeper.join(60)
+    assert published == last
 
 
 def test_what_is_closed_leaves_its_newest_picture(notebook: nbformat.NotebookNode) -> None:

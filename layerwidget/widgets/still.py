@@ -40,6 +40,7 @@ class Stills:
         self._new: list[tuple[str, str]] = []
         self._wake = threading.Condition()
         self._due: float | None = None
+        self._drawing = False
         self._keeper: threading.Thread | None = None
 
     def display(self) -> None:
@@ -65,8 +66,10 @@ class Stills:
 
     def close(self) -> None:
         """The widget goes; its last picture stays."""
-        outdated = self._due is not None and bool(self._places)
-        self._end()
+        with self._wake:
+            # What the keeper draws now comes too late.
+            outdated = (self._due is not None or self._drawing) and bool(self._places)
+            self._end()
         if outdated:
             self._publish_or_warn(update=True, places=self._places)
         self._places, self._new = [], []
@@ -114,9 +117,17 @@ class Stills:
         while self._is_due():
             # Drawn while something moves on, it may not be drawn at all; then that something asks for the next one.
             try:
-                self._publish(update=True, places=self._places)
+                self._put(_hidden_bundle(self._widget.to_svg(), self._widget.to_text()))
             except Exception:
-                continue
+                self._drawing = False
+
+    def _put(self, bundle: dict[str, Any]) -> None:
+        """On the keeper's thread: a new picture, unless the widget was frozen or closed while it was drawn."""
+        with self._wake:
+            self._drawing = False
+            if self._keeper is threading.current_thread():
+                for _live, still in self._places:
+                    publish(bundle, still, update=True)
 
     def _is_due(self) -> bool:
         """Wait until a picture is due; false when there will be no more."""
@@ -124,7 +135,7 @@ class Stills:
             while self._keeper is threading.current_thread():
                 left = None if self._due is None else self._due - time.monotonic()
                 if left is not None and left <= 0:
-                    self._due = None
+                    self._due, self._drawing = None, True
                     return True
                 self._wake.wait(left)
         return False
