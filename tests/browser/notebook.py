@@ -123,6 +123,7 @@ class Notebook:
         self.page: Page = context.new_page()
         self.page.on("console", self._note_console)
         self.page.on("pageerror", lambda error: self.console_errors.append(f"uncaught: {error}"))
+        self.page.set_default_timeout(PATIENCE_MS)
         self.page.goto(server.page_of(name))
         self.page.wait_for_function("window.jupyterapp !== undefined", timeout=READY_TIMEOUT_S * 1000)
         self.page.evaluate(_OPEN)

@@ -54,7 +54,8 @@ class AppPage:
         self.page: Page = context.new_page()
         self.page.on("console", self._note)
         self.page.on("pageerror", lambda error: self.console_errors.append(f"uncaught: {error}"))
-        self.page.goto(address)
+        # Voila answers when the notebook has run.
+        self.page.goto(address, timeout=READY_MS)
 
     def _note(self, message: ConsoleMessage) -> None:
         if message.type == "error":
