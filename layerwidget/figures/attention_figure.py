@@ -72,6 +72,11 @@ class Attention:
         return self.place.in_view(meta["layers" if meta["prompt"] is None else "attention_layers"])[::-1]
 
     @property
+    def single_key(self) -> bool:
+        """Whether there is one key only, which has all of every head's attention."""
+        return int(self.meta["n_keys"]) == 1 and not self.meta["unit"]
+
+    @property
     def held(self) -> tuple[int, ...]:
         """Those of them whose attention is computed, ascending."""
         return tuple(layer for layer in self.rows[::-1] if layer in self.shown.layers)
@@ -146,9 +151,10 @@ def _detail(attention: Attention) -> str:
     missing = len(attention.rows) - len(attention.held)
     scale = [hidden, "square-root scale"] if meta["unit"] else ["square-root scale", hidden]
     parts = [
-        meta["quantity"], layers_title(attention.rows[::-1]) if attention.rows else "no layer with attention", *scale,
+        meta["quantity"], layers_title(attention.rows[::-1]) if attention.rows else "no layer with attention",
+        f"{missing} not computed" if missing else "", *(["one token: its weight is 1 in all heads"] if attention.single_key else scale),
         f"largest of {meta['block']} × {meta['block']} cells" if meta["size"] < meta["n_pos"] else "",
-        f"{missing} not computed" if missing else "", "last layer on top",
+        "last layer on top",
     ]  # fmt: skip
     return " · ".join(part for part in parts if part)
 
@@ -156,7 +162,7 @@ def _detail(attention: Attention) -> str:
 def _gallery(attention: Attention, room: float, theme: Theme) -> Picture:
     rows, heads = attention.rows, attention.meta["heads"]
     height = min(44.0, max(10.0, MATRIX_HEIGHT / max(1, len(rows))))
-    width = min(max(40.0, height * 2.1), max(10.0, (room - _NUMBERS) / len(heads)))
+    width = min(max(56.0, height * 2.1), max(10.0, (room - _NUMBERS) / len(heads)))
     gap, every = (3 if height > 16 else 1), ceil(11 / height)
     parts: list[Markup] = []
     for row, layer in enumerate(rows):
@@ -168,7 +174,7 @@ def _gallery(attention: Attention, room: float, theme: Theme) -> Picture:
             )
         for column, head in enumerate(heads):
             box = (_NUMBERS + column * width, row * height, width - gap, height - gap)
-            if layer in attention.shown.layers:
+            if layer in attention.shown.layers and not attention.single_key:
                 places = attention.gallery[attention.shown.layers.index(layer), column]
                 said = {"class_": "lw-tile", "data_layer": layer, "data_head": head}
                 parts.append(bitmap(places, ramp(theme), *box, **said))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import exp, log, log1p
 
@@ -13,11 +13,13 @@ from layerwidget.figures.shown import Place, Shown
 from layerwidget.figures.svg import Attributes, Markup, Picture, above, beside, circle, joined, rect, text
 from layerwidget.figures.tables import columns_around, cut_words, said, table
 from layerwidget.figures.themes import Theme, ramp
-from layerwidget.figures.words import fitted
+from layerwidget.figures.words import fitted, text_width
 
 _NATS_SHOWN = 20
 _PANEL = 250
 _HIGHEST_WORDS = 420
+# As `js/lens_grid.js` has them.
+_WIDEST, _WORD_WIDTH = 272, 68
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +90,12 @@ class Lens:
         if mode.text is not None:
             return mode.text(self, layer, position) if self.pinned >= 0 else ""
         return cell_word(self.top(layer, position)[0][0])
+
+    def first_words(self, layer: int, position: int, width: float) -> list[tuple[str, str]]:
+        """The first words that have room in a cell, each with its probability; none where only one has."""
+        count = int(width // _WORD_WIDTH) if COLOURS[self.colour].text is None else 0
+        top = self.top(layer, position)[:count]
+        return [(cell_word(word), short_probability(share)) for word, share in top] if len(top) > 1 else []
 
     def share(self, layer: int, position: int) -> float:
         """The place of its colour, 0 to 1."""
@@ -167,7 +175,7 @@ def lens_picture(lens: Lens, empty: str, width: float, theme: Theme) -> Picture:
     """Title line, grid, and the words of the chosen cell."""
     if not lens.shown.layers:
         return above([heading(lens.title, "", width, theme), placeholder(empty, width, 160, theme)])
-    columns = grid_columns(lens.n_pos, lens.here[1], width - (0 if lens.below else _PANEL + 16))
+    columns = grid_columns(lens.n_pos, lens.here[1], width - (0 if lens.below else _PANEL + 16), _WIDEST)
     labels = lens.shown.meta["prompt_visible"]
     grid = grid_picture(lens.rows, labels, columns, lens.here, _painter(lens, columns, theme), theme)
     panel = _words(lens, theme)
@@ -206,11 +214,22 @@ def _painter(lens: Lens, columns: Columns, theme: Theme) -> Callable[[int, int, 
         if not lens.is_done(layer, position):
             return [text(x, y, "·", size=size, text_anchor="middle", fill=theme.muted)]
         fill, ink = colours.at(lens.share(layer, position))
-        words = fitted(lens.word(layer, position), columns.width - 4, size)
         said: Attributes = {"class_": "lw-cell", "data_layer": layer, "data_position": position}
+        if first := lens.first_words(layer, position, columns.width):
+            return [box.filled(fill, said), *_words_in(box, first, size, ink)]
+        words = fitted(lens.word(layer, position), columns.width - 4, size)
         return [box.filled(fill, said), text(x, y, words, size=size, text_anchor="middle", fill=ink)]
 
     return paint
+
+
+def _words_in(box: Box, words: Sequence[tuple[str, str]], size: float, ink: str) -> Iterator[Markup]:
+    """Words on the left and probabilities on the right of equal parts of a cell."""
+    part, y = (box.width - 1) / len(words), box.middle[1]
+    for place, (word, share) in enumerate(words):
+        start, end = box.left + place * part + 6, box.left + (place + 1) * part - 6
+        yield text(start, y, fitted(word, end - start - text_width(share, size) - 4, size), size=size, fill=ink)
+        yield text(end, y, share, size=size, text_anchor="end", fill=ink)
 
 
 def _words(lens: Lens, theme: Theme) -> Picture:

@@ -13,11 +13,13 @@ from layerwidget.figures.pixels import bitmap
 from layerwidget.figures.svg import Markup, Picture, group, joined, rect, text
 from layerwidget.figures.tables import columns_around, said, table
 from layerwidget.figures.themes import Theme, ramp
-from layerwidget.figures.words import fitted
+from layerwidget.figures.words import fitted, text_width
 from layerwidget.results import FloatArray
 
 _LABEL_WIDTH, _LABEL_HEIGHT = 72, 60
 _CELLS_DRAWN = 2500
+# As `js/pattern_matrix.js` has them.
+_LARGEST, _NUMBERED = 64.0, 34.0
 MATRIX_HEIGHT = 336
 
 
@@ -75,12 +77,17 @@ def unpacked(packed: FloatArray, n_queries: int, n_keys: int, causal: bool) -> F
 def matrix_picture(matrix: Matrix, width: float, theme: Theme, height: float = MATRIX_HEIGHT) -> Picture:
     """Cells, labels of both axes, and the outline of the chosen query."""
     n_queries, n_keys = matrix.weights.shape
-    across, down = (min(30.0, (width - _LABEL_WIDTH) / n_keys), min(30.0, (height - _LABEL_HEIGHT) / n_queries))
+    across, down = (
+        min(_LARGEST, (width - _LABEL_WIDTH) / n_keys),
+        min(_LARGEST, (height - _LABEL_HEIGHT) / n_queries),
+    )
     if n_keys == n_queries:
         across = down = min(across, down)
     side, foot = across * n_keys, down * n_queries
     parts = [rect(_LABEL_WIDTH, 0, side, foot, fill=ramp(theme).fills[0], stroke=theme.edge)]
     parts += _cells(matrix, across, down, theme)
+    if min(across, down) >= _NUMBERED:
+        parts += _numbers(matrix, across, down, theme)
     parts += _labels(matrix, across, down, theme)
     top = matrix.position * down
     thick = max(1.0, min(2.0, down / 4))
@@ -113,6 +120,17 @@ def _cells(matrix: Matrix, across: float, down: float, theme: Theme) -> Iterator
                     class_="lw-cell", data_query=query, data_key=key,
                     data_value=f"{float(matrix.weights[query, key]):.6g}",
                 )  # fmt: skip
+
+
+def _numbers(matrix: Matrix, across: float, down: float, theme: Theme) -> Iterator[Markup]:
+    """The numbers of the cells that have a colour."""
+    inks = ramp(theme).inks
+    for query, row in enumerate(matrix.places().tolist()):
+        for key, place in enumerate(row):
+            words = short_value(float(matrix.weights[query, key]), 2)
+            if place and text_width(words, 11) < across - 4:
+                x, y = _LABEL_WIDTH + (key + 0.5) * across, (query + 0.5) * down
+                yield text(x, y, words, size=11, text_anchor="middle", fill=inks[place])
 
 
 def labelled(count: int, cell: float, chosen: int | None) -> list[int]:

@@ -14,16 +14,16 @@ import { columnWidth, movedCell } from "../../layerwidget/widgets/js/layer_grid.
 import { movedRange } from "../../layerwidget/widgets/js/layer_slider.js";
 import { stackRowHeight } from "../../layerwidget/widgets/js/layer_stack.js";
 import { LENS_COLOURS, shortCount, shortProbability } from "../../layerwidget/widgets/js/lens_colours.js";
-import { cellWord } from "../../layerwidget/widgets/js/lens_grid.js";
+import { LENS_WIDEST, cellWord, firstWords } from "../../layerwidget/widgets/js/lens_grid.js";
 import {
   bandEnds, columnShares, costLines, costs, extendedRange, layerKinds, longAmount, measured, parameterShares,
   rangeText, shortAmount, stepGroups, weightLines,
 } from "../../layerwidget/widgets/js/map_words.js";
-import { inSight } from "../../layerwidget/widgets/js/head_gallery.js";
+import { inSight, singleKey } from "../../layerwidget/widgets/js/head_gallery.js";
 import { lossFrame, lossSummary, lossText, meanOf } from "../../layerwidget/widgets/js/loss_bars.js";
 import { movedKeys, pairText, pairWord } from "../../layerwidget/widgets/js/head_compare_view.js";
 import { differenceOf, pairPixels } from "../../layerwidget/widgets/js/matrix_row.js";
-import { labelled } from "../../layerwidget/widgets/js/pattern_matrix.js";
+import { cellNumbers, labelled } from "../../layerwidget/widgets/js/pattern_matrix.js";
 import { blend, exactMatrix, galleryPixels, largestShown, matrixPixels, rowShares, rowWeights, sameRows } from "../../layerwidget/widgets/js/patterns.js";
 import { layerRuns, writtenValue } from "../../layerwidget/widgets/js/recorded_figure.js";
 import { recordedModel } from "../../layerwidget/widgets/js/recorded_model.js";
@@ -306,9 +306,33 @@ test("cells and numbers are short", () => {
   assert.equal(cellWord("␣␣"), "␣␣");
   assert.deepEqual([0.9999, 0.971, 0.0001].map(shortProbability), ["1", ".971", "0"]);
   assert.deepEqual([7, 49152].map(shortCount), ["7", "49k"]);
-  assert.deepEqual([columnWidth(5, 700), columnWidth(12, 700), columnWidth(400, 700)], [68, 52, 36]);
+  assert.deepEqual([columnWidth(9, 700), columnWidth(12, 700), columnWidth(400, 700)], [68, 52, 36]);
+  // Of few tokens they are wider, those of the lens most: four words have room.
+  assert.deepEqual([columnWidth(5, 700), columnWidth(1, 700), columnWidth(2, 700, 0, LENS_WIDEST), columnWidth(1, 200, 0, LENS_WIDEST)], [136, 136, 272, 136]);
   // Four letters of the smallest type of a talk need more than the narrowest column.
-  assert.deepEqual([columnWidth(5, 700, 11.5), columnWidth(400, 700, 11.5)], [68, 52]);
+  assert.deepEqual([columnWidth(9, 700, 11.5), columnWidth(400, 700, 11.5)], [68, 52]);
+});
+
+test("a wide cell of the lens has room for its first words, each with its probability", () => {
+  const data = {
+    pieces: [" of", "␣the", "x"].map((visible) => ({ visible })), k: 3,
+    top_ids: { data: [0, 0, 0, 1, 2, 0] }, top_probs: { data: [0, 0, 0, 32768, 6554, 0] },
+  };
+  assert.deepEqual(firstWords(data, 1, 136), [["the", ".500"], ["x", ".100"]]);
+  assert.equal(firstWords(data, 1, 272).length, 3);
+  assert.deepEqual(firstWords(data, 1, 68), []);
+});
+
+test("cells of a small matrix say their weights, not those of a hidden key, and none that are near enough only", () => {
+  const chosen = { size: 2, causal: true, exact: true, weights: Float32Array.from([1, 0.25, 0.75]) };
+  assert.deepEqual(cellNumbers({ chosen, scale: 1, hideFirst: false }), [[0, 0, "1", 255], [1, 0, ".25", 128], [1, 1, ".75", 221]]);
+  assert.deepEqual(cellNumbers({ chosen, scale: 1, hideFirst: true }), [[1, 1, ".75", 255]]);
+  assert.deepEqual(cellNumbers({ chosen: { ...chosen, exact: false }, scale: 1, hideFirst: false }), []);
+  assert.deepEqual(cellNumbers({ chosen, scale: 2, hideFirst: false }), []);
+});
+
+test("shares of one key are 1, its lengths are not", () => {
+  assert.deepEqual([singleKey({ n_keys: 1, unit: "" }), singleKey({ n_keys: 1, unit: "norm" }), singleKey({ n_keys: 2, unit: "" })], [true, false, false]);
 });
 
 test("every colour of the lens stays between 0 and 1", () => {

@@ -1,8 +1,8 @@
 import { makeArcs, whyNoLines } from "./arc_lines.js";
 import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
-import { KEYS, choice, element, onFrame, watchLook } from "./dom.js";
-import { makeGallery } from "./head_gallery.js";
+import { KEYS, choice, element, onFrame, setFacts, watchLook } from "./dom.js";
+import { makeGallery, singleKey } from "./head_gallery.js";
 import { exactValue, heatColours, shortValue } from "./heat_cells.js";
 import { listenToMatrix, strongest } from "./matrix_keys.js";
 import { makeMatrix } from "./pattern_matrix.js";
@@ -24,9 +24,9 @@ function buildPage(el, shared) {
     matrix: box("lw-matrix", "matrix", "Attention of the chosen head: up and down choose the query, left and right point at a key"),
     detail: element("span", { class: "lw-detail" }),
     legend: element("span", { class: "lw-legend", hidden: true }),
-    head: element("div", { class: "lw-panel-title" }),
+    head: element("div", { class: "lw-panel-title lw-facts-line" }),
     arcs: box("lw-arcs", "lines", "Attention of the chosen query as lines: up and down choose the query, left and right point at a key, Enter goes to it"),
-    arcTitle: element("div", { class: "lw-panel-title" }),
+    arcTitle: element("div", { class: "lw-panel-title lw-facts-line" }),
     noArcs: element("div", { class: "lw-no-arcs" }),
     readout: element("div", { class: "lw-facts" }),
     empty: element("div", { class: "lw-placeholder" }),
@@ -129,7 +129,8 @@ export default withStore(({ model, el, store }) => {
     el.classList.toggle("lw-ready", ready);
     scene = ready ? makeScene(data) : null;
     if (!scene) {
-      page.detail.textContent = page.head.textContent = page.readout.textContent = "";
+      setFacts(page.detail, []);
+      page.head.textContent = page.readout.textContent = "";
       return;
     }
     gallery.draw(scene);
@@ -178,11 +179,11 @@ export default withStore(({ model, el, store }) => {
     const missing = wanted.filter((layer) => !held.has(layer)).length;
     const rest = data.unit ? `first token hidden${data.first_share === null ? "" : ` (${(100 * data.first_share).toFixed(0)} % of a row)`}` : "first token hidden, rest scaled to 1";
     const hidden = hideFirst ? rest : "";
-    page.detail.textContent = [
-      "", data.quantity, wanted.length ? layersTitle([...wanted].reverse()) : "no layer with attention",
-      ...(data.unit ? [hidden, "square-root scale"] : ["square-root scale", hidden]), data.size < data.n_pos ? `largest of ${data.block} × ${data.block} cells` : "",
-      missing ? `${missing} not computed` : "",
-    ].filter((part, index) => !index || part).join(" · ");
+    const scale = singleKey(data) ? ["one token: its weight is 1 in all heads"] : data.unit ? [hidden, "√ scale"] : ["√ scale", hidden];
+    setFacts(page.detail, [
+      data.quantity, wanted.length ? layersTitle([...wanted].reverse()) : "no layer with attention", missing ? `${missing} not computed` : "", ...scale,
+      data.size < data.n_pos ? `largest of ${data.block} × ${data.block} cells` : "",
+    ]);
     legend(data);
     const one = shared.get("show_heads") === "head";
     const shared_ = one && data.grouped && data.heads.includes(shared.get("head")) ? ` (kv head ${data.kv_heads[data.heads.indexOf(shared.get("head"))]})` : "";
@@ -190,7 +191,7 @@ export default withStore(({ model, el, store }) => {
     const what = one ? `layer ${shared.get("layer")} · head ${shared.get("head")}` : `${shared.get("show_heads")} of ${layersTitle(shownLayers)}, all heads`;
     const [layer, head, note] = shared.get("head_note") ?? [];
     const named = note && one && layer === shared.get("layer") && head === shared.get("head");
-    page.head.replaceChildren(element("b", {}, what), `${named ? ` · ${note}` : shared_} · from “${data.prompt_visible[position]}”`);
+    page.head.replaceChildren(element("b", {}, what), ...[named ? ` · ${note}` : shared_, ` · from “${data.prompt_visible[position]}”`].map((said) => element("span", {}, said)));
     page.readout.textContent = chosen ? say(scene.matrix) : "";
   };
   const drawArcs = (drawn) => {
@@ -201,7 +202,8 @@ export default withStore(({ model, el, store }) => {
     page.noArcs.hidden = !page.noArcs.textContent;
     page.arcs.hidden = !page.noArcs.hidden;
     const query = hover && drawn.scale === 1 ? hover.query : position;
-    page.arcTitle.replaceChildren(element("b", {}, "Lines"), page.arcs.hidden ? "" : ` · from “${words[query]}” · width by ${store.data.unit ? "length" : "weight"}`);
+    const said = page.arcs.hidden ? [] : [` · from “${words[query]}”`, ` · width by ${store.data.unit ? "length" : "weight"}`];
+    page.arcTitle.replaceChildren(element("b", {}, "Lines"), ...said.map((words_) => element("span", {}, words_)));
     if (page.arcs.hidden) arcs.forget();
     else arcs.draw(drawn, page.arcs.clientWidth);
   };

@@ -1,5 +1,5 @@
 import { shareTraits } from "./bus.js";
-import { KEYS, element, onFrame } from "./dom.js";
+import { KEYS, element, onFrame, setFacts } from "./dom.js";
 import { exactValue } from "./heat_cells.js";
 import { dimStale, withStore } from "./store.js";
 
@@ -88,11 +88,11 @@ export default withStore(({ model, el, store }) => {
     el.classList.toggle("lw-ready", ready);
     dim();
     title.textContent = "Largest parts";
-    detail.textContent = "";
+    setFacts(detail, []);
     choices.hidden = !model.get("answered");
     if (!ready) return;
-    const whose = model.get("answered") ? "" : ` · “${data.token}”${data.minus === null ? "" : ` minus “${data.minus}”`}`;
-    detail.textContent = `${whose} · logits · after “${data.after}” (position ${data.position})`;
+    const whose = model.get("answered") ? "" : `“${data.token}”${data.minus === null ? "" : ` minus “${data.minus}”`}`;
+    setFacts(detail, [whose, "logits", `after “${data.after}” (position ${data.position})`]);
     const words = model.get("words");
     of.show(words, shared.get("token"), `${data.own} (top)`);
     minus.show(words, shared.get("minus"), "nothing");

@@ -22,6 +22,16 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** What a title line says besides the title: each fact as a whole, and those that have no room are left out from the last on. */
+export function setFacts(node, facts) {
+  const said = facts.filter(Boolean);
+  const whole = said.join(" · ");
+  if (node.title === whole) return;
+  node.classList.add("lw-facts-line");
+  node.title = whole;
+  node.replaceChildren(...said.map((fact) => element("span", {}, ` · ${fact}`)));
+}
+
 /** A drop-down with a label for screen readers. */
 export function choice(label, options, value, onpick) {
   const select = element("select", { ...KEYS, "aria-label": label, title: label, class: "lw-choice" });

@@ -5,6 +5,8 @@ import { pointIn, sizedContext } from "./dom.js";
 import { galleryPixels, sameRows } from "./patterns.js";
 
 const GUTTER_WIDTH = 26;
+/** Tiles of low rows are wider than those are high: there is room. */
+const WIDEST_LOW_TILE = 56;
 
 /** Room for some more rows in each tile of a sheet: the prompt is being typed. */
 const SPARE_ROWS = 32;
@@ -59,6 +61,11 @@ function makeAtlas() {
   };
 }
 
+/** Whether there is one key only, which has all of every head's attention. */
+export function singleKey({ n_keys, unit }) {
+  return n_keys === 1 && !unit;
+}
+
 /** The rows, or columns, of a scrolled box that can be seen: the first, and the one after the last. */
 export function inSight(scrolled, room, step, count) {
   return [Math.max(0, Math.floor(scrolled / step)), Math.min(count, Math.ceil((scrolled + room) / step))];
@@ -89,7 +96,7 @@ export function makeGallery(canvas, height) {
       const { data, stack, wanted, held, palette, here, hover } = scene;
       const room = box.clientWidth;
       const rowHeight = Math.min(44, Math.max(10, height / wanted.length));
-      const width = Math.min(Math.max(40, rowHeight * 2.1), Math.max(10, (room - GUTTER_WIDTH) / data.heads.length));
+      const width = Math.min(Math.max(WIDEST_LOW_TILE, rowHeight * 2.1), Math.max(10, (room - GUTTER_WIDTH) / data.heads.length));
       tile = { width, height: rowHeight, gap: rowHeight > 16 ? 3 : 1 };
       const context = sizedContext(canvas, Math.max(room, GUTTER_WIDTH + width * data.heads.length), Math.max(height, Math.round(rowHeight * wanted.length)));
       context.font = `${typeSize(palette, Math.min(11, rowHeight + 1))} ${palette.font}`;
@@ -106,8 +113,9 @@ export function makeGallery(canvas, height) {
           const place = [GUTTER_WIDTH + head * width, row * rowHeight, width - tile.gap, rowHeight - tile.gap];
           context.fillStyle = palette.line;
           context.fillRect(...place);
-          // A layer that was dragged into view is asked for on release; until then its tiles are empty.
-          if (held.has(layer)) atlas.draw(context, scene, held.get(layer), head, place);
+          // A layer that was dragged into view is asked for on release; until then its tiles are empty. So are those of
+          // shares of a single key: they are 1 everywhere.
+          if (held.has(layer) && !singleKey(data)) atlas.draw(context, scene, held.get(layer), head, place);
         }
       }
       if (hover) mark(context, scene, hover.layer, hover.head, palette.muted, 1);

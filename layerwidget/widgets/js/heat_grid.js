@@ -1,6 +1,6 @@
 import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
-import { KEYS, choice, element, onFrame, watchLook } from "./dom.js";
+import { KEYS, choice, element, onFrame, setFacts, watchLook } from "./dom.js";
 import { chosenSheet, exactValue, heatColours, heatEnds, paintHeat } from "./heat_cells.js";
 import { LABELS_HEIGHT, followGrid, makeLayerGrid, movedCell, revealSoon } from "./layer_grid.js";
 import { GRID_HEIGHT, layerNumbers, layersTitle } from "./rows.js";
@@ -104,10 +104,7 @@ export default withStore(({ model, el, store }) => {
     page.sheets.value = data.sheets[place].name;
   };
   const describe = ({ rows, sheet, data, here }) => {
-    const said = [sheet.detail, model.get("detail"), layersTitle([...rows].reverse()), "last layer on top"].filter(Boolean);
-    page.detail.textContent = ` · ${said.join(" · ")}`;
-    // Beside another view, there may be no room for all of it.
-    page.detail.title = said.join(" · ");
+    setFacts(page.detail, [...sheet.detail.split(" · "), ...model.get("detail").split(" · "), layersTitle([...rows].reverse()), "last layer on top"]);
     const [low, high] = heatEnds(sheet);
     const ramp = `linear-gradient(to right, ${heatColours(sheet, palette).join(",")})`;
     const absent = sheet.absent ? [element("span", { class: "lw-hatch" }), element("span", {}, "no value")] : [];
@@ -130,7 +127,7 @@ export default withStore(({ model, el, store }) => {
     palette = readPalette(el, palette);
     scene = ready ? makeScene(data) : null;
     if (!scene) {
-      page.detail.textContent = "";
+      setFacts(page.detail, []);
       page.readout.textContent = "";
       return;
     }

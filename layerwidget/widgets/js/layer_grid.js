@@ -5,12 +5,12 @@ import { fitText, pointIn, sizedContext } from "./dom.js";
 import { GRID_HEIGHT, rowHeight } from "./rows.js";
 
 const NUMBERS_WIDTH = 26;
-const COLUMN_WIDTHS = [68, 52, 36];
+const COLUMN_WIDTHS = [272, 136, 68, 52, 36];
 export const LABELS_HEIGHT = 22;
 
 /** Column width: the widest step at which all columns fit, else the narrowest with room for four letters, which scrolls. */
-export function columnWidth(count, room, least = 0) {
-  const wide = COLUMN_WIDTHS.filter((width) => width >= 4 * least);
+export function columnWidth(count, room, least = 0, widest = 136) {
+  const wide = COLUMN_WIDTHS.filter((width) => width >= 4 * least && width <= widest);
   return wide.find((width) => width * count <= room) ?? wide.at(-1);
 }
 
@@ -30,9 +30,10 @@ export function movedCell(key, { layer, column }, rows, columns) {
  * Draws into `canvas`, which stays in place while `scroll` moves `spacer` beneath it: only visible cells are drawn.
  *
  * `paint(context, scene, size, each)` draws the cells: `size` has `row` and `column` in px, and `each` calls back with
- * the layer, the column, and the left, top and height of every visible cell.
+ * the layer, the column, and the left, top and height of every visible cell. `widest` is the width of a column where
+ * there are few.
  */
-export function makeLayerGrid({ canvas, spacer, scroll }, paint) {
+export function makeLayerGrid({ canvas, spacer, scroll }, paint, widest) {
   let drawn = null;
   const top = (row) => Math.round(row * drawn.row);
 
@@ -40,7 +41,7 @@ export function makeLayerGrid({ canvas, spacer, scroll }, paint) {
   const measure = ({ labels, rows, palette }) => {
     const [width, height] = [scroll.clientWidth, scroll.clientHeight];
     const columns = labels.length;
-    const column = columnWidth(columns, width - NUMBERS_WIDTH, palette.least);
+    const column = columnWidth(columns, width - NUMBERS_WIDTH, palette.least, widest);
     const row = rowHeight(rows.length);
     const body = Math.round(rows.length * row);
     const foot = Math.min(height - LABELS_HEIGHT, body);

@@ -2,11 +2,35 @@
 
 import { shade, typeSize } from "./colour.js";
 import { fitText } from "./dom.js";
-import { LENS_COLOURS } from "./lens_colours.js";
+import { LENS_COLOURS, shortProbability } from "./lens_colours.js";
+
+/** With few tokens a column is as wide as four words with their probabilities. */
+export const LENS_WIDEST = 272;
+const WORD_WIDTH = 68;
 
 /** One leading space is left out inside a cell, where there is no room for it; the panel shows it. */
 export function cellWord(visible) {
   return visible.length > 1 && visible[0] === "␣" && visible[1] !== "␣" ? visible.slice(1) : visible;
+}
+
+/** The first words of a cell that have room in a column, each with its probability; none where only one has. */
+export function firstWords({ pieces, k, top_ids, top_probs }, cell, column) {
+  const count = Math.min(k, Math.floor(column / WORD_WIDTH));
+  return Array.from({ length: count > 1 ? count : 0 }, (_, place) => cell * k + place)
+    .map((at) => [cellWord(pieces[top_ids.data[at]].visible), shortProbability(top_probs.data[at] / 65535)]);
+}
+
+/** Writes words on the left and probabilities on the right of equal parts of a cell. */
+function writeWords(context, words, left, width, y) {
+  const part = width / words.length;
+  words.forEach(([word, share], place) => {
+    const [start, end] = [left + place * part + 6, left + (place + 1) * part - 6];
+    context.textAlign = "right";
+    context.fillText(share, end, y);
+    context.textAlign = "left";
+    context.fillText(fitText(context, word, end - start - context.measureText(share).width - 4), start, y);
+  });
+  context.textAlign = "center";
 }
 
 /** Paints the cells of a layer grid; the scene has `{data, held, palette, colour, token}`. */
@@ -25,8 +49,13 @@ export function paintWords(context, { data, held, palette, colour, token }, { ro
     const tint = shade(mode.share(data, cell, pinned));
     context.fillStyle = palette.fills[tint];
     context.fillRect(left, top, column - 1, height - (height > 16 ? 1 : 0));
-    const word = mode.text?.(data, cell, pinned) ?? cellWord(data.pieces[data.top_ids.data[cell * data.k]].visible);
     context.fillStyle = palette.inks[tint];
+    const words = mode.text ? [] : firstWords(data, cell, column);
+    if (words.length) {
+      writeWords(context, words, left, column - 1, y);
+      return;
+    }
+    const word = mode.text?.(data, cell, pinned) ?? cellWord(data.pieces[data.top_ids.data[cell * data.k]].visible);
     context.fillText(fitText(context, word, column - 3), x, y);
   });
 }

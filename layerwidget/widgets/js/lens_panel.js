@@ -21,7 +21,7 @@ function makeTrustButton(shared) {
 }
 
 export function makeTopPanel(shared, colours, pinnable = true) {
-  const head = element("div", { class: "lw-panel-title" });
+  const head = element("div", { class: "lw-panel-title lw-facts-line" });
   const list = element("div", { class: "lw-words" });
   const facts = element("div", { class: "lw-cell-facts" });
   const trust = makeTrustButton(shared);
@@ -117,7 +117,7 @@ export function makeTopPanel(shared, colours, pinnable = true) {
         return;
       }
       const index = cell.row * data.n_pos + cell.position;
-      head.replaceChildren(element("b", {}, `layer ${cell.layer} · after “${data.prompt_visible[cell.position]}”`), ` (position ${cell.position})`);
+      head.replaceChildren(element("b", {}, `layer ${cell.layer} · after “${data.prompt_visible[cell.position]}”`), element("span", {}, ` (position ${cell.position})`));
       while (rows.length < data.k) {
         rows.push(wordRow());
         list.append(rows.at(-1).node);

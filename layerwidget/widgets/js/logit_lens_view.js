@@ -1,9 +1,9 @@
 import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
-import { KEYS, choice, element, onFrame, watchLook } from "./dom.js";
+import { KEYS, choice, element, onFrame, setFacts, watchLook } from "./dom.js";
 import { LABELS_HEIGHT, makeLayerGrid, movedCell, revealSoon } from "./layer_grid.js";
 import { LENS_COLOURS, lensLegend } from "./lens_colours.js";
-import { paintWords } from "./lens_grid.js";
+import { LENS_WIDEST, paintWords } from "./lens_grid.js";
 import { makeTopPanel } from "./lens_panel.js";
 import { GRID_HEIGHT, layerNumbers, layersTitle } from "./rows.js";
 import { dimStale, withStore } from "./store.js";
@@ -60,7 +60,7 @@ function buildPage(el, model, shared) {
 export default withStore(({ model, el, store }) => {
   const shared = shareTraits(model, ["layers", "layer", "position", "token", "tokens"], ["colour", "component"]);
   const page = buildPage(el, model, shared);
-  const grid = makeLayerGrid(page, paintWords);
+  const grid = makeLayerGrid(page, paintWords, LENS_WIDEST);
   let palette = null;
   let scene = null;
   let hover = null;
@@ -92,15 +92,14 @@ export default withStore(({ model, el, store }) => {
     palette = readPalette(el, palette);
     scene = ready ? makeScene(data) : null;
     if (!scene) {
-      page.detail.textContent = "";
+      setFacts(page.detail, []);
       page.panel.show(null);
       return;
     }
     grid.draw(scene);
     twin.changed();
     if (data.done) tellSight();
-    const component = data.component === "resid_post" ? "" : ` · ${data.component}`;
-    page.detail.textContent = `${component} · ${layersTitle([...scene.rows].reverse())} · last layer on top`;
+    setFacts(page.detail, [data.component === "resid_post" ? "" : data.component, layersTitle([...scene.rows].reverse()), "last layer on top"]);
     page.legend.replaceChildren(...lensLegend(LENS_COLOURS[scene.colour], data, palette, scene.token));
     const cell = hover ?? scene.here;
     const row = scene.held.get(cell.layer);

@@ -1,6 +1,6 @@
 import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
-import { KEYS, element, keepInSight, onFrame, watchLook } from "./dom.js";
+import { KEYS, element, keepInSight, onFrame, setFacts, watchLook } from "./dom.js";
 import { exactValue } from "./heat_cells.js";
 import { cellColours, expertWords, neuronTitle } from "./neuron_words.js";
 import { GRID_HEIGHT } from "./rows.js";
@@ -115,13 +115,15 @@ export default withStore(({ model, el, store }) => {
     for (const part of [page.head, page.rows, page.strip]) part.style.visibility = ready ? "" : "hidden";
     dim();
     if (!ready) {
-      page.detail.textContent = page.note.textContent = page.followed.textContent = page.readout.textContent = "";
+      setFacts(page.detail, []);
+      page.note.textContent = page.followed.textContent = page.readout.textContent = "";
       return;
     }
     palette = readPalette(el, palette);
     const shown = data.neurons.length;
     const word = data.prompt_visible[data.position];
-    page.detail.textContent = ` · layer ${data.layers[0]} · at “${word}” (position ${data.position}) · the strongest ${shown} carry ${(100 * data.share).toFixed(0)} % of all contributions, ${data.n_half} carry half`;
+    const carried = `the strongest ${shown} carry ${(100 * data.share).toFixed(0)} % of all contributions, ${data.n_half} carry half`;
+    setFacts(page.detail, [`layer ${data.layers[0]}`, `at “${word}” (position ${data.position})`, carried]);
     page.note.textContent = [`Sum over all neurons against the FFN's own output: error ${data.error ? data.error.toExponential(1) : "0"}.`, data.note].filter(Boolean).join(" ");
     fillHead(data);
     while (rows.length < shown) { rows.push(makeRow(follow)); page.rows.append(rows.at(-1).node); }

@@ -1,11 +1,15 @@
 // One attention matrix: query tokens down, key tokens across, the selected query outlined.
 
-import { typeSize } from "./colour.js";
+import { shade, typeSize } from "./colour.js";
 import { fitText, pointIn, sizedContext } from "./dom.js";
-import { matrixPixels } from "./patterns.js";
+import { shortValue } from "./heat_cells.js";
+import { matrixPixels, rowShares, rowWeights } from "./patterns.js";
 
 const LABEL_WIDTH = 66;
 const LABEL_HEIGHT = 52;
+/** Of few tokens, cells are as large as that, and say their numbers. */
+const LARGEST_SQUARE = 64;
+const NUMBERED_SQUARE = 34;
 
 /** Which tokens of an axis get a label: those chosen, and as many others as have room. */
 export function labelled(count, cell, scale, chosen) {
@@ -66,6 +70,15 @@ function makeSheet() {
   };
 }
 
+/** The numbers of the cells that have a colour: query, key, the number in a few letters, and the place of the colour. */
+export function cellNumbers({ chosen, scale, hideFirst }) {
+  if (!chosen.exact || scale > 1) return [];
+  return Array.from({ length: chosen.size }, (_, query) => {
+    const [shares, weights] = [rowShares(chosen, query, hideFirst), rowWeights(chosen, query)];
+    return Array.from(weights, (weight, key) => [query, key, shortValue(weight, 2), shade(Math.sqrt(shares[key]))]);
+  }).flat().filter(([, , , place]) => place > 0);
+}
+
 export function makeMatrix(canvas, height) {
   const sheet = makeSheet();
   let drawn = null;
@@ -76,6 +89,18 @@ export function makeMatrix(canvas, height) {
     const chosen = [position, ...pointed(hover?.query, words)];
     labelRows(context, { words, cell: down, scale, chosen, here: position, palette, right: LABEL_WIDTH - 5, width: LABEL_WIDTH - 8, top: 0 });
     labelColumns(context, { words: keyWords, cell: across, scale, chosen: pointed(hover?.key, keyWords), palette, left: LABEL_WIDTH, top: foot, length: LABEL_HEIGHT + 2 });
+  };
+
+  const numbers = (context, scene) => {
+    const { across, down } = drawn;
+    if (Math.min(across, down) < NUMBERED_SQUARE) return;
+    context.font = `${typeSize(scene.palette, 11)} ${scene.palette.font}`;
+    context.textBaseline = "middle";
+    context.textAlign = "center";
+    for (const [query, key, number, place] of cellNumbers(scene)) {
+      context.fillStyle = scene.palette.inks[place];
+      if (context.measureText(number).width < across - 4) context.fillText(number, LABEL_WIDTH + (key + 0.5) * across, (query + 0.5) * down + 0.5);
+    }
   };
 
   return {
@@ -93,7 +118,7 @@ export function makeMatrix(canvas, height) {
         return;
       }
       const { size, keys = size } = chosen;
-      const [widest, highest] = [(room - LABEL_WIDTH) / keys, (height - LABEL_HEIGHT) / size].map((most) => Math.min(30, most));
+      const [widest, highest] = [(room - LABEL_WIDTH) / keys, (height - LABEL_HEIGHT) / size].map((most) => Math.min(LARGEST_SQUARE, most));
       // Cells are squares where both axes are the same tokens.
       const [across, down] = keys === size ? [Math.min(widest, highest), Math.min(widest, highest)] : [widest, highest];
       const [side, foot] = [across * keys, down * size];
@@ -102,6 +127,7 @@ export function makeMatrix(canvas, height) {
       context.drawImage(sheet(scene), LABEL_WIDTH, 0, side, foot);
       context.strokeStyle = palette.line;
       context.strokeRect(LABEL_WIDTH - 0.5, 0.5, side, foot);
+      numbers(context, scene);
       labels(context, scene);
       context.strokeStyle = palette.accent;
       context.lineWidth = Math.max(1, Math.min(2, down / 4));

@@ -1,6 +1,6 @@
 import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
-import { KEYS, element, onFrame, pointIn, sizedContext, watchLook } from "./dom.js";
+import { KEYS, element, onFrame, pointIn, setFacts, sizedContext, watchLook } from "./dom.js";
 import { lossFrame, lossSummary, lossText, paintLoss } from "./loss_bars.js";
 import { dimStale, withStore } from "./store.js";
 import { listTable, makeTwin } from "./table_twin.js";
@@ -45,13 +45,13 @@ export default withStore(({ model, el, store }) => {
     const context = sizedContext(canvas, width, ready ? HEIGHT : 1);
     if (!ready) {
       frame = null;
-      detail.textContent = "";
+      setFacts(detail, []);
       readout.textContent = "";
       return;
     }
     frame = lossFrame(width, HEIGHT, data.nats.data);
     paintLoss(context, frame, { data, palette, here: here(), hover });
-    detail.textContent = ` · ${lossSummary(data, frame)}`;
+    setFacts(detail, lossSummary(data, frame).split(" · "));
     readout.textContent = lossText(hover ?? here(), data);
     twin.changed();
     el.dataset.revision = data.revision;

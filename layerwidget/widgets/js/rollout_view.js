@@ -1,6 +1,6 @@
 import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
-import { KEYS, element, onFrame, watchLook } from "./dom.js";
+import { KEYS, element, onFrame, setFacts, watchLook } from "./dom.js";
 import { listenToMatrix, strongest } from "./matrix_keys.js";
 import { makeMatrix } from "./pattern_matrix.js";
 import { rowWeights } from "./patterns.js";
@@ -77,7 +77,7 @@ export default withStore(({ model, el, store }) => {
     el.classList.toggle("lw-ready", ready);
     dim();
     scene = ready ? makeScene(data) : null;
-    page.detail.textContent = scene ? ` · ${layersTitle(data.layers)} · √ scale` : "";
+    setFacts(page.detail, scene ? [layersTitle(data.layers), "√ scale"] : []);
     page.note.textContent = scene ? data.note || "Each row sums to 1." : "";
     page.readout.textContent = scene ? rolloutText(scene) : "";
     if (!scene) return;

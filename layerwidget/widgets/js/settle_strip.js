@@ -1,6 +1,6 @@
 import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
-import { KEYS, element, onFrame, pointIn, sizedContext, watchLook } from "./dom.js";
+import { KEYS, element, onFrame, pointIn, setFacts, sizedContext, watchLook } from "./dom.js";
 import { LABELS_HEIGHT, followGrid, makeLayerGrid, movedCell, revealSoon } from "./layer_grid.js";
 import { GRID_HEIGHT, layerNumbers, layersTitle } from "./rows.js";
 import { curveFrame, levelColours, paintSettle, paintShares, percent, settledBy, sharesText } from "./settle_cells.js";
@@ -79,7 +79,7 @@ export default withStore(({ model, el, store }) => {
     };
   };
   const describe = ({ data, rows, here }) => {
-    page.detail.textContent = ` · ${sharesText(data.shares, data.labels.length)} · ${layersTitle([...rows].reverse())}, last layer on top`;
+    setFacts(page.detail, [sharesText(data.shares, data.labels.length), layersTitle([...rows].reverse()), "last layer on top"]);
     const names = [`top ${data.k}`, "top 1", "top 1 for good"];
     page.legend.replaceChildren(...names.flatMap((name, place) => [
       element("span", { class: "lw-swatch", style: `background:${levelColours(palette, place + 1)[0]}` }), element("span", {}, name)]));
@@ -101,7 +101,7 @@ export default withStore(({ model, el, store }) => {
     palette = readPalette(el, palette);
     scene = ready ? makeScene(data) : null;
     if (!scene) {
-      page.detail.textContent = "";
+      setFacts(page.detail, []);
       page.readout.textContent = "";
       return;
     }

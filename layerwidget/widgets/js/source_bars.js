@@ -1,6 +1,6 @@
 import { shareTraits } from "./bus.js";
 import { readPalette, typeSize } from "./colour.js";
-import { KEYS, element, fitText, onFrame, pointIn, sizedContext, watchLook } from "./dom.js";
+import { KEYS, element, fitText, onFrame, pointIn, setFacts, sizedContext, watchLook } from "./dom.js";
 import { exactValue, shortValue } from "./heat_cells.js";
 import { dimStale, withStore } from "./store.js";
 import { listTable, makeTwin } from "./table_twin.js";
@@ -119,13 +119,13 @@ export default withStore(({ model, el, store }) => {
     palette = readPalette(el, palette);
     scene = ready ? makeScene(data) : null;
     if (!scene) {
-      detail.textContent = "";
+      setFacts(detail, []);
       readout.textContent = "";
       return;
     }
     paint();
     const whose = `“${data.token}”${data.minus === null ? "" : ` minus “${data.minus}”`}`;
-    detail.textContent = ` · layer ${data.layers[0]} head ${data.head} · to ${whose} · sum ${exactValue(data.total)} logits`;
+    setFacts(detail, [`layer ${data.layers[0]} head ${data.head}`, `to ${whose}`, `sum ${exactValue(data.total)} logits`]);
     const place = hover ?? scene.largest;
     readout.textContent = `${hover === null ? "most from " : ""}“${data.labels[place]}” (position ${place}): ${exactValue(scene.values[place])} logits`;
     scroll.setAttribute("aria-label", `What head ${data.head} of layer ${data.layers[0]} takes from each token: arrow keys read one after the other`);
