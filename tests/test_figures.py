@@ -276,3 +276,35 @@ def test_nobody_pays_who_makes_no_figure() -> None:
 def test_the_dark_theme_has_a_dark_ground() -> None:
     assert ramp(DARK).fills[0] == DARK.ground
     assert ramp(PAPER).fills[0] == PAPER.ground
+
+
+def test_with_few_tokens_a_cell_of_the_lens_says_its_first_words(model: lw.HookedModel) -> None:
+    lens = lw.LogitLens(k=5).run(model.trace(ids(2)))
+    said = words(lw.LogitLensView(lens, layer=0).to_svg(width=900))
+    beside_it = [lens.pieces[int(token)].visible for token in lens.top_ids[0, 0]]
+    for layer in range(N_LAYERS):
+        for place in range(4):
+            assert f"{lens.top_probs[layer, 1, place]:.3f}"[1:] in said
+    assert all(word in said for word in beside_it[:4])
+    wide = [float(cell["width"]) for cell in elements(lw.LogitLensView(lens).to_svg(width=900), "rect", "lw-cell")]
+    assert set(wide) == {271.0}
+
+
+def test_cells_of_a_small_matrix_say_their_numbers(model: lw.HookedModel) -> None:
+    attention = lw.Attention().run(model.trace(ids(3)))
+    svg = lw.AttentionView(attention, layer=1, head=2, position=2, hide_first=False).to_svg()
+    weights = attention.pattern[1, 2]
+    said = words(svg)
+    for query, key in ((1, 0), (1, 1), (2, 0), (2, 1), (2, 2)):
+        assert f"{weights[query, key]:.2g}".removeprefix("0") in said
+    sides = {round(float(cell["width"]), 1) for cell in elements(svg, "rect", "lw-cell")}
+    assert sides == {64.2}
+
+
+def test_of_one_token_no_head_is_drawn_as_if_it_had_chosen_it(model: lw.HookedModel) -> None:
+    one = lw.Attention().run(model.trace(ids(1)))
+    svg = lw.AttentionView(one, layer=1, head=2).to_svg()
+    assert not elements(svg, "image", "lw-tile")
+    assert "one token: its weight is 1 in all heads" in " ".join(words(svg))
+    two = lw.Attention().run(model.trace(ids(2)))
+    assert len(elements(lw.AttentionView(two).to_svg(), "image", "lw-tile")) == N_LAYERS * N_HEADS
