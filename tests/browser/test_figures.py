@@ -71,7 +71,7 @@ def live_cells(
 def column_width(notebook: Notebook, kind: str) -> float:
     """As `js/layer_grid.js` chooses it."""
     room = notebook.page.locator(f".lw-{kind} .lw-scroll").evaluate("node => node.clientWidth") - NUMBERS_WIDTH
-    return next((width for width in (68, 52, 36) if width * 5 <= room), 36)
+    return next((width for width in (136, 68, 52, 36) if width * 5 <= room), 36)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

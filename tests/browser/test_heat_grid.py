@@ -29,7 +29,8 @@ tokens.layers, tokens.layer, tokens.position, tokens.sheet = 'all', 11, 4, 'norm
 heads.show([lw.Sheet('score', scores, kind='signed')], lw.HeatColumns.heads(range(9)), layers=range(12))
 heads.layer, heads.head = 11, 0
 """
-ROWS, GRID_HEIGHT, NUMBERS_WIDTH, WIDTH = 12, 420, 26, 68
+# Of the five tokens a column is wider than of the nine heads.
+ROWS, GRID_HEIGHT, NUMBERS_WIDTH, TOKEN_WIDTH, WIDTH = 12, 420, 26, 136, 68
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def cell(layer: int, column: int, rows: int = ROWS, width: int = WIDTH) -> dict[
 
 
 def test_a_click_chooses_layer_and_position_or_head(notebook: Notebook) -> None:
-    view(notebook, 0).locator(".lw-scroll").click(position=cell(7, 2))
+    view(notebook, 0).locator(".lw-scroll").click(position=cell(7, 2, width=TOKEN_WIDTH))
     notebook.expect_value("[tokens.layer, tokens.position]", [7, 2])
     view(notebook, 1).locator(".lw-scroll").click(position=cell(4, 8))
     notebook.expect_value("[heads.layer, heads.head, heads.position]", [4, 8, 0])
@@ -78,7 +79,7 @@ def in_full(notebook: Notebook, value: str) -> str:
 
 def test_the_line_below_says_the_value_to_three_decimals(notebook: Notebook) -> None:
     for layer, column in ((0, 0), (5, 3), (11, 1)):
-        view(notebook, 0).locator(".lw-scroll").hover(position=cell(layer, column))
+        view(notebook, 0).locator(".lw-scroll").hover(position=cell(layer, column, width=TOKEN_WIDTH))
         value = in_full(notebook, f"norms[{layer}, {column}]")
         expect(readout(notebook, 0)).to_have_text(
             f"layer {layer} · “{['The', '␣cat', '␣sat', '␣on'][column]}” (position {column}) · norm: {value} units"
@@ -86,7 +87,7 @@ def test_the_line_below_says_the_value_to_three_decimals(notebook: Notebook) -> 
         view(notebook, 1).locator(".lw-scroll").hover(position=cell(layer, column))
         value = in_full(notebook, f"scores[{layer}, {column}]")
         expect(readout(notebook, 1)).to_have_text(f"layer {layer} · head {column} · score: {value}")
-    view(notebook, 0).locator(".lw-scroll").hover(position=cell(3, 1))
+    view(notebook, 0).locator(".lw-scroll").hover(position=cell(3, 1, width=TOKEN_WIDTH))
     expect(readout(notebook, 0)).to_contain_text("no value")
     expect(view(notebook, 0).locator(".lw-legend")).to_contain_text("no value")
 

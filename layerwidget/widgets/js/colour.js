@@ -63,6 +63,7 @@ export function readPalette(node, last) {
     ink: style.color,
     muted: variable("--lw-muted"),
     line: variable("--lw-line"),
+    band: variable("--lw-band"),
     edge: variable("--lw-edge"),
     accent: variable("--lw-accent"),
     font: style.fontFamily,

@@ -80,7 +80,7 @@ export function curveFrame(width, height, nLayers) {
 function paintBands(context, { data, palette }, { x, top, bottom }) {
   Object.entries(data.bands).forEach(([name, [first, last]], place) => {
     const [left, right] = [x(first), x(last + 1)];
-    context.fillStyle = palette.line;
+    context.fillStyle = palette.band;
     if (place % 2 === 0) context.fillRect(left, top, right - left, bottom - top);
     context.textAlign = "center";
     context.font = `${typeSize(palette, 11)} ${palette.font}`;
