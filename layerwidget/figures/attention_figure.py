@@ -150,9 +150,11 @@ def _detail(attention: Attention) -> str:
         hidden = f"first token hidden{part}" if meta["unit"] else "first token hidden, rest scaled to 1"
     missing = len(attention.rows) - len(attention.held)
     scale = [hidden, "square-root scale"] if meta["unit"] else ["square-root scale", hidden]
+    if attention.single_key:
+        scale = ["one token: its weight is 1 in all heads"]
     parts = [
         meta["quantity"], layers_title(attention.rows[::-1]) if attention.rows else "no layer with attention",
-        f"{missing} not computed" if missing else "", *(["one token: its weight is 1 in all heads"] if attention.single_key else scale),
+        f"{missing} not computed" if missing else "", *scale,
         f"largest of {meta['block']} × {meta['block']} cells" if meta["size"] < meta["n_pos"] else "",
         "last layer on top",
     ]  # fmt: skip
