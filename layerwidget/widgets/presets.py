@@ -9,7 +9,7 @@ from layerwidget.widgets.parts import parts_of
 
 #: The first one is that of a new explorer. What they look like is in `js/style.css`.
 PRESETS = ("explore", "talk", "paper")
-#: How much larger everything is; the same number is in `js/style.css`.
+#: How much larger everything is where there are 1920 px; `js/style.css` says so, too, and how much in less.
 SCALES = {"explore": 1.0, "talk": 1.6, "paper": 1.0}
 
 
