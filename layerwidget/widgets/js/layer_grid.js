@@ -37,11 +37,6 @@ export function makeLayerGrid({ canvas, spacer, scroll }, paint, widest) {
   let drawn = null;
   const top = (row) => Math.round(row * drawn.row);
 
-  /** Gives the columns their room: scrolled to its end, the grid begins with a whole one. */
-  const spread = (columns, column, width) => {
-    const over = columns * column > width - NUMBERS_WIDTH ? Math.max(0, width - NUMBERS_WIDTH) % column : 2;
-    spacer.style.width = `${NUMBERS_WIDTH + columns * column + over}px`;
-  };
   /** Sizes, and which rows and columns are visible. */
   const measure = ({ labels, rows, palette }) => {
     const [width, height] = [scroll.clientWidth, scroll.clientHeight];
@@ -51,7 +46,9 @@ export function makeLayerGrid({ canvas, spacer, scroll }, paint, widest) {
     const body = Math.round(rows.length * row);
     const foot = Math.min(height - LABELS_HEIGHT, body);
     const [x, y] = [scroll.scrollLeft, scroll.scrollTop];
-    spread(columns, column, width);
+    // Scrolled to its end, the grid begins with a whole column.
+    const over = columns * column > width - NUMBERS_WIDTH ? Math.max(0, width - NUMBERS_WIDTH) % column : 2;
+    spacer.style.width = `${NUMBERS_WIDTH + columns * column + over}px`;
     spacer.style.height = `${body + LABELS_HEIGHT}px`;
     return {
       rows, column, row, width, foot, x, y, columns, height: Math.min(height, body + LABELS_HEIGHT),
@@ -107,8 +104,6 @@ export function makeLayerGrid({ canvas, spacer, scroll }, paint, widest) {
     if (!drawn) return;
     const [x, y] = [column * drawn.column, Math.max(0, drawn.rows.indexOf(layer)) * drawn.row];
     const room = scroll.clientWidth - NUMBERS_WIDTH;
-    // There may be less room than when it was drawn, and with the old end the last column would be out of reach.
-    spread(drawn.columns, drawn.column, scroll.clientWidth);
     if (x < scroll.scrollLeft) scroll.scrollLeft = x;
     else if (x + drawn.column > scroll.scrollLeft + room) scroll.scrollLeft = Math.ceil((x + drawn.column - room) / drawn.column) * drawn.column;
     if (y < scroll.scrollTop) scroll.scrollTop = y;
