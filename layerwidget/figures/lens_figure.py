@@ -13,13 +13,13 @@ from layerwidget.figures.shown import Place, Shown
 from layerwidget.figures.svg import Attributes, Markup, Picture, above, beside, circle, joined, rect, text
 from layerwidget.figures.tables import columns_around, cut_words, said, table
 from layerwidget.figures.themes import Theme, ramp
-from layerwidget.figures.words import fitted, text_width
+from layerwidget.figures.words import Face, fitted, text_width
 
 _NATS_SHOWN = 20
 _PANEL = 250
 _HIGHEST_WORDS = 420
 # As `js/lens_grid.js` has them.
-_WIDEST, _WORD_WIDTH = 272, 68
+_WIDEST, _WORD_WIDTH = 544, 68
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,7 +228,10 @@ def _words_in(box: Box, words: Sequence[tuple[str, str]], size: float, ink: str)
     part, y = (box.width - 1) / len(words), box.middle[1]
     for place, (word, share) in enumerate(words):
         start, end = box.left + place * part + 6, box.left + (place + 1) * part - 6
-        yield text(start, y, fitted(word, end - start - text_width(share, size) - 4, size), size=size, fill=ink)
+        # The first one is what the cell says.
+        face: Face = "sans" if place else "bold"
+        said = fitted(word, end - start - text_width(share, size) - 4, size, face)
+        yield text(start, y, said, size=size, font_weight="normal" if place else "bold", fill=ink)
         yield text(end, y, share, size=size, text_anchor="end", fill=ink)
 
 

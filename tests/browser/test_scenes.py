@@ -51,6 +51,11 @@ TYPE = """(root) => {
     }
     return found;
 }"""
+#: How far below the upper edge of an explorer the grid and the chosen head of its first page end, in px of the screen.
+FOOT = """(root) => {
+    const foot = (one) => root.querySelector(one).getBoundingClientRect().bottom;
+    return Math.max(foot(".lw-lens .lw-scroll"), foot(".lw-attention")) - root.getBoundingClientRect().top;
+}"""
 #: What of an explorer stands out of it, or out of the page.
 TOO_WIDE = """(root) => {
     const right = root.getBoundingClientRect().right + 1;
@@ -187,8 +192,8 @@ def test_a_scene_that_cannot_be_shown_is_said(talk: ExplorerPage) -> None:
     expect(talk.root.locator(".lw-scene-count")).to_have_text("– / 1")
 
 
-@pytest.mark.parametrize(("width", "least"), [(1280, 13.5), (1920, 18)])
-def test_a_talk_can_be_read_from_the_back_and_fits(talk: ExplorerPage, width: int, least: float) -> None:
+@pytest.mark.parametrize(("width", "least", "most"), [(1280, 13.5, 830), (1920, 18, 1080)])
+def test_a_talk_can_be_read_from_the_back_and_fits(talk: ExplorerPage, width: int, least: float, most: int) -> None:
     # Screens of both widths are as large on the wall: the type is measured by the screen.
     notebook = talk.notebook
     notebook.page.set_viewport_size({"width": width, "height": 1000})
@@ -206,6 +211,9 @@ def test_a_talk_can_be_read_from_the_back_and_fits(talk: ExplorerPage, width: in
         small = {what: size for what, size in talk.root.evaluate(TYPE).items() if size < least}
         assert not small, (name, small)
         assert talk.root.evaluate(TOO_WIDE) == [0], name
+        if name == "lens":
+            # Scene, words, grid and one head on one screen; the curves are below.
+            assert talk.root.evaluate(FOOT) <= most
 
 
 def test_presets_come_and_go(talk: ExplorerPage) -> None:

@@ -5,7 +5,7 @@ import { fitText, pointIn, sizedContext } from "./dom.js";
 import { GRID_HEIGHT, rowHeight } from "./rows.js";
 
 const NUMBERS_WIDTH = 26;
-const COLUMN_WIDTHS = [272, 136, 68, 52, 36];
+const COLUMN_WIDTHS = [544, 272, 136, 68, 52, 36];
 export const LABELS_HEIGHT = 22;
 
 /** Column width: the widest step at which all columns fit, else the narrowest with room for four letters, which scrolls. */

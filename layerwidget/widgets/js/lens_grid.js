@@ -4,8 +4,8 @@ import { shade, typeSize } from "./colour.js";
 import { fitText } from "./dom.js";
 import { LENS_COLOURS, shortProbability } from "./lens_colours.js";
 
-/** With few tokens a column is as wide as four words with their probabilities. */
-export const LENS_WIDEST = 272;
+/** A single token's column is as wide as eight words with their probabilities. */
+export const LENS_WIDEST = 544;
 const WORD_WIDTH = 68;
 
 /** One leading space is left out inside a cell, where there is no room for it; the panel shows it. */
@@ -22,13 +22,17 @@ export function firstWords({ pieces, k, top_ids, top_probs }, cell, column) {
 
 /** Writes words on the left and probabilities on the right of equal parts of a cell. */
 function writeWords(context, words, left, width, y) {
-  const part = width / words.length;
+  const [part, font] = [width / words.length, context.font];
   words.forEach(([word, share], place) => {
     const [start, end] = [left + place * part + 6, left + (place + 1) * part - 6];
     context.textAlign = "right";
     context.fillText(share, end, y);
     context.textAlign = "left";
-    context.fillText(fitText(context, word, end - start - context.measureText(share).width - 4), start, y);
+    const room = end - start - context.measureText(share).width - 4;
+    // The first one is what the cell says.
+    context.font = place ? font : `600 ${font}`;
+    context.fillText(fitText(context, word, room), start, y);
+    context.font = font;
   });
   context.textAlign = "center";
 }
