@@ -107,10 +107,6 @@ class Continuation:
             _resumes[self.model] = alone and resuming_is_right(self.model, tried.trace)
         return _resumes[self.model]
 
-    def forget(self) -> None:
-        """Let go of what is held."""
-        self._held = None
-
     def trace(self, tokens: Tokens, interventions: Sequence[object] = ()) -> Trace:
         """The trace of a prompt; only what differs from the last one is computed.
 
