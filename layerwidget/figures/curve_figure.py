@@ -111,13 +111,11 @@ def curve_svg(
     )  # fmt: skip
 
 
-def _ends(plot: Plot) -> dict[str, float]:
-    """What both ends of the y axis stand for, and where they are."""
+def _ends(plot: Plot) -> dict[str, str]:
+    """What both ends of the y axis stand for, and where they are; more exact than what is only drawn."""
     low, high = plot.scale.low, plot.scale.high
-    return {
-        "data_low": low, "data_high": high, "data_y_low": round(plot.y(low), 3), "data_y_high": round(plot.y(high), 3),
-        "data_log": int(plot.scale.log),
-    }  # fmt: skip
+    ends = {"data_low": low, "data_high": high, "data_y_low": plot.y(low), "data_y_high": plot.y(high)}
+    return {**{name: f"{value:.7g}" for name, value in ends.items()}, "data_log": str(int(plot.scale.log))}
 
 
 def curve_picture(
