@@ -30,9 +30,9 @@ from layerwidget.widgets.esm import wrapped
 from tests.tiny import N_LAYERS, letters, tiny
 
 LONG = (
-    "The Eiffel Tower is in the city of Paris, and the Colosseum is in the city of Rome, where many people go to see it. "
-    "When Mary and John went to the store, John gave a drink to Mary, and then they went home to watch a film about the "
-    "old city and its people, which they had seen before, but they liked it all the same."
+    "The Eiffel Tower is in the city of Paris, and the Colosseum is in the city of Rome, where many people go to see it."
+    " When Mary and John went to the store, John gave a drink to Mary, and then they went home to watch a film about"
+    " the old city and its people, which they had seen before, but they liked it all the same."
 )
 NASTY = "a</script><!--\u2028<b>&amp;\"'"
 
@@ -89,7 +89,8 @@ import { readFileSync } from "node:fs";
 const { unpackRecording } = await import(process.argv[2]);
 const { views } = await unpackRecording(readFileSync(process.argv[3], "ascii"));
 const messages = Object.values(views).flatMap((view) => view.messages ?? []);
-const arrays = messages.map(({ content, buffers }) => content.arrays.map(({ name }, place) => [name, Buffer.from(buffers[place].buffer).toString("hex")]));
+const hex = ({ buffer }) => Buffer.from(buffer).toString("hex");
+const arrays = messages.map(({ content, buffers }) => content.arrays.map(({ name }, at) => [name, hex(buffers[at])]));
 console.log(JSON.stringify(arrays.map(Object.fromEntries)));
 """
 
@@ -207,25 +208,29 @@ def test_levels_come_back_in_their_order(causal: bool, tmp_path: Path) -> None:
     cells = np.concatenate([weights[row, :, :length].ravel() for row, length in enumerate(rows.lengths())])
     roots = np.rint(np.sqrt(cells) * 255).astype(np.uint8)
     exact = np.floor(cells.astype(np.float32).astype(float) * 1000 + 0.5)
-    steps = (exact - np.floor(((roots / 255) ** 2).astype(np.float32).astype(float) * 1000 + 0.5) + 128).astype(np.uint8)
+    near = np.floor(((roots / 255) ** 2).astype(np.float32).astype(float) * 1000 + 0.5)
+    steps = (exact - near + 128).astype(np.uint8)
     buffers = Buffers()
     data, counts = grouped(levels_of(roots, steps), rows)
     assert sum(counts) == len(cells)
     assert np.count_nonzero(counts) > 8
     message = {
-        "content": {"arrays": [{"name": name, "dtype": "uint8"} for name in ("roots", "steps")]}, "buffers": [None, None],
+        "content": {"arrays": [{"name": name, "dtype": "uint8"} for name in ("roots", "steps")]},
+        "buffers": [None, None],
         "levels": {**asdict(rows), "place": buffers.add(data), "counts": counts},
     }  # fmt: skip
     (read,) = read_by_the_page(buffers.packed({"views": {"a": {"messages": [message]}}}), tmp_path)
-    near, moved = (np.frombuffer(read[name], np.uint8).astype(int) for name in ("roots", "steps"))
-    weight = ((near / 255) ** 2).astype(np.float32).astype(float)
+    colours, moved = (np.frombuffer(read[name], np.uint8).astype(int) for name in ("roots", "steps"))
+    weight = ((colours / 255) ** 2).astype(np.float32).astype(float)
     np.testing.assert_array_equal(np.floor(weight * 1000 + 0.5) + moved - 128, exact)
-    np.testing.assert_array_equal(near[exact == 0], np.minimum(roots[exact == 0], 5))
+    np.testing.assert_array_equal(colours[exact == 0], np.minimum(roots[exact == 0], 5))
 
 
 def test_what_is_held_twice_takes_its_room_once() -> None:
     buffers = Buffers()
-    first, other, again = (buffers.add(np.asarray(one, np.uint16).tobytes(), 2) for one in ([1, 2, 770], [3], [1, 2, 770]))
+    first, other, again = (
+        buffers.add(np.asarray(one, np.uint16).tobytes(), 2) for one in ([1, 2, 770], [3], [1, 2, 770])
+    )
     assert (first, other, again) == ([0, 6], [6, 2], [0, 6])
     head, arrays = unpacked(buffers.packed({"a": "<&"}))
     assert head == {"a": "<&"}

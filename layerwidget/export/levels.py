@@ -1,8 +1,8 @@
 """A recorded gallery in half the room: its colours and what makes them exact as one number, in groups that are alike.
 
-Where a head looks hardly differs from one query to the next. So the numbers of a gallery are sorted by what stands above
-them: by the same key of the query before. Each group has numbers of about one size, and compresses better than they all
-do in their order. `js/recorded_levels.js` puts them back.
+Where a head looks hardly differs from one query to the next. So the numbers of a gallery are sorted by what stands
+above them: by the same key of the query before. Each group has numbers of about one size, and compresses better than
+they all do in their order. `js/recorded_levels.js` puts them back.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def levels_of(roots: np.ndarray, steps: np.ndarray) -> np.ndarray:
 def grouped(levels: np.ndarray, rows: Rows) -> tuple[bytes, list[int]]:
     """Levels sorted by the group of what is above them, and how many there are in each group.
 
-    The bytes are one for each level, 255 where it is larger; then how much larger, the low bytes and then the high ones.
+    One byte for each level, 255 where it is larger; then how much larger, the low bytes and then the high ones.
     """
     groups = _groups(levels, rows)
     ordered = levels[np.argsort(groups, kind="stable")].astype(np.int64)

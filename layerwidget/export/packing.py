@@ -13,7 +13,7 @@ import numpy as np
 
 #: The letter with which markup begins, and one that the 85 do not have.
 _MARKUP, _INSTEAD = b"<", b"."
-#: A gzip file, which `DecompressionStream` of a browser reads; without a date, so that equal recordings are equal bytes.
+#: A gzip file, which a browser's `DecompressionStream` reads; without a date: equal recordings are equal bytes.
 _GZIP, _LEVEL, _MEMORY = 31, 9, 9
 
 

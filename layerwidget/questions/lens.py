@@ -134,6 +134,8 @@ class LogitLens(TraceQuestion[LensGrid]):
         if (self.head is None) == (self.component == HEAD):
             raise QuestionError(f"A head goes with component={HEAD!r}; got {self.component!r} and head={self.head}.")
         if self.follow < 0:
-            raise QuestionError(f"LogitLens follows the most probable next tokens: expected follow >= 0, got {self.follow}.")
+            raise QuestionError(
+                f"LogitLens follows the first few next tokens: expected follow >= 0, got {self.follow}."
+            )
         if self.k < 1:
             raise QuestionError(f"LogitLens keeps the k most probable tokens: expected k >= 1, got {self.k}.")
