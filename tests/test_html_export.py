@@ -30,9 +30,9 @@ from layerwidget.widgets.esm import wrapped
 from tests.tiny import N_LAYERS, letters, tiny
 
 LONG = (
-    "The Eiffel Tower is in the city of Paris, and the Colosseum is in the city of Rome, where many people go to see it."
-    " When Mary and John went to the store, John gave a drink to Mary, and then they went home to watch a film about"
-    " the old city and its people, which they had seen before, but they liked it all the same."
+    "The Eiffel Tower is in the city of Paris, and the Colosseum is in the city of Rome, where many people go to see"
+    " it. When Mary and John went to the store, John gave a drink to Mary, and then they went home to watch a film"
+    " about the old city and its people, which they had seen before, but they liked it all the same."
 )
 NASTY = "a</script><!--\u2028<b>&amp;\"'"
 

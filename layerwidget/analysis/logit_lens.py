@@ -301,6 +301,7 @@ def _valid_tokens(tokens: tuple[int, ...], d_vocab: int) -> None:
 
 
 def _grid(question: LogitLens, trace: Trace, layers: tuple[int, ...], arrays: dict[str, np.ndarray]) -> LensGrid:
+    measured: dict[str, Any] = dict(arrays)
     several = [arrays[name] for name in ("top_ids", "final_ids", "followed_ids") if name in arrays]
     shown = {*(token for ids in several for token in np.unique(ids).tolist()), *question.tokens}
     return LensGrid(
@@ -309,5 +310,5 @@ def _grid(question: LogitLens, trace: Trace, layers: tuple[int, ...], arrays: di
         component=question.component,
         head=question.head,
         tokens=question.tokens,
-        **arrays,
+        **measured,
     )
