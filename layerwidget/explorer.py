@@ -209,7 +209,7 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
 
     @property
     def state(self) -> dict[str, Any]:
-        """All that is chosen, as JSON: prompt, layers, selection, pinned tokens, pages, interventions, pages' choices.
+        """All that is chosen, as JSON: prompt, layers, selection, pinned tokens, pages, interventions, preset, choices.
 
         Assign one to come back to it, in another session, too; what it does not name stays as it is. A position beyond
         the prompt is the last one. Translators and models to compare with are not in it.

@@ -74,9 +74,9 @@ class Scene:
 
     @classmethod
     def here(cls, explorer: Explorer, title: str, caption: str = "") -> Self:
-        """A scene of all that is chosen in an explorer now."""
+        """A scene of all that is chosen in an explorer now, but for the preset: that is of a whole talk."""
         state = explorer.state
-        return cls(title, caption, **{name: value for name, value in state.items() if name not in ("version", "model")})
+        return cls(title, caption, **{name: value for name, value in state.items() if name in _FORMS})
 
 
 class Scenes(Sequence[Scene]):

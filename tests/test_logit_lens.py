@@ -162,3 +162,36 @@ def test_data_out() -> None:
         lens.row_of(9)
     with pytest.raises(ValueError, match="read-only"):
         lens.top_probs[0, 0, 0] = 1
+
+
+def test_the_models_own_next_words_are_followed_through_all_layers() -> None:
+    trace = lw.HookedModel(tiny("llama")).trace(ids(7))
+    lens = lw.LogitLens(k=2, tokens=(5,), follow=4).run(trace)
+    log_probs = reference(trace)
+    expected = log_probs[-1].topk(4).indices
+    assert lens.followed_ids is not None
+    assert lens.followed_log_probs is not None
+    np.testing.assert_array_equal(lens.followed_ids, expected)
+    np.testing.assert_array_equal(lens.followed_ids[:, 0], lens.final_ids)
+    there = log_probs.gather(-1, expected.expand(N_LAYERS, -1, -1))
+    np.testing.assert_allclose(lens.followed_log_probs, there, atol=1e-4)
+    larger = (log_probs[:, :, None] > there[..., None]).sum(-1)
+    np.testing.assert_array_equal(lens.followed_ranks, larger)
+    np.testing.assert_array_equal(lens.token_ranks[..., 0], lw.LogitLens(tokens=(5,)).run(trace).token_ranks[..., 0])
+    assert all(int(token) in lens.pieces for token in lens.followed_ids.flat)
+    assert lw.LogitLens().run(trace).followed_ids is None
+    # What an edit leaves as it was is taken over.
+    live = lw.Live(trace.model)
+    question = lw.LogitLens(k=2, follow=4)
+    live.update(ids(6), question)
+    (after,) = live.update(ids(7), question)
+    np.testing.assert_array_equal(after.followed_ids, lens.followed_ids)
+    np.testing.assert_array_equal(after.followed_ranks, lens.followed_ranks)
+    with pytest.raises(lw.QuestionError, match="follow >= 0, got -1"):
+        lw.LogitLens(follow=-1)
+
+
+def test_equal_words_are_followed_in_the_order_of_the_prediction() -> None:
+    first = torch.tensor([[4], [9]])
+    top = torch.tensor([[2, 4, 7], [3, 2, 1]])
+    assert decoding._first_first(first, top).tolist() == [[4, 2, 7], [9, 3, 2]]

@@ -10,6 +10,7 @@ import traitlets as t
 
 import layerwidget as lw
 from layerwidget.widgets.pages import PAGES
+from layerwidget.widgets.presets import SCALES
 
 #: A value other than the first one, of every choice of every page.
 CHOSEN: dict[str, dict[str, Any]] = {
@@ -37,6 +38,7 @@ def state() -> dict[str, Any]:
         "tokens": [7, 9],
         "pages": ["residual", "lens", "tuned", "attention", "attribution", "neurons", "depth", "compare"],
         "interventions": [{"type": "SkipLayers", "layers": "0"}],
+        "preset": "talk",
         "choices": CHOSEN,
     }
 
@@ -48,7 +50,7 @@ def test_every_page_says_what_its_state_is() -> None:
 
 
 def test_everything_comes_back(explorer: lw.Explorer, model: lw.HookedModel) -> None:
-    first = explorer.state
+    first, first_scale = explorer.state, explorer.curves.scale
     assert all(
         first["choices"].get(name, {}).get(key) != value for name in CHOSEN for key, value in CHOSEN[name].items()
     )
@@ -64,6 +66,8 @@ def test_everything_comes_back(explorer: lw.Explorer, model: lw.HookedModel) -> 
     other.wait()
     assert other.state == wanted
     assert other.page("compare").prompt == "abcx"
+    # What measures itself is as large as the preset says.
+    assert other.curves.scale == SCALES["talk"] > first_scale
     other.state = first
     other.wait()
     assert {**other.state, "choices": None} == {**first, "choices": None}
@@ -112,6 +116,7 @@ def test_what_is_not_named_stays(explorer: lw.Explorer) -> None:
         ({"interventions": [{"type": "Popen"}]}, "'Popen' is not known"),
         ({"interventions": [{"type": "LogitLens"}]}, "interventions cannot be"),
         ({"interventions": [{"type": "SkipLayers", "layers": "7"}]}, "out of range"),
+        ({"preset": "cinema"}, "preset cannot be 'cinema'"),
         ({"choices": {"nowhere": {}}}, "'nowhere'"),
         ({"choices": {"lens": {"colour": "pink"}}}, "choices.lens.colour"),
         ({"choices": {"lens": {"colours": "kl"}}}, "'colours'"),

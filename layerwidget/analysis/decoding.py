@@ -35,19 +35,22 @@ class Final:
     Attributes:
         probs: shape [pos, d_vocab].
         neg_entropy: shape [pos], nats.
-        top_id: the most probable token, shape [pos].
+        top_ids: the most probable tokens, best first, shape [pos, followed], at least one.
     """
 
     probs: torch.Tensor
     neg_entropy: torch.Tensor
-    top_id: torch.Tensor
+    top_ids: torch.Tensor
 
     @classmethod
-    def of(cls, logits: torch.Tensor) -> Final:
-        """From the logits, shape [pos, d_vocab]."""
+    def of(cls, logits: torch.Tensor, n: int = 1) -> Final:
+        """From the logits, shape [pos, d_vocab]; `n` of the most probable tokens are told."""
         logs = log_probs(logits)
         probs = logs.exp()
-        return cls(probs, torch.linalg.vecdot(probs, logs), logs.argmax(-1))
+        first = logs.argmax(-1, keepdim=True)
+        # Where two are equal, the first one of all is the same as without the others.
+        top = first if n < 2 else _first_first(first, logs.topk(n).indices)
+        return cls(probs, torch.linalg.vecdot(probs, logs), top)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +110,7 @@ def decode(logits: Logits, final: Final, tokens: torch.Tensor, n_layers: int, k:
     """
     n_pos, d_vocab = final.probs.shape
     device = final.probs.device
-    asked_ids = torch.cat([final.top_id[:, None], tokens.expand(n_pos, -1)], -1)
+    asked_ids = torch.cat([final.top_ids, tokens.expand(n_pos, -1)], -1)
     distinct, which = asked_ids.unique(return_inverse=True)
     near = logits.at(distinct).unflatten(0, (n_pos, n_layers))
     near = near.gather(-1, which[:, None].expand(-1, n_layers, -1)).clamp_(min=-1e30)
@@ -186,9 +189,15 @@ def largest(logits: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     return top, chosen.gather(-1, place // _NEIGHBOURS) * _NEIGHBOURS + place % _NEIGHBOURS
 
 
+def _first_first(first: torch.Tensor, top: torch.Tensor) -> torch.Tensor:
+    """The same tokens with `first`, shape [pos, 1], in front; the last one goes where it was not among them."""
+    order = (top != first).int().sort(dim=-1, descending=True, stable=True).indices
+    return torch.cat([first, top.gather(-1, order[..., :-1])], -1)
+
+
 def _cells(sums: _Sums, final: Final) -> dict[str, torch.Tensor]:
     asked, log_norm = sums.asked, sums.peak + sums.norm.log()
-    log_probs = asked - log_norm[..., None]
+    log_probs, n = asked - log_norm[..., None], final.top_ids.shape[-1]
     kl = log_norm - sums.cross + final.neg_entropy[:, None]
     # Among the tokens that are listed the order is certain; others come after these.
     listed = (sums.top[..., None, :] > asked[..., None]).sum(-1)
@@ -201,7 +210,9 @@ def _cells(sums: _Sums, final: Final) -> dict[str, torch.Tensor]:
         "kl_to_final_nats": kl.clamp(min=0),
         "final_probs": log_probs[..., 0].exp(),
         "final_ranks": ranks[..., 0],
-        "token_ranks": ranks[..., 1:],
-        "token_log_probs": log_probs[..., 1:],
+        "followed_ranks": ranks[..., :n],
+        "followed_log_probs": log_probs[..., :n],
+        "token_ranks": ranks[..., n:],
+        "token_log_probs": log_probs[..., n:],
     }
     return {name: cell.transpose(0, 1) for name, cell in cells.items()}

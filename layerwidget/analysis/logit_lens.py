@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -43,6 +43,9 @@ _CELLS = (
     "top_ids", "top_probs", "entropy_nats", "kl_to_final_nats", "final_probs", "final_ranks", "token_ranks",
     "token_log_probs",
 )  # fmt: skip
+#: What is the same in every layer.
+_OF_POSITION = ("final_ids", "followed_ids")
+_FOLLOWED = ("followed_ranks", "followed_log_probs")
 
 
 @steps(LogitLens)
@@ -128,20 +131,23 @@ class _Board:
         _valid_tokens(question.tokens, d_vocab)
         shapes = {"top_ids": (min(question.k, d_vocab),), "top_probs": (min(question.k, d_vocab),)}
         shapes |= {"token_ranks": (len(question.tokens),), "token_log_probs": (len(question.tokens),)}
-        whole = {"top_ids", "final_ranks", "token_ranks"}
+        shapes |= {name: (min(question.follow, d_vocab),) for name in _FOLLOWED}
+        whole = {"top_ids", "final_ranks", "token_ranks", "followed_ranks"}
         cells = {
             name: np.zeros((len(layers), n_pos, *shapes.get(name, ())), np.int64 if name in whole else np.float32)
-            for name in _CELLS
+            for name in (*_CELLS, *(_FOLLOWED if question.follow else ()))
         }
         cells["final_ids"] = np.zeros(n_pos, np.int64)
+        if question.follow:
+            cells["followed_ids"] = np.zeros((n_pos, *shapes["followed_ranks"]), np.int64)
         if rows is None and question.head is not None:
             rows = HeadRows(trace, question.head, n_same if before is not None else 0)
         board = cls(question, trace, layers, cells, np.zeros((len(layers), n_pos), dtype=bool), rows)
         if before is not None:
             board.done[:, :n_same] = True if before.done is None else before.done[:, :n_same]
-            board.cells["final_ids"][:n_same] = before.final_ids[:n_same]
-            for name in _CELLS:
-                board.cells[name][:, :n_same] = getattr(before, name)[:, :n_same]
+            for name, array in board.cells.items():
+                place = np.s_[:n_same] if name in _OF_POSITION else np.s_[:, :n_same]
+                array[place] = getattr(before, name)[place]
         return board
 
     @torch.no_grad()
@@ -151,9 +157,9 @@ class _Board:
             return
         rows = [self.layers.index(layer) for layer in layers]
         new = lens_cells(self.question, self.trace, layers, start, stop, self.rows)
-        self.cells["final_ids"][start:stop] = new["final_ids"]
-        for name in _CELLS:
-            self.cells[name][rows, start:stop] = new[name]
+        for name, array in self.cells.items():
+            place: Any = np.s_[start:stop] if name in _OF_POSITION else (rows, np.s_[start:stop])
+            array[place] = new[name]
         self.done[rows, start:stop] = True
 
     def grid(self) -> LensGrid:
@@ -185,16 +191,17 @@ def lens_cells(
     width = max(1, min(rows_at_once // len(layers), most))
     per_call = max(1, rows_at_once // width)
     chunks = [layers[begin : begin + per_call] for begin in range(0, len(layers), per_call)]
-    decoded_by = partial(_column, trace, rows, tokens, min(question.k, d_vocab), chunks)
+    n_told = max(1, min(question.follow, d_vocab))
+    decoded_by = partial(_column, trace, rows, tokens, min(question.k, d_vocab), n_told, chunks)
     columns = []
     # Of equal width: a product of few rows takes as long as one of many.
     for group, group_end in _evenly(first, end, most):
         logits = None if ends_too else trace.logits_between(group, group_end)
         for start, stop in _evenly(group, group_end, width):
-            final = None if logits is None else _final(logits[start - group : stop - group])
+            final = None if logits is None else _final(logits[start - group : stop - group], n_told)
             columns.append(decoded_by(start, stop, final))
     return {
-        name: torch.cat([column[name] for column in columns], dim=0 if name == "final_ids" else 1).cpu().numpy()
+        name: torch.cat([column[name] for column in columns], dim=0 if name in _OF_POSITION else 1).cpu().numpy()
         for name in columns[0]
     }
 
@@ -204,6 +211,7 @@ def _column(
     rows: RowsOf,
     tokens: torch.Tensor,
     k: int,
+    n_told: int,
     chunks: Sequence[tuple[int, ...]],
     start: int,
     stop: int,
@@ -216,10 +224,11 @@ def _column(
         residuals = [rows(layer, start, stop).to(tokens.device) for layer in layers]
         decoded = trace.model.decoded(torch.stack(residuals, 1).flatten(0, 1))
         if final is None:
-            decoded, final = _with_ends(decoded, trace, start, stop - start)
+            decoded, final = _with_ends(decoded, trace, start, stop - start, n_told)
         parts.append(decode(decoded, final, tokens, len(layers), k))
     assert final is not None
-    return {**{name: torch.cat([part[name] for part in parts]) for name in parts[0]}, "final_ids": final.top_id}
+    told = {"final_ids": final.top_ids[:, 0], "followed_ids": final.top_ids}
+    return {**{name: torch.cat([part[name] for part in parts]) for name in parts[0]}, **told}
 
 
 def _ends_are_decoded_too(question: LogitLens, trace: Trace, layers: tuple[int, ...], n_pos: int) -> bool:
@@ -229,12 +238,12 @@ def _ends_are_decoded_too(question: LogitLens, trace: Trace, layers: tuple[int, 
     return last and few and isinstance(trace.held_logits, LaterLogits)
 
 
-def _with_ends(decoded: Logits, trace: Trace, start: int, n_pos: int) -> tuple[Logits, Final]:
+def _with_ends(decoded: Logits, trace: Trace, start: int, n_pos: int, n_told: int) -> tuple[Logits, Final]:
     """All logits, of which those of the last layer are the model's own prediction."""
     whole = decoded.whole(_room(trace.logits_device))
     ends = whole.logits.unflatten(0, (n_pos, -1))[:, -1].clone()
     trace.remember_logits(start, ends)
-    return whole, _final(ends)
+    return whole, _final(ends, n_told)
 
 
 _rooms = threading.local()
@@ -248,9 +257,9 @@ def _room(device: torch.device) -> torch.Tensor:
     return held
 
 
-def _final(logits: torch.Tensor) -> Final:
+def _final(logits: torch.Tensor, n_told: int) -> Final:
     with leaving_a_core(len(logits)):
-        return Final.of(logits)
+        return Final.of(logits, n_told)
 
 
 def _evenly(first: int, end: int, longest: int) -> Iterator[tuple[int, int]]:
@@ -292,20 +301,14 @@ def _valid_tokens(tokens: tuple[int, ...], d_vocab: int) -> None:
 
 
 def _grid(question: LogitLens, trace: Trace, layers: tuple[int, ...], arrays: dict[str, np.ndarray]) -> LensGrid:
-    shown = {*np.unique(arrays["top_ids"]).tolist(), *arrays["final_ids"].tolist(), *question.tokens}
+    measured: dict[str, Any] = dict(arrays)
+    several = [arrays[name] for name in ("top_ids", "final_ids", "followed_ids") if name in arrays]
+    shown = {*(token for ids in several for token in np.unique(ids).tolist()), *question.tokens}
     return LensGrid(
         **about(trace, layers, shown),
         d_vocab=trace.anatomy.d_vocab,
         component=question.component,
         head=question.head,
         tokens=question.tokens,
-        top_ids=arrays["top_ids"],
-        top_probs=arrays["top_probs"],
-        entropy_nats=arrays["entropy_nats"],
-        kl_to_final_nats=arrays["kl_to_final_nats"],
-        final_ids=arrays["final_ids"],
-        final_probs=arrays["final_probs"],
-        final_ranks=arrays["final_ranks"],
-        token_ranks=arrays["token_ranks"],
-        token_log_probs=arrays["token_log_probs"],
+        **measured,
     )

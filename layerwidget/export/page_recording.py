@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from layerwidget.errors import ExportError, LayerWidgetError
-from layerwidget.export.curve_sheets import figure_traits
+from layerwidget.export.curve_sheets import recorded_figure
 from layerwidget.export.layout import Layout, Node, module_of, style_of
+from layerwidget.export.levels import Rows, grouped, levels_of
 from layerwidget.export.packing import Buffers
 from layerwidget.widgets.attention_view import AttentionView
-from layerwidget.widgets.base import Message, Panel, View
+from layerwidget.widgets.base import Message, Panel, View, packed_message, unpacked_message
+from layerwidget.widgets.lens_page import LensPage
 from layerwidget.widgets.page import Page, Standpoint
 
 if TYPE_CHECKING:
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
 #: The traits that all views have in common: a page has one place for all of them.
 SHARED = ("layers", "layer", "head", "position", "token", "tokens", "group")
 _PATIENCE_S = 600.0
+#: Of so many of the model's own next words at each position, a page knows all layers: its reader can pin them.
+_FOLLOWED = 10
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ def page_recording(explorer: Explorer, prompts: Sequence[str] = ()) -> PageRecor
     layout = Layout()
     blocks: list[str] = []
     steps: list[dict[str, Any]] = []
-    with _kept_as_it_is(explorer):
+    with _kept_as_it_is(explorer), _followed(explorer):
         pages = _pages(explorer)
         at_end = explorer.standpoint is None or explorer.position >= len(explorer.standpoint.tokens) - 1
         for step in (*range(n_scenes), *texts):
@@ -84,6 +90,19 @@ def _kept_as_it_is(explorer: Explorer) -> Iterator[None]:
         explorer.scene = scene
         explorer.state = state
         explorer.wait(_PATIENCE_S)
+
+
+@contextmanager
+def _followed(explorer: Explorer) -> Iterator[None]:
+    """The lens knows more words of all layers than those that are pinned: nobody can be asked later."""
+    page = explorer.page("lens")
+    assert isinstance(page, LensPage)
+    page.follow = _FOLLOWED
+    explorer.wait(_PATIENCE_S)
+    try:
+        yield
+    finally:
+        page.follow = 0
 
 
 def _pages(explorer: Explorer) -> list[str]:
@@ -148,7 +167,9 @@ def _block(explorer: Explorer, layout: Layout) -> str:
     attention = {name: view for name, view in layout.panels.items() if isinstance(view, AttentionView)}
     views = {name: _state(panel, buffers) for name, panel in layout.panels.items() if name not in attention}
     for name, figure in layout.figures.items():
-        views[name] = {"traits": figure_traits(figure, explorer.prompt, n_pos), "css": style_of(figure)}
+        traits, arrays = recorded_figure(figure, explorer.prompt, n_pos)
+        message = _packed(packed_message("data", 0, {}, arrays), buffers)
+        views[name] = {"traits": traits, "css": style_of(figure), "messages": [message]}
     for name, label in layout.labels.items():
         views[name] = {"traits": {"value": label.value}, "css": style_of(label)}
     with _all_layers(explorer, bool(attention)):
@@ -178,7 +199,23 @@ def _state(panel: Panel, buffers: Buffers) -> dict[str, Any]:
 
 def _packed(message: Message, buffers: Buffers) -> dict[str, Any]:
     content, arrays = message
-    return {"content": content, "buffers": [buffers.add(array) for array in arrays]}
+    widths = [np.dtype(spec["dtype"]).itemsize for spec in content["arrays"]]
+    found = unpacked_message(content, arrays)
+    if not {"roots", "steps"} <= found.keys():
+        return {"content": content, "buffers": [buffers.add(*one) for one in zip(arrays, widths, strict=True)]}
+    places = [
+        None if spec["name"] in ("roots", "steps") else buffers.add(array, width)
+        for spec, array, width in zip(content["arrays"], arrays, widths, strict=True)
+    ]
+    levels = _levels(content["meta"], found["roots"], found["steps"], buffers)
+    return {"content": content, "buffers": places, "levels": levels}
+
+
+def _levels(meta: Mapping[str, Any], roots: np.ndarray, steps: np.ndarray, buffers: Buffers) -> dict[str, Any]:
+    """A gallery that is exact to three decimals, in less room."""
+    rows = Rows(meta["n_pos"], meta["n_keys"], meta["causal"], len(meta["layers"]) * len(meta["heads"]))
+    data, counts = grouped(levels_of(roots, steps), rows)
+    return {**asdict(rows), "place": buffers.add(data), "counts": counts}
 
 
 def _about(explorer: Explorer, standpoint: Standpoint) -> dict[str, dict[str, str]]:

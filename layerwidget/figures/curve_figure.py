@@ -88,7 +88,8 @@ def curve_svg(
     The rectangles of class `lw-band` shade the layers in view, one for each run of them; the line of class `lw-cursor`
     marks the chosen layer. A script can move both, and copy a rectangle for another run: `data-x0` of the root is
     the x of the middle of layer 0 in their coordinates, `data-step` the distance to the next layer, and
-    `data-n-layers` how many there are.
+    `data-n-layers` how many there are. It can draw more lines into `lw-inside`: the y axis goes from `data-low` at the
+    y `data-y-low` to `data-high` at `data-y-high`, on a logarithmic scale where `data-log` is 1.
 
     Args:
         curves: what is drawn, or None for empty axes.
@@ -106,8 +107,15 @@ def curve_svg(
     picture, plot = _composed(curves, n_layers, title, axis, layers_in_view, layer, room, theme)
     return document(
         picture, theme, title, margin=margin, data_x0=round(plot.x(0), 3), data_step=f"{plot.step:.4f}",
-        data_n_layers=n_layers,
+        data_n_layers=n_layers, **_ends(plot),
     )  # fmt: skip
+
+
+def _ends(plot: Plot) -> dict[str, str]:
+    """What both ends of the y axis stand for, and where they are; more exact than what is only drawn."""
+    low, high = plot.scale.low, plot.scale.high
+    ends = {"data_low": low, "data_high": high, "data_y_low": plot.y(low), "data_y_high": plot.y(high)}
+    return {**{name: f"{value:.7g}" for name, value in ends.items()}, "data_log": str(int(plot.scale.log))}
 
 
 def curve_picture(
@@ -169,7 +177,7 @@ def _inside(plot: Plot, parts: Iterable[Markup]) -> Markup:
     """Parts of which only that is seen what lies between the axes, and a dot's breadth around."""
     x, y, width, height = plot.left - 3, plot.top - 3, plot.width + 6, plot.height + 6
     view = f"{x:.2f} {y:.2f} {width:.2f} {height:.2f}"
-    return tag("svg", {"x": x, "y": y, "width": width, "height": height, "viewBox": view}, *parts)
+    return tag("svg", {"x": x, "y": y, "width": width, "height": height, "viewBox": view, "class": "lw-inside"}, *parts)
 
 
 def _across(plot: Plot, value: float, colour: str) -> Markup:

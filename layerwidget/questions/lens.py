@@ -38,6 +38,9 @@ class LensGrid(Grid):
         tokens: the token ids that were asked for.
         token_ranks: how many logits are strictly larger than the token's, shape [layer, pos, token].
         token_log_probs: natural log of the token's probability, shape [layer, pos, token].
+        followed_ids: the model's own most probable next tokens, best first, shape [pos, followed]; None where nobody
+            asked for them.
+        followed_ranks, followed_log_probs: the same of these tokens, shape [layer, pos, followed].
         done: which cells are computed, shape [layer, pos]; None when all are. The others hold nothing.
         head: whose output was decoded; None for the activations that are the layer's.
 
@@ -57,6 +60,9 @@ class LensGrid(Grid):
     token_ranks: IntArray = field(metadata=along("layer pos token"))
     token_log_probs: FloatArray = field(metadata=along("layer pos token", "nats"))
     done: BoolArray | None = field(default=None, metadata=along("layer pos"))
+    followed_ids: IntArray | None = field(default=None, metadata=along("pos followed"))
+    followed_ranks: IntArray | None = field(default=None, metadata=along("layer pos followed"))
+    followed_log_probs: FloatArray | None = field(default=None, metadata=along("layer pos followed", "nats"))
     head: int | None = None
 
     @property
@@ -109,6 +115,8 @@ class LogitLens(TraceQuestion[LensGrid]):
             one neuron adds is always its value vector, so its lens is a list of words and not a grid: see `Neurons`.)
         k: how many of the most probable tokens to keep per cell.
         tokens: token ids whose rank and log-probability are wanted in every cell.
+        follow: of how many of the model's own most probable next tokens, at each position, rank and log-probability are
+            wanted in every layer: what was the answer there on its way up? 0 for none.
         head: number of the head, the same in every layer, for `head_out`; None for the others.
     """
 
@@ -117,6 +125,7 @@ class LogitLens(TraceQuestion[LensGrid]):
     k: int = 5
     tokens: tuple[int, ...] = ()
     head: int | None = None
+    follow: int = 0
 
     def __post_init__(self) -> None:
         """Check what can be checked without a model."""
@@ -124,5 +133,9 @@ class LogitLens(TraceQuestion[LensGrid]):
         object.__setattr__(self, "tokens", tuple(int(token) for token in self.tokens))
         if (self.head is None) == (self.component == HEAD):
             raise QuestionError(f"A head goes with component={HEAD!r}; got {self.component!r} and head={self.head}.")
+        if self.follow < 0:
+            raise QuestionError(
+                f"LogitLens follows the first few next tokens: expected follow >= 0, got {self.follow}."
+            )
         if self.k < 1:
             raise QuestionError(f"LogitLens keeps the k most probable tokens: expected k >= 1, got {self.k}.")

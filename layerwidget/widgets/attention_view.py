@@ -15,7 +15,7 @@ from layerwidget.figures.themes import Theme
 from layerwidget.layers import parse_layers
 from layerwidget.questions.attention import CrossAttentionGrid, HeadGrid
 from layerwidget.results import FloatArray
-from layerwidget.widgets.base import Message, View
+from layerwidget.widgets.base import Message, View, packed_message, unpacked_message
 from layerwidget.widgets.gallery_packing import first_share, gallery_row, largest, n_same, thousandth_steps
 from layerwidget.widgets.picture import Pictured, place_of
 
@@ -180,15 +180,20 @@ class AttentionView(Pictured, View, module="attention_view"):
         return {**super().recorded_traits(), "quantities": [], "can_hide": browser_hides}
 
     def recorded_messages(self) -> list[Message]:
-        """The gallery with what makes every one of its matrices exact to three decimals, where it is not pooled."""
+        """The gallery with what makes every one of its matrices exact to three decimals, where it is not pooled.
+
+        Then the numbers of the chosen head are in it, too, and are left out.
+        """
         with self._sending:
             messages, shown = super().recorded_messages(), self._shown
             if shown is None or shown.block > 1 or shown.grid.unit:
                 return messages
-            content, buffers = messages[0]
-            steps = thousandth_steps(shown.grid)
-            spec = {"name": "steps", "dtype": "uint8", "shape": list(steps.shape)}
-            return [({**content, "arrays": [*content["arrays"], spec]}, [*buffers, steps.tobytes()]), *messages[1:]]
+            content, arrays = messages[0][0], unpacked_message(*messages[0])
+            arrays["steps"] = thousandth_steps(shown.grid)
+            if self.show_heads != "head":
+                return [packed_message("data", content["revision"], content["meta"], arrays), *messages[1:]]
+            arrays.pop("focus", None)
+            return [packed_message("data", content["revision"], {**content["meta"], "focus_key": ""}, arrays)]
 
     def _choice(self) -> _Choice:
         return _Choice(self.show_heads, self.layers, self.layer, self.head)

@@ -79,11 +79,11 @@ class View(Panel, SelectionTraits):
         message, part = self._message, self._part
         if message is None:
             return Shown()
-        meta, arrays = dict(message[0]["meta"]), _unpacked(*message)
+        meta, arrays = dict(message[0]["meta"]), unpacked_message(*message)
         # Another thread may have published something newer in between.
         if part is not None and part[0]["revision"] == message[0]["revision"]:
             meta |= part[0]["meta"]
-            arrays |= _unpacked(*part)
+            arrays |= unpacked_message(*part)
         return Shown(meta, arrays)
 
     def _picture_changed(self) -> None:
@@ -91,14 +91,14 @@ class View(Panel, SelectionTraits):
 
     def _publish(self, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Send everything the browser needs to draw, in one message."""
-        self._message, self._part = _packed("data", next(_revisions), meta, arrays), None
+        self._message, self._part = packed_message("data", next(_revisions), meta, arrays), None
         self._picture_changed()
         self._deliver(self._message)
 
     def _publish_part(self, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Replace some of what was published last, without sending the rest again."""
         if self._message is not None:
-            self._part = _packed("part", self._message[0]["revision"], meta, arrays)
+            self._part = packed_message("part", self._message[0]["revision"], meta, arrays)
             self._picture_changed()
             self._deliver(self._part)
 
@@ -122,7 +122,8 @@ class View(Panel, SelectionTraits):
         self.send(*(_without_buffers(message) if self._as_text else message))
 
 
-def _packed(kind: str, revision: int, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Message:
+def packed_message(kind: str, revision: int, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Message:
+    """Arrays as a browser gets them: what they are as JSON, and the bytes of each."""
     specs = []
     for name, array in arrays.items():
         if array.dtype.name not in _SENDABLE:
@@ -132,7 +133,8 @@ def _packed(kind: str, revision: int, meta: dict[str, Any], arrays: dict[str, np
     return message, [np.ascontiguousarray(array).tobytes() for array in arrays.values()]
 
 
-def _unpacked(message: dict[str, Any], buffers: list[bytes]) -> dict[str, np.ndarray]:
+def unpacked_message(message: dict[str, Any], buffers: list[bytes]) -> dict[str, np.ndarray]:
+    """The arrays of such a message."""
     return {
         spec["name"]: np.frombuffer(buffer, spec["dtype"]).reshape(spec["shape"])
         for spec, buffer in zip(message["arrays"], buffers, strict=True)

@@ -12,6 +12,7 @@ from layerwidget.figures.curves import DATA_COLOUR, Curves, Quantity, Scale
 from layerwidget.questions.lens import LensGrid
 from layerwidget.results import FloatArray
 from layerwidget.widgets.layer_figure import LayerFigure
+from layerwidget.widgets.logit_lens_view import followed_arrays
 from layerwidget.widgets.traits import MAX_PINNED, PIN_COLOURS
 
 QUANTITIES = {
@@ -53,6 +54,21 @@ class DepthCurves(LayerFigure):
         with self._drawing:
             self._lens = lens
             self._renew(None if lens is None else lens.n_layers, prompt)
+
+    def recorded_words(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """The words that are pinned, at every position, and those that were followed, at theirs."""
+        lens = self._lens
+        if lens is None:
+            return {}, {}
+        arrays = followed_arrays(lens)
+        ids = {*lens.tokens, *(() if lens.followed_ids is None else np.unique(lens.followed_ids).tolist())}
+        words = {
+            "visible": {str(token): lens.pieces[token].visible for token in sorted(ids)},
+            "tokens": list(lens.tokens), "layers": list(lens.layers), "n_pos": len(lens.token_ids),
+            "colours": list(PIN_COLOURS), "quantities": ["probability", "rank"],
+        }  # fmt: skip
+        pinned = {"token_ranks": lens.token_ranks.astype(np.uint32), "token_log_probs": lens.token_log_probs}
+        return words, {**arrays, **pinned}
 
     def _curves(self) -> Curves | None:
         lens = self._at_hand()

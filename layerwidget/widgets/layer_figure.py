@@ -137,10 +137,18 @@ class LayerFigure(Pictured, ipywidgets.VBox):  # type: ignore[misc]  # ipywidget
         """How many layers the x axis has; 0 while nothing is drawn."""
         return self._n_layers
 
-    def curves_at(self, quantity: str, position: int) -> Curves | None:
-        """What would be drawn of a quantity at a position; what is drawn stays as it is."""
-        with self._drawing, _as_if(self, "quantity", quantity), _as_if(self.driver, "position", position):
+    def curves_at(self, quantity: str, position: int, tokens: Sequence[int] | None = None) -> Curves | None:
+        """What would be drawn of a quantity at a position, with other pinned tokens; what is drawn stays as it is."""
+        pinned = list(self.driver.tokens if tokens is None else tokens)
+        with (
+            self._drawing, _as_if(self, "quantity", quantity), _as_if(self.driver, "position", position),
+            _as_if(self.driver, "tokens", pinned),
+        ):  # fmt: skip
             return self._curves() if self._n_layers else None
+
+    def recorded_words(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """What a page without a kernel needs to follow words that its reader pins: traits, and arrays beside them."""
+        return {}, {}
 
     def to_text(self) -> str:
         """The curves as a table: a row per layer in view, the last one on top."""

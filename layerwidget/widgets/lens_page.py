@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipywidgets
+import traitlets as t
 
 from layerwidget.engine.fitting import attention_that_fits
 from layerwidget.errors import LayerWidgetError
@@ -31,7 +32,11 @@ class LensPage(Page):
 
     Attributes:
         lens_view, attention_view, curves: its views.
+        follow: of how many of the model's own next words, at each position, the answer knows all layers without their
+            being pinned; 0 while somebody answers.
     """
+
+    follow = t.Int(0, min=0)
 
     page_name = "lens"
     page_title = "Lens + attention"
@@ -78,7 +83,9 @@ class LensPage(Page):
         """The lens of all layers, and as much attention of those in view as fits into memory."""
         component = self.lens_view.component
         head = standpoint.head if component == HEAD else None
-        lens = LogitLens(k=_WORDS_PER_CELL, tokens=standpoint.pinned, component=component, head=head)
+        lens = LogitLens(
+            k=_WORDS_PER_CELL, tokens=standpoint.pinned, component=component, head=head, follow=self.follow
+        )
         attention, _ = _attention(standpoint)
         return {"lens": lens} if attention is None else {"lens": lens, "attention": attention}
 

@@ -11,7 +11,8 @@ from layerwidget.figures.lens_figure import Lens, lens_picture, lens_text
 from layerwidget.figures.svg import Picture
 from layerwidget.figures.themes import Theme
 from layerwidget.questions.lens import LensGrid
-from layerwidget.widgets.base import View
+from layerwidget.results import FloatArray
+from layerwidget.widgets.base import Message, View, packed_message, unpacked_message
 from layerwidget.widgets.picture import Pictured, place_of
 from layerwidget.widgets.traits import MAX_PINNED, PIN_COLOURS
 
@@ -32,7 +33,8 @@ class LogitLensView(Pictured, View, module="logit_lens_view"):
         panel: where the words of the chosen cell stand: `right` of the grid, or `below` it. Views of one group that
             have it below scroll together.
         empty: what is said where there is nothing to draw.
-        pinnable: whether other words can be pinned: somebody answers what is known of them.
+        pinnable: whether other words can be pinned.
+        recorded: whether nobody answers what is not known of a word, so that it is said of it.
     """
 
     colour = t.Enum(COLOURS, "faded").tag(sync=True)
@@ -44,8 +46,10 @@ class LogitLensView(Pictured, View, module="logit_lens_view"):
     panel = t.Enum(("right", "below"), "right").tag(sync=True)
     empty = t.Unicode(TYPE_A_PROMPT).tag(sync=True)
     pinnable = t.Bool(True).tag(sync=True)
+    recorded = t.Bool(False).tag(sync=True)
 
     def __init__(self, lens: LensGrid | None = None, **traits: Any) -> None:
+        self._top_probs: FloatArray | None = None
         if lens is not None and lens.tokens:
             traits = {"tokens": list(lens.tokens[:MAX_PINNED]), "token": lens.tokens[0], **traits}
         super().__init__(**traits)
@@ -55,6 +59,7 @@ class LogitLensView(Pictured, View, module="logit_lens_view"):
     def show(self, lens: LensGrid | None, prompt: str | None = None) -> None:
         """Draw a result; `prompt` is the text it answers, by which the browser knows what is stale."""
         if lens is None:
+            self._top_probs = None
             self._publish({"layers": [], "n_pos": 0, "prompt": prompt}, {})
             return
         self._bound_to(lens.n_layers, None)
@@ -85,13 +90,20 @@ class LogitLensView(Pictured, View, module="logit_lens_view"):
             "token_ranks": lens.token_ranks.astype(np.uint32),
             "token_log_probs": lens.token_log_probs,
         }
+        if lens.followed_ids is not None:
+            arrays |= followed_arrays(lens)
         if lens.done is not None:
             arrays["done"] = lens.done.astype(np.uint8)
+        self._top_probs = lens.top_probs
         self._publish(meta, arrays)
 
     def recorded_traits(self) -> dict[str, Any]:
-        """Without a choice of what is decoded, and with the pinned words as they are."""
-        return {**super().recorded_traits(), "components": [], "pinnable": False}
+        """Without a choice of what is decoded; nobody answers what is not recorded of a word."""
+        return {**super().recorded_traits(), "components": [], "recorded": True}
+
+    def recorded_messages(self) -> list[Message]:
+        """Probabilities as the thousandths that a reader sees, which takes half the room."""
+        return [_in_thousandths(message, self._top_probs) for message in super().recorded_messages()]
 
     def to_text(self) -> str:
         """The words as a table: layers by tokens."""
@@ -109,3 +121,33 @@ def sixteen_bit(shares: np.ndarray) -> np.ndarray:
     """Shares of 0 to 1 as 16-bit integers: exact to 1e-5, which is what a reader sees on hover."""
     scaled: np.ndarray = np.rint(np.clip(shares, 0, 1) * 65535).astype(np.uint16)
     return scaled
+
+
+def followed_arrays(lens: LensGrid) -> dict[str, np.ndarray]:
+    """The model's own next tokens in every layer, as a page without a kernel has them: ids, ranks, thousandths."""
+    if lens.followed_ids is None or lens.followed_ranks is None or lens.followed_log_probs is None:
+        return {}
+    return {
+        "followed_ids": lens.followed_ids.astype(np.uint32),
+        "followed_ranks": lens.followed_ranks.astype(np.uint32),
+        "followed_probs": thousandths(np.exp(lens.followed_log_probs)),
+    }
+
+
+def thousandths(shares: np.ndarray) -> np.ndarray:
+    """Shares of 0 to 1 in whole thousandths, which is what a reader sees of them; halves go up, as in a browser."""
+    rounded: np.ndarray = np.floor(shares.astype(np.float64) * 1000 + 0.5).astype(np.uint16)
+    return rounded
+
+
+def _in_thousandths(message: Message, top_probs: FloatArray | None) -> Message:
+    content, arrays = message[0], unpacked_message(*message)
+    if "top_probs" in arrays and top_probs is not None:
+        # Not from the 16 bits: what is rounded twice may become another thousandth.
+        arrays["top_probs"] = thousandths(top_probs)
+    packed, buffers = packed_message(content["type"], content["revision"], content["meta"], arrays)
+    for spec in packed["arrays"]:
+        if spec["name"] in ("top_probs", "followed_probs"):
+            # `js/recording.js` makes 65535ths of them again.
+            spec["thousandths"] = True
+    return packed, buffers

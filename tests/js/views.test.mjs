@@ -13,6 +13,9 @@ import { pathParts } from "../../layerwidget/widgets/js/layer_flow.js";
 import { columnWidth, movedCell } from "../../layerwidget/widgets/js/layer_grid.js";
 import { movedRange } from "../../layerwidget/widgets/js/layer_slider.js";
 import { stackRowHeight } from "../../layerwidget/widgets/js/layer_stack.js";
+import { pinnedText, pinnedWord, wordName } from "../../layerwidget/widgets/js/pinned_words.js";
+import { heightOf, linePieces, pinnedCurves, sheetCurves } from "../../layerwidget/widgets/js/recorded_lines.js";
+import { decoded85, gatheredBytes } from "../../layerwidget/widgets/js/recording.js";
 import { LENS_COLOURS, shortCount, shortProbability } from "../../layerwidget/widgets/js/lens_colours.js";
 import { LENS_WIDEST, cellWord, firstWords } from "../../layerwidget/widgets/js/lens_grid.js";
 import {
@@ -343,11 +346,61 @@ test("every colour of the lens stays between 0 and 1", () => {
     entropy_nats: { data: [4.6] }, token_log_probs: { data: [-0.1] }, token_ranks: { data: [99] },
   };
   for (const [name, mode] of Object.entries(LENS_COLOURS)) {
-    const share = mode.share(data, 0, 0);
+    const share = mode.share(data, mode.known ? mode.known(data, 0, 3) : 0);
     assert.ok(share >= 0 && shade(share) <= 255, name);
     assert.equal(mode.ends(data).length, 2);
   }
-  assert.equal(LENS_COLOURS.token_rank.share(data, 0, -1), 0);
+  assert.deepEqual(["token_rank", "token_probability"].map((name) => LENS_COLOURS[name].known(data, 0, 4)), [null, null]);
+});
+
+test("of a pinned word, a recorded cell says what it knows and nothing else", () => {
+  // 2 positions, 3 words listed in each of 2 layers; of one more word at each position all layers are known.
+  const data = {
+    n_pos: 2, k: 3, tokens: [90], token_visible: ["␣x"], pieces: [10, 11, 12, 13, 14].map((id) => ({ id, visible: `w${id}` })),
+    top_ids: { data: [0, 1, 2, 1, 2, 3, 0, 2, 1, 3, 1, 2] },
+    top_probs: { data: [600, 300, 100, 500, 400, 50, 700, 200, 100, 900, 50, 20].map((one) => Math.round(one * 65.535)) },
+    token_log_probs: { data: [-1, -2, -3, -4] }, token_ranks: { data: [5, 6, 7, 8] },
+    followed_ids: { data: Uint32Array.of(10, 14), shape: [2, 1] }, followed_ranks: { data: [0, 40, 0, 9] },
+    followed_probs: { data: [39321, 66, 45875, 131] },
+  };
+  assert.deepEqual(pinnedWord(data, 3, 90), { probability: Math.exp(-4), rank: 8 });
+  assert.deepEqual(pinnedWord(data, 1, 14), { probability: 66 / 65535, rank: 40 });
+  assert.deepEqual(pinnedWord(data, 3, 14), { probability: 131 / 65535, rank: 9 });
+  // At the other position it is neither followed nor listed.
+  assert.equal(pinnedWord(data, 0, 14), null);
+  assert.equal(pinnedWord(data, 2, 13), null);
+  const listed = pinnedWord(data, 3, 13);
+  assert.deepEqual([listed.probability.toFixed(3), listed.rank], ["0.900", null]);
+  assert.equal(pinnedText(listed, ""), "0.900 · rank not recorded");
+  assert.equal(pinnedText(pinnedWord(data, 1, 14), ""), "0.001 · rank 40");
+  assert.equal(pinnedText(null, "not recorded here"), "not recorded here");
+  assert.deepEqual([wordName(data, 90), wordName(data, 12), wordName(data, 7)], ["␣x", "w12", "#7"]);
+  // While a kernel answers, nothing is taken from elsewhere.
+  assert.equal(pinnedWord({ ...data, followed_ids: undefined }, 3, 13), null);
+  assert.equal(LENS_COLOURS.token_rank.known(data, 3, 13), null);
+});
+
+test("lines of pinned words are those that were recorded at the position, and a gap stays a gap", () => {
+  const words = { visible: { 7: "␣Rome", 8: "␣Paris" }, tokens: [5], layers: [0, 1], n_pos: 3, colours: ["red", "green", "blue"], quantities: ["rank"] };
+  const arrays = {
+    token_ranks: { data: [0, 1, 2, 3, 4, 5] }, token_log_probs: { data: [0, 0, 0, 0, 0, Math.log(0.5)] },
+    followed_ids: { data: Uint32Array.of(9, 9, 7), shape: [3, 1] },
+    followed_ranks: { data: [0, 0, 30, 0, 0, 4] }, followed_probs: { data: [0, 0, 12, 0, 0, 871] },
+  };
+  const [asked, followed, unknown] = pinnedCurves(words, arrays, [5, 7, 8], "rank", 2);
+  assert.deepEqual([asked.values, asked.name, asked.colour], [[3, 6], "#5", "red"]);
+  assert.deepEqual([followed.values, followed.name, followed.colour], [[31, 5], "␣Rome", "green"]);
+  assert.deepEqual([unknown.values, unknown.name], [null, "␣Paris"]);
+  const shares = pinnedCurves(words, arrays, [5, 7], "probability", 2);
+  assert.deepEqual(shares.map(({ values }) => values), [[1, 0.5], [0.012, 0.871]]);
+  assert.equal(shares[1].say(shares[1].values[0]), "0.012");
+  assert.equal(pinnedCurves(words, arrays, [7], "rank", 0)[0].values, null);
+  assert.deepEqual(linePieces([0, 1, 2, 5], [1, NaN, 2, 0], false), [[[0, 1]], [[2, 2], [5, 0]]]);
+  assert.deepEqual(linePieces([0, 1, 2], [1, 0, 2], true), [[[0, 1]], [[2, 2]]]);
+  assert.equal(heightOf(100, { low: 1, high: 10000, yLow: 10, yHigh: 210, log: true }), 110);
+  assert.equal(heightOf(1, { low: -1, high: 3, yLow: 200, yHigh: 0, log: false }), 100);
+  const values = { data: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], shape: [2, 2, 3] };
+  assert.deepEqual(sheetCurves({ layers: [4, 6], names: ["a", "b"], colours: ["red", "blue"] }, values, 1).map((one) => one.values), [[2, 5], [8, 11]]);
 });
 
 test("arrays come out of their buffers whatever their alignment", () => {
@@ -574,6 +627,12 @@ test("neurons have a name, experts their weights, and values with a sign two col
   const half = (name) => ({ fills: Array.from({ length: 256 }, (_, place) => name + place), inks: Array(256).fill("#000") });
   const colours = cellColours(Float32Array.from([2, -1, 0, NaN]), { above: half("a"), below: half("b") });
   assert.deepEqual(colours.map(({ fill }) => fill), ["a255", "b128", "a0", ""]);
+});
+
+test("letters of a recording are its bytes, whatever they are and however many", () => {
+  // What Python's base64.b85encode makes of bytes 0, 255, 60, 1, 2, with "." for "<".
+  assert.deepEqual([...decoded85("0RKDz0s")], [0, 255, 60, 1, 2]);
+  assert.deepEqual([...gatheredBytes(Uint8Array.of(1, 2, 3, 4, 5, 6), 2)], [1, 4, 2, 5, 3, 6]);
 });
 
 test("a recorded gallery has every matrix to three decimals", () => {

@@ -1,11 +1,12 @@
 import { element } from "./dom.js";
+import { pinnedWord } from "./pinned_words.js";
 
-// What the colour of a lens cell means. `share` is 0 to 1; `text` replaces the word where a number says more.
+// What the colour of a lens cell means. `share` is 0 to 1. Of a pinned word, `known` is its number, or null where there
+// is none, from which `share` is taken, and `text` stands in the place of the cell's own word.
 
 const NATS_SHOWN = 20;
 
 const top = (data, cell) => data.top_probs.data[cell * data.k] / 65535;
-const pinned = (array, data, cell, token) => array.data[cell * data.tokens.length + token];
 
 export const LENS_COLOURS = {
   faded: {
@@ -32,15 +33,17 @@ export const LENS_COLOURS = {
   token_probability: {
     name: "pinned word: probability",
     needsToken: true,
-    share: (data, cell, token) => (token < 0 ? 0 : Math.exp(pinned(data.token_log_probs, data, cell, token))),
-    text: (data, cell, token) => (token < 0 ? "" : shortProbability(Math.exp(pinned(data.token_log_probs, data, cell, token)))),
+    known: (data, cell, token) => pinnedWord(data, cell, token)?.probability ?? null,
+    share: (data, probability) => probability,
+    text: shortProbability,
     ends: () => ["0", "1"],
   },
   token_rank: {
     name: "pinned word: rank",
     needsToken: true,
-    share: (data, cell, token) => (token < 0 ? 0 : 1 - Math.log1p(pinned(data.token_ranks, data, cell, token)) / Math.log(data.d_vocab)),
-    text: (data, cell, token) => (token < 0 ? "" : shortCount(pinned(data.token_ranks, data, cell, token))),
+    known: (data, cell, token) => pinnedWord(data, cell, token)?.rank ?? null,
+    share: (data, rank) => 1 - Math.log1p(rank) / Math.log(data.d_vocab),
+    text: shortCount,
     ends: (data) => [shortCount(data.d_vocab), "rank 0"],
   },
 };
@@ -56,10 +59,11 @@ export function shortCount(value) {
   return value < 10000 ? String(value) : `${Math.round(value / 1000)}k`;
 }
 
-/** The legend: low end, ramp, high end, and which word is pinned. */
-export function lensLegend(mode, data, palette, token) {
+/** The legend: low end, ramp, high end, and what is not there: a word to follow, or all that would be known of it. */
+export function lensLegend(mode, data, palette, token, recorded = false) {
   const [low, high] = mode.ends(data);
   const gradient = `linear-gradient(to right, ${[0, 51, 102, 153, 204, 255].map((index) => palette.fills[index]).join(",")})`;
-  const needs = mode.needsToken && !data.tokens.includes(token) ? element("span", { class: "lw-hint" }, "pin a word first") : null;
+  const missing = !mode.needsToken || data.tokens.includes(token) ? "" : recorded && token !== null ? "· not recorded" : "pin a word first";
+  const needs = missing ? element("span", { class: "lw-hint" }, missing) : null;
   return [needs, element("span", {}, low), element("span", { class: "lw-ramp", style: `background:${gradient}` }), element("span", {}, high)].filter(Boolean);
 }

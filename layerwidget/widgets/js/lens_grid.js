@@ -37,29 +37,29 @@ function writeWords(context, words, left, width, y) {
   context.textAlign = "center";
 }
 
-/** Paints the cells of a layer grid; the scene has `{data, held, palette, colour, token}`. */
-export function paintWords(context, { data, held, palette, colour, token }, { row, column }, each) {
+/** Paints the cells of a layer grid; the scene has `{data, held, palette, colour, token, recorded}`. */
+export function paintWords(context, { data, held, palette, colour, token, recorded }, { row, column }, each) {
   const mode = LENS_COLOURS[colour];
-  const pinned = data.tokens.indexOf(token);
   context.font = `${typeSize(palette, Math.max(9, Math.min(column < 50 ? 11 : 12, row - 3)))} ${palette.font}`;
   each((layer, c, left, top, height) => {
     const cell = held.get(layer) * data.n_pos + c;
     const [x, y] = [left + (column - 1) / 2, top + height / 2 + 0.5];
-    if (data.done && !data.done.data[cell]) {
+    const number = mode.known?.(data, cell, token);
+    if ((data.done && !data.done.data[cell]) || (recorded && token !== null && number === null)) {
       context.fillStyle = palette.muted;
       context.fillText("·", x, y);
       return;
     }
-    const tint = shade(mode.share(data, cell, pinned));
+    const tint = shade(number === null ? 0 : mode.share(data, number ?? cell));
     context.fillStyle = palette.fills[tint];
     context.fillRect(left, top, column - 1, height - (height > 16 ? 1 : 0));
     context.fillStyle = palette.inks[tint];
-    const words = mode.text ? [] : firstWords(data, cell, column);
+    const words = number === undefined ? firstWords(data, cell, column) : [];
     if (words.length) {
       writeWords(context, words, left, column - 1, y);
       return;
     }
-    const word = mode.text?.(data, cell, pinned) ?? cellWord(data.pieces[data.top_ids.data[cell * data.k]].visible);
+    const word = number === undefined ? cellWord(data.pieces[data.top_ids.data[cell * data.k]].visible) : number === null ? "" : mode.text(number);
     context.fillText(fitText(context, word, column - 3), x, y);
   });
 }

@@ -1,6 +1,7 @@
 // The panel beside the lens grid: the most probable words of one cell, and the pinned words.
 
 import { KEYS, element } from "./dom.js";
+import { followedPlace, pinnedText, pinnedWord, wordName } from "./pinned_words.js";
 
 /** One click to how far the lens can be trusted: cells are coloured by KL to final, and by what they were before. */
 function makeTrustButton(shared) {
@@ -20,7 +21,13 @@ function makeTrustButton(shared) {
   };
 }
 
-export function makeTopPanel(shared, colours, pinnable = true) {
+/** What a pin does: without a kernel, only what was recorded of a word can be shown. */
+function pinTitle(data, position, id) {
+  const all = data.tokens.includes(id) || (data.followed_ids && followedPlace(data.followed_ids, position, id) >= 0);
+  return all ? "Pin this word: follow it over all layers" : "Pin this word: only cells that list it were recorded";
+}
+
+export function makeTopPanel(shared, colours, { pinnable = true, recorded = false } = {}) {
   const head = element("div", { class: "lw-panel-title lw-facts-line" });
   const list = element("div", { class: "lw-words" });
   const facts = element("div", { class: "lw-cell-facts" });
@@ -52,7 +59,7 @@ export function makeTopPanel(shared, colours, pinnable = true) {
     pinButton.addEventListener("click", () => { if (row.piece) (shared.get("tokens").includes(row.piece.id) ? unpin : pin)(row.piece.id); });
     return row;
   };
-  const fill = (row, piece, probability) => {
+  const fill = (row, piece, probability, follow) => {
     row.piece = piece;
     row.word.textContent = piece.visible;
     const editable = shared.get("prompt") !== undefined;
@@ -65,7 +72,7 @@ export function makeTopPanel(shared, colours, pinnable = true) {
     row.pinButton.hidden = !pinnable;
     row.pinButton.textContent = pinned < 0 ? "⊕" : "●";
     row.pinButton.style.color = pinned < 0 ? "" : colours[pinned];
-    row.pinButton.title = pinned < 0 ? "Pin this word: follow it over all layers" : "Unpin this word";
+    row.pinButton.title = pinned < 0 ? follow : "Unpin this word";
     row.pinButton.setAttribute("aria-label", `${row.pinButton.title} (${piece.visible})`);
   };
   const pinRow = () => {
@@ -93,15 +100,11 @@ export function makeTopPanel(shared, colours, pinnable = true) {
     }
     pinRows.forEach((row, index) => {
       row.id = tokens[index];
-      const place = data.tokens.indexOf(row.id);
-      const at = cell * data.tokens.length + place;
       row.remove.hidden = !pinnable;
       row.swatch.style.background = colours[index];
-      row.word.textContent = place < 0 ? `#${row.id}` : data.token_visible[place];
+      row.word.textContent = wordName(data, row.id);
       row.remove.setAttribute("aria-label", `Unpin ${row.word.textContent}`);
-      row.value.textContent = place >= 0
-        ? `${Math.exp(data.token_log_probs.data[at]).toFixed(3)} · rank ${data.token_ranks.data[at]}`
-        : data.prompt === null ? "not asked for" : "…";
+      row.value.textContent = pinnedText(pinnedWord(data, cell, row.id), recorded ? "not recorded here" : data.prompt === null ? "not asked for" : "…");
       row.node.classList.toggle("lw-here", shared.get("token") === row.id);
     });
   };
@@ -124,7 +127,9 @@ export function makeTopPanel(shared, colours, pinnable = true) {
       }
       rows.forEach((row, place) => {
         row.node.hidden = place >= data.k;
-        if (place < data.k) fill(row, data.pieces[data.top_ids.data[index * data.k + place]], data.top_probs.data[index * data.k + place] / 65535);
+        if (place >= data.k) return;
+        const piece = data.pieces[data.top_ids.data[index * data.k + place]];
+        fill(row, piece, data.top_probs.data[index * data.k + place] / 65535, recorded ? pinTitle(data, cell.position, piece.id) : "Pin this word: follow it over all layers");
       });
       facts.replaceChildren(
         element("span", {}, "entropy"), element("span", { class: "lw-number" }, `${data.entropy_nats.data[index].toFixed(2)} nats`),

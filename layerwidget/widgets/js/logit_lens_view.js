@@ -41,7 +41,7 @@ function buildPage(el, model, shared) {
       shared.get("colour"), (colour) => shared.set({ colour })),
     components: choice("What is decoded", model.get("components").map((name) => [name, COMPONENTS[name] ?? name]),
       shared.get("component"), (component) => shared.set({ component })),
-    panel: makeTopPanel(shared, model.get("pin_colours"), model.get("pinnable")),
+    panel: makeTopPanel(shared, model.get("pin_colours"), { pinnable: model.get("pinnable"), recorded: model.get("recorded") }),
   };
   page.spacer = element("div", { class: "lw-spacer" }, page.canvas);
   page.components.hidden = model.get("components").length < 2;
@@ -100,7 +100,7 @@ export default withStore(({ model, el, store }) => {
     twin.changed();
     if (data.done) tellSight();
     setFacts(page.detail, [data.component === "resid_post" ? "" : data.component, layersTitle([...scene.rows].reverse()), "last layer on top"]);
-    page.legend.replaceChildren(...lensLegend(LENS_COLOURS[scene.colour], data, palette, scene.token));
+    page.legend.replaceChildren(...lensLegend(LENS_COLOURS[scene.colour], data, palette, scene.token, scene.recorded));
     const cell = hover ?? scene.here;
     const row = scene.held.get(cell.layer);
     const computed = !data.done || data.done.data[row * data.n_pos + cell.column];
@@ -113,7 +113,7 @@ export default withStore(({ model, el, store }) => {
   const makeScene = (data) => {
     const held = new Map(data.layers.map((layer, row) => [layer, row]));
     return {
-      data, held, palette, hover, labels: data.prompt_visible, colour: shared.get("colour"), token: shared.get("token"),
+      data, held, palette, hover, labels: data.prompt_visible, colour: shared.get("colour"), token: shared.get("token"), recorded: Boolean(model.get("recorded")),
       rows: layerNumbers(shared.get("layers")).filter((layer) => held.has(layer)).reverse(),
       here: {
         layer: held.has(shared.get("layer")) ? shared.get("layer") : data.layers.at(-1),

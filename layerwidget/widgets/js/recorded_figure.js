@@ -1,9 +1,11 @@
-// Curves over layers as pictures that Python has drawn: one for each quantity, and each position where they follow it.
+// Curves over layers in a page: lines from recorded numbers, and what is no line as pictures that Python has drawn.
 
 import { shareTraits } from "./bus.js";
 import { KEYS, element, onFrame } from "./dom.js";
 import { exactValue } from "./heat_cells.js";
+import { curveLegend, drawLines, pinnedCurves, sheetCurves } from "./recorded_lines.js";
 import { layerNumbers } from "./rows.js";
+import { withStore } from "./store.js";
 
 /** First and last of each run of neighbouring layers, ascending. */
 export function layerRuns(layers) {
@@ -43,77 +45,94 @@ function markLayers(svg, layers, layer) {
   for (const end of ["x1", "x2"]) cursor?.setAttribute(end, zero + layer * step);
 }
 
-export default {
-  render({ model, el }) {
-    const shared = shareTraits(model, ["layers", "layer", "position"]);
-    const title = element("span", { class: "lw-title" });
-    const detail = element("span", { class: "lw-detail" });
-    const buttons = element("div", { class: "widget-toggle-buttons", role: "group", "aria-label": "What is drawn" });
-    const stage = element("div", { class: "lw lw-figure-stage", role: "img" });
-    const blank = element("div", { class: "lw-placeholder" });
-    el.classList.add("lw-figure", "lw-recorded-figure");
-    el.append(element("div", { class: "lw lw-curves" }, element("div", { class: "lw-bar" }, title, detail)), buttons, stage);
-    let drawn = null;
-    let hover = null;
+export default withStore(({ model, el, store }) => {
+  const shared = shareTraits(model, ["layers", "layer", "position", "tokens"]);
+  const title = element("span", { class: "lw-title" });
+  const detail = element("span", { class: "lw-detail" });
+  const buttons = element("div", { class: "widget-toggle-buttons", role: "group", "aria-label": "What is drawn" });
+  const stage = element("div", { class: "lw lw-figure-stage", role: "img" });
+  const blank = element("div", { class: "lw-placeholder" });
+  el.classList.add("lw-figure", "lw-recorded-figure");
+  const legend = element("div", { class: "lw lw-figure-legend" });
+  el.append(element("div", { class: "lw lw-curves" }, element("div", { class: "lw-bar" }, title, detail)), buttons, stage, legend);
+  let drawn = null;
+  let hover = null;
 
-    const sheetNow = () => {
-      const sheets = model.get("sheets")[model.get("quantity")] ?? [];
-      return sheets[Math.min(shared.get("position"), sheets.length - 1)] ?? null;
-    };
-    const describe = (sheet) => {
-      const said = hover !== null && drawn ? valuesAt(hover) : "";
-      const words = said ? `layer ${hover}: ${said}` : sheet?.detail ?? "";
-      title.textContent = model.get("title");
-      detail.textContent = words && ` · ${words}`;
-      stage.setAttribute("aria-label", `${model.get("title")}${sheet ? ` · ${sheet.detail}` : ""}`);
-    };
-    const valuesAt = (layer) => [...drawn.querySelectorAll(`[data-value][data-layer="${layer}"]`)]
-      .map(({ dataset }) => `${dataset.name ? `${dataset.name} ` : ""}${writtenValue(Number(dataset.value))}`).join(" · ");
-    const mark = () => { if (drawn) markLayers(drawn, layerNumbers(shared.get("layers")), shared.get("layer")); };
-    const draw = () => {
-      const sheet = sheetNow();
-      drawn = sheet ? svgNode(sheet.svg) : null;
-      blank.textContent = model.get("blank");
-      stage.replaceChildren(drawn ?? blank);
-      mark();
-      describe(sheet);
-      el.dataset.quantity = model.get("quantity");
-    };
-    const offer = () => {
-      const quantities = model.get("quantities");
-      // Where nothing is drawn, nothing else can be.
-      buttons.hidden = quantities.length < 2 || !Object.values(model.get("sheets")).some((sheets) => sheets.length);
-      buttons.replaceChildren(...quantities.map(([name, label, tooltip]) => {
-        const pressed = name === model.get("quantity");
-        return element("button", {
-          ...KEYS, type: "button", class: `widget-toggle-button${pressed ? " mod-active" : ""}`, title: tooltip,
-          "aria-pressed": String(pressed), "data-quantity": name,
-          onclick: () => {
-            model.set("quantity", name);
-            buttons.querySelector(`[data-quantity="${CSS.escape(name)}"]`)?.focus();
-          },
-        }, label);
-      }));
-    };
-    const later = onFrame(() => { offer(); draw(); });
-    const marking = onFrame(mark);
-    stage.addEventListener("pointermove", (event) => {
-      if (!drawn) return;
-      const { x0, step, nLayers } = drawn.dataset;
-      const at = drawn.querySelector(".lw-cursor")?.getScreenCTM();
-      const layer = at ? Math.round(((event.clientX - at.e) / at.a - Number(x0)) / Number(step)) : -1;
-      hover = layer >= 0 && layer < Number(nLayers) ? layer : null;
-      describe(sheetNow());
-    });
-    stage.addEventListener("pointerleave", () => { hover = null; describe(sheetNow()); });
-    stage.addEventListener("click", () => { if (hover !== null) shared.set({ layer: hover }); });
-    shared.listen((name) => {
-      if (name === "layers" || name === "layer") marking();
-      else if (name === "position") later();
-    });
-    const watched = ["sheets", "quantity", "quantities", "title", "blank"];
-    for (const name of watched) model.on(`change:${name}`, name === "quantity" ? () => { offer(); draw(); } : later);
-    offer();
-    draw();
-  },
-};
+  const sheetNow = () => {
+    const sheets = model.get("sheets")[model.get("quantity")] ?? [];
+    return sheets[Math.min(shared.get("position"), sheets.length - 1)] ?? null;
+  };
+  const describe = (sheet) => {
+    const said = hover !== null && drawn ? valuesAt(hover) : "";
+    const words = said ? `layer ${hover}: ${said}` : sheet?.detail ?? "";
+    title.textContent = model.get("title");
+    detail.textContent = words && ` · ${words}`;
+    stage.setAttribute("aria-label", `${model.get("title")}${sheet ? ` · ${sheet.detail}` : ""}`);
+  };
+  const valuesAt = (layer) => [...drawn.querySelectorAll(`[data-value][data-layer="${layer}"]`)]
+    .map(({ dataset }) => `${dataset.name ? `${dataset.name} ` : ""}${dataset.said ?? writtenValue(Number(dataset.value))}`).join(" · ");
+  /** What is drawn as lines: the words that the reader has pinned, where the figure is about words; else what it is. */
+  const curvesOf = (sheet) => {
+    const [quantity, { quantities = [] }] = [model.get("quantity"), model.get("words")];
+    const [tokens, position] = [shared.get("tokens"), shared.get("position")];
+    if (quantities.includes(quantity) && tokens.length) return pinnedCurves(model.get("words"), store.data, tokens, quantity, position);
+    return sheetCurves(sheet, store.data[`values ${quantity}`], position);
+  };
+  const lines = (sheet) => {
+    const svg = svgNode(model.get("frames")[sheet.frame]);
+    const curves = curvesOf(sheet);
+    drawLines(svg, curves);
+    legend.replaceChildren(...curveLegend(curves));
+    return svg;
+  };
+  const mark = () => { if (drawn) markLayers(drawn, layerNumbers(shared.get("layers")), shared.get("layer")); };
+  const draw = () => {
+    const sheet = sheetNow();
+    // Its numbers come after it.
+    const ready = sheet && (sheet.svg || store.data?.[`values ${model.get("quantity")}`]);
+    legend.replaceChildren();
+    drawn = ready ? sheet.svg ? svgNode(sheet.svg) : lines(sheet) : null;
+    blank.textContent = model.get("blank");
+    stage.replaceChildren(...(drawn ? [drawn] : sheet ? [] : [blank]));
+    mark();
+    describe(sheet);
+    el.dataset.quantity = model.get("quantity");
+  };
+  const offer = () => {
+    const quantities = model.get("quantities");
+    // Where nothing is drawn, nothing else can be.
+    buttons.hidden = quantities.length < 2 || !Object.values(model.get("sheets")).some((sheets) => sheets.length);
+    buttons.replaceChildren(...quantities.map(([name, label, tooltip]) => {
+      const pressed = name === model.get("quantity");
+      return element("button", {
+        ...KEYS, type: "button", class: `widget-toggle-button${pressed ? " mod-active" : ""}`, title: tooltip,
+        "aria-pressed": String(pressed), "data-quantity": name,
+        onclick: () => {
+          model.set("quantity", name);
+          buttons.querySelector(`[data-quantity="${CSS.escape(name)}"]`)?.focus();
+        },
+      }, label);
+    }));
+  };
+  const later = onFrame(() => { offer(); draw(); });
+  const marking = onFrame(mark);
+  stage.addEventListener("pointermove", (event) => {
+    if (!drawn) return;
+    const { x0, step, nLayers } = drawn.dataset;
+    const at = drawn.querySelector(".lw-cursor")?.getScreenCTM();
+    const layer = at ? Math.round(((event.clientX - at.e) / at.a - Number(x0)) / Number(step)) : -1;
+    hover = layer >= 0 && layer < Number(nLayers) ? layer : null;
+    describe(sheetNow());
+  });
+  stage.addEventListener("pointerleave", () => { hover = null; describe(sheetNow()); });
+  stage.addEventListener("click", () => { if (hover !== null) shared.set({ layer: hover }); });
+  shared.listen((name) => {
+    if (name === "layers" || name === "layer") marking();
+    else if (name === "position" || name === "tokens") later();
+  });
+  store.listen(later);
+  const watched = ["sheets", "frames", "words", "quantity", "quantities", "title", "blank"];
+  for (const name of watched) model.on(`change:${name}`, name === "quantity" ? () => { offer(); draw(); } : later);
+  offer();
+  draw();
+});
