@@ -63,12 +63,13 @@ if TYPE_CHECKING:
         HeadSources as HeadSources,
         SourceGrid as SourceGrid,
     )
-    from layerwidget.questions.comparing import (
+    from layerwidget.questions.compared import (
         AttentionDifference as AttentionDifference,
+        ColumnDifference as ColumnDifference,
         Compared as Compared,
         Difference as Difference,
-        difference as difference,
     )
+    from layerwidget.questions.comparing import difference as difference
     from layerwidget.questions.depth import (
         AngleGrid as AngleGrid,
         AngularDistance as AngularDistance,
@@ -117,7 +118,7 @@ _HOMES = {
     "AngleGrid": "questions.depth",
     "AngularDistance": "questions.depth",
     "Attention": "questions.attention",
-    "AttentionDifference": "questions.comparing",
+    "AttentionDifference": "questions.compared",
     "AttentionGrid": "questions.attention",
     "AttentionRollout": "questions.attention_flow",
     "AttentionSink": "questions.attention_flow",
@@ -126,13 +127,14 @@ _HOMES = {
     "AttributionView": "widgets.attribution_view",
     "BlockInfluence": "questions.depth",
     "CompareView": "widgets.compare_view",
-    "Compared": "questions.comparing",
+    "ColumnDifference": "questions.compared",
+    "Compared": "questions.compared",
     "CrossAttention": "questions.attention",
     "CrossAttentionGrid": "questions.attention",
     "DepthCurves": "widgets.depth_curves",
     "DepthGrid": "questions.depth",
     "DepthProfile": "widgets.depth_profile",
-    "Difference": "questions.comparing",
+    "Difference": "questions.compared",
     "DirectLogitAttribution": "questions.attribution",
     "Emergence": "questions.depth",
     "EmptyPromptError": "errors",

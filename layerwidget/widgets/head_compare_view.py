@@ -8,7 +8,7 @@ from typing import Any
 from layerwidget.figures.head_pair_figure import HeadPair, head_pair_picture, head_pair_text
 from layerwidget.figures.svg import Picture
 from layerwidget.figures.themes import Theme
-from layerwidget.questions.comparing import AttentionDifference
+from layerwidget.questions.compared import AttentionDifference
 from layerwidget.widgets.base import View
 from layerwidget.widgets.picture import Pictured, place_of
 
