@@ -80,7 +80,12 @@ if TYPE_CHECKING:
         SettleDepth as SettleDepth,
     )
     from layerwidget.questions.lens import LensGrid as LensGrid, LogitLens as LogitLens
-    from layerwidget.questions.neurons import NeuronGrid as NeuronGrid, Neurons as Neurons
+    from layerwidget.questions.neurons import (
+        ActivationGrid as ActivationGrid,
+        NeuronActivations as NeuronActivations,
+        NeuronGrid as NeuronGrid,
+        Neurons as Neurons,
+    )
     from layerwidget.questions.position import LossGrid as LossGrid, PositionLoss as PositionLoss
     from layerwidget.questions.residual import ResidualGrid as ResidualGrid, ResidualStream as ResidualStream
     from layerwidget.questions.skip_effect import SkipEffect as SkipEffect, SkipGrid as SkipGrid
@@ -113,6 +118,8 @@ if TYPE_CHECKING:
 
 # Public name -> module. Loaded on first use, so that data and views can be read without torch.
 _HOMES = {
+    "ActivationGrid": "questions.neurons",
+    "NeuronActivations": "questions.neurons",
     "AllHeadScores": "questions.attention_flow",
     "Alignment": "questions.alignment",
     "AngleGrid": "questions.depth",

@@ -38,6 +38,7 @@ TRACE_QUESTIONS: dict[str, TraceQuestion[Any]] = {
     "angles": lw.AngularDistance(2),
     "loss": lw.PositionLoss(),
     "neurons": lw.Neurons(1, k=5, neuron=3, n_tokens=4),
+    "activations": lw.NeuronActivations(1),
 }
 
 
@@ -70,7 +71,7 @@ def one_of_each() -> dict[str, Any]:
     for kind, question in (("lens", TRACE_QUESTIONS["lens"]), ("residual", lw.ResidualStream())):
         found[f"{kind}_difference"] = lw.difference(question.run(trace), question.run(other))
     found["moved"] = lw.difference(lw.Attention().run(trace), lw.Attention().run(other))
-    for kind in ("attribution", "settle"):
+    for kind in ("attribution", "settle", "activations"):
         question = TRACE_QUESTIONS[kind]
         found[f"{kind}_difference"] = lw.difference(question.run(trace), question.run(other))
     found["compared"] = found["lens_difference"]["entropy"]

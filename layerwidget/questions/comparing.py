@@ -16,9 +16,10 @@ from layerwidget.questions.attention_flow import HeadScoreGrid, ValueWeightedGri
 from layerwidget.questions.attribution import AttributionGrid
 from layerwidget.questions.compared import AttentionDifference, ColumnDifference, Compared, Difference, TwoResults
 from layerwidget.questions.comparing_heads import of_attention, of_scores
-from layerwidget.questions.comparing_parts import of_attribution
+from layerwidget.questions.comparing_parts import of_attribution, of_neurons
 from layerwidget.questions.depth import DepthGrid
 from layerwidget.questions.lens import LensGrid
+from layerwidget.questions.neurons import ActivationGrid
 from layerwidget.questions.residual import ResidualGrid
 from layerwidget.results import FloatArray, Grid
 
@@ -33,7 +34,7 @@ def difference(a: Grid, b: Grid, match: Match = "layer") -> AnyDifference:
 
     By layer and token: of the logit or the tuned lens (`LensGrid`), the stream (`ResidualGrid`), and where predictions
     settle (`DepthGrid`). Of attention (`AttentionGrid`, `ValueWeightedGrid`). By layer and head or part: of
-    `AttributionGrid` and `HeadScoreGrid`.
+    `AttributionGrid` and `HeadScoreGrid`. By neuron: of `ActivationGrid`.
 
     Args:
         a: a result.
@@ -182,4 +183,5 @@ _COMPARED: Mapping[type, Callable[[TwoResults], AnyDifference]] = {
     ValueWeightedGrid: of_attention,
     AttributionGrid: of_attribution,
     HeadScoreGrid: of_scores,
+    ActivationGrid: of_neurons,
 }

@@ -1,4 +1,4 @@
-"""What gives a logit in a second result otherwise: parts of the model by layer, and heads."""
+"""What makes something up in a second result otherwise: a logit by part and head, or what an FFN gives by neuron."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ import numpy as np
 from layerwidget.errors import QuestionError
 from layerwidget.questions.attribution import AttributionGrid
 from layerwidget.questions.compared import ColumnDifference, Compared, TwoResults
+from layerwidget.questions.neurons import ActivationGrid
 from layerwidget.results import FloatArray
+from layerwidget.tokens import IntArray
+
+#: How many neurons are compared.
+MOST_NEURONS = 24
 
 #: What the parts of an attribution that belong to no layer are called, and whether they come before the first one.
 _OF_NO_LAYER = {"embed": True, "norm_bias": False, "head_bias": False}
@@ -37,6 +42,34 @@ def of_attribution(two: TwoResults) -> ColumnDifference:
         quantities={"logits": Compared.by_difference("logits", "logits", "signed", *values)},
         about=f"{_logit(a)}: A {a.logit:.3f}{_place(a)}, B {b.logit:.3f}{_place(b)}, B − A {b.logit - a.logit:+.3f}",
     )
+
+
+def of_neurons(two: TwoResults) -> ColumnDifference:
+    """Two `ActivationGrid`s: a column for each of the neurons that are strongest in either, the strongest first."""
+    a: Any = two.a
+    b: Any = two.b
+    numbers = np.union1d(a.neurons, b.neurons)
+    contributions = [_of_numbers(grid.contributions, grid, numbers) for grid in (a, b)]
+    strongest = np.argsort(-np.nan_to_num(contributions).max(axis=0), kind="stable")[:MOST_NEURONS]
+    activations = [_of_numbers(grid.activations, grid, numbers) for grid in (a, b)]
+    quantities = {
+        name: Compared.by_difference(name, unit, kind, *(values[None, strongest] for values in both))
+        for name, unit, kind, both in (
+            ("activation", "", "signed", activations), ("contribution", "units", "one-sided", contributions),
+        )
+    }  # fmt: skip
+    columns = tuple(str(number) for number in numbers[strongest])
+    about = f"neurons of layer {two.layers[0]}{_place(a)} in A, of layer {two.layers_b[0]}{_place(b)} in B"
+    return ColumnDifference(
+        **vars(two), columns=columns, heads=(-1,) * len(columns), quantities=quantities, about=about
+    )
+
+
+def _of_numbers(values: FloatArray, grid: ActivationGrid, numbers: IntArray) -> FloatArray:
+    """Values of neurons by their numbers, shape [number]; NaN for those that take no part."""
+    found = np.full(len(numbers), np.nan, np.float32)
+    found[np.searchsorted(numbers, grid.neurons)] = values
+    return found
 
 
 def _kinds(a: AttributionGrid, b: AttributionGrid) -> tuple[str, ...]:
@@ -74,5 +107,5 @@ def _logit(grid: AttributionGrid) -> str:
     return f"logit of {' minus '.join(words)}"
 
 
-def _place(grid: AttributionGrid) -> str:
+def _place(grid: AttributionGrid | ActivationGrid) -> str:
     return f" at “{grid.prompt_pieces()[grid.position].visible}” ({grid.position})"

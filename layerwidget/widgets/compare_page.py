@@ -22,6 +22,7 @@ from layerwidget.questions.compared import ColumnDifference
 from layerwidget.questions.comparing import AnyDifference, Match, difference
 from layerwidget.questions.depth import SettleDepth
 from layerwidget.questions.lens import LogitLens
+from layerwidget.questions.neurons import NeuronActivations
 from layerwidget.questions.residual import ResidualStream
 from layerwidget.questions.tuned_lens import TunedLens
 from layerwidget.widgets.attention_page import SCORED_TOKENS, VALUE_WEIGHTED, WEIGHTS
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 _ATTENTION_BYTES = 256 * 2**20
 _COMING = "What differs appears here."
 #: What the grid is about -> what the drop-down says.
-SUBJECTS = {"lens": "Lens and stream", "tuned": "Tuned lens", "attribution": "Attribution"}
+SUBJECTS = {"lens": "Lens and stream", "tuned": "Tuned lens", "attribution": "Attribution", "neurons": "Neurons"}
 #: A question about each run, by the name of its answers.
 _Both = dict[str, tuple[TraceQuestion[Any], TraceQuestion[Any]]]
 
@@ -190,8 +191,8 @@ class ComparePage(CompareView):
 
     def _of_grid(self, standpoint: Standpoint) -> tuple[_Both, str]:
         """What is asked for the grid; where that is nothing, why. One more subject needs a line here."""
-        if self.about == "attribution":
-            return self._attribution(standpoint)
+        if self.about in ("attribution", "neurons"):
+            return self._at_position(standpoint)
         if self.about == "lens":
             lens = LogitLens(k=10, tokens=standpoint.pinned)
             asked: dict[str, TraceQuestion[Any]] = {"lens": lens, "residual": ResidualStream(), "settle": SettleDepth()}
@@ -201,14 +202,16 @@ class ComparePage(CompareView):
             asked = {"lens": TunedLens(standpoint.translators, k=10, tokens=standpoint.pinned)}
         return {name: (question, question) for name, question in asked.items()}, ""
 
-    def _attribution(self, standpoint: Standpoint) -> tuple[_Both, str]:
-        """Of the chosen token, where the chosen position stands in both; without one, of what A itself predicts."""
+    def _at_position(self, standpoint: Standpoint) -> tuple[_Both, str]:
+        """Where the chosen position stands in both: what makes a logit there, or which neurons are at work."""
         position = min(standpoint.position, len(standpoint.tokens) - 1)
         columns = self._columns(standpoint.tokens)
         at = int(columns.b[columns.a == position][0])
         if at < 0:
             word = standpoint.tokens[position].visible
             return {}, f"“{word}” ({position}) is in A only. Choose a token that has one of B beside it."
+        if self.about == "neurons":
+            return {"neurons": tuple(NeuronActivations(standpoint.layer, place) for place in (position, at))}, ""
         own, other = (DirectLogitAttribution(standpoint.token, position=place) for place in (position, at))
         return {"attribution": (own, other)}, ""
 

@@ -11,6 +11,7 @@ import numpy as np
 from layerwidget.figures.sheets import HeatColumns, Sheet, TextArray
 from layerwidget.questions.compared import AttentionDifference, ColumnDifference, Compared, Difference
 from layerwidget.questions.depth import DepthGrid
+from layerwidget.questions.neurons import ActivationGrid
 from layerwidget.results import FloatArray, Grid
 from layerwidget.tokens import IntArray
 
@@ -25,7 +26,9 @@ def columns_of(found: Difference | ColumnDifference, mode: Mode) -> HeatColumns:
     """The columns of what differs: tokens of both prompts; or heads, and parts that cannot be chosen."""
     if isinstance(found, Difference):
         return shared_columns(found, mode)
-    names = tuple(one if head < 0 else f"head {head}" for one, head in zip(found.columns, found.heads, strict=True))
+    kind = "neuron " if isinstance(found.a, ActivationGrid) else ""
+    columns = zip(found.columns, found.heads, strict=True)
+    names = tuple(f"{kind}{one}" if head < 0 else f"head {head}" for one, head in columns)
     return HeatColumns(found.columns, "head", found.heads, names)
 
 

@@ -18,6 +18,7 @@ from layerwidget.questions.compared import AttentionDifference, ColumnDifference
 from layerwidget.questions.comparing import AnyDifference, Match, difference
 from layerwidget.questions.depth import DepthGrid
 from layerwidget.questions.lens import LensGrid
+from layerwidget.questions.neurons import ActivationGrid
 from layerwidget.questions.residual import ResidualGrid
 from layerwidget.results import Grid
 from layerwidget.widgets.base import View
@@ -32,7 +33,7 @@ TITLES: dict[Mode, str] = {"change": "B − A", "a": "A", "b": "B"}
 _PLACEHOLDER = "Type a second prompt above, and what differs from the first one appears here."
 #: Kind of results -> what their difference is called among what is recorded.
 _NAMES = {
-    LensGrid: "lens", ResidualGrid: "residual", DepthGrid: "settle", AttributionGrid: "attribution",
+    LensGrid: "lens", ResidualGrid: "residual", DepthGrid: "settle", AttributionGrid: "attribution", ActivationGrid: "neurons",
     AttentionGrid: "attention", ValueWeightedGrid: "attention",
 }  # fmt: skip
 
@@ -67,6 +68,7 @@ class CompareView(Page):
         "residual_difference": (Difference,),
         "settle_difference": (Difference,),
         "attribution_difference": (ColumnDifference,),
+        "neurons_difference": (ColumnDifference,),
         "attention_difference": (AttentionDifference,),
         **{f"{kind}_difference": (ColumnDifference,) for kind in KINDS},
     }
@@ -133,7 +135,8 @@ class CompareView(Page):
         """Draw differences between the same two runs; an empty list clears the view.
 
         Args:
-            found: what differs: by token, or by part, of which the first kind is drawn; of attention; of what heads are.
+            found: what differs: by token, or by part, of which the first kind is drawn; of attention; of what heads
+                are.
             prompt: the first text, by which the browser knows what is stale.
             words: what A and B are; from the results where empty.
             second: the second text.
