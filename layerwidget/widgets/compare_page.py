@@ -208,7 +208,7 @@ class ComparePage(CompareView):
         columns = self._columns(standpoint.tokens)
         at = int(columns.b[columns.a == position][0])
         if at < 0:
-            word = standpoint.tokens[position].visible
+            word = list(standpoint.tokens)[position].visible
             return {}, f"“{word}” ({position}) is in A only. Choose a token that has one of B beside it."
         if self.about == "neurons":
             return {"neurons": tuple(NeuronActivations(standpoint.layer, place) for place in (position, at))}, ""
@@ -288,6 +288,10 @@ class ComparePage(CompareView):
         """There is no first prompt."""
         self._say("Type a prompt, and a second one, and what differs appears here.")
         self.show([], prompt)
+
+    @property
+    def _subject(self) -> str:
+        return "" if self.about == "lens" else SUBJECTS[self.about]
 
     def _of_both(self, question: AllHeadScores) -> OfBoth:
         if self.models is self._own:

@@ -33,8 +33,8 @@ TITLES: dict[Mode, str] = {"change": "B − A", "a": "A", "b": "B"}
 _PLACEHOLDER = "Type a second prompt above, and what differs from the first one appears here."
 #: Kind of results -> what their difference is called among what is recorded.
 _NAMES = {
-    LensGrid: "lens", ResidualGrid: "residual", DepthGrid: "settle", AttributionGrid: "attribution", ActivationGrid: "neurons",
-    AttentionGrid: "attention", ValueWeightedGrid: "attention",
+    LensGrid: "lens", ResidualGrid: "residual", DepthGrid: "settle", AttributionGrid: "attribution",
+    ActivationGrid: "neurons", AttentionGrid: "attention", ValueWeightedGrid: "attention",
 }  # fmt: skip
 
 
@@ -169,6 +169,11 @@ class CompareView(Page):
         self._given = {}
         self.show([], prompt)
 
+    @property
+    def _subject(self) -> str:
+        """What the title of the grid says besides."""
+        return ""
+
     def _redraw(self, _change: object) -> None:
         with self._drawing:
             self._draw()
@@ -185,7 +190,7 @@ class CompareView(Page):
         self.heads_view.layout.display = None if has_map else "none"
         self.second_heads.layout.display = None if both and has_map else "none"
         for grid, heads, which in parts:
-            grid.title = TITLES[which]
+            grid.title = " · ".join(part for part in (TITLES[which], self._subject) if part)
             heads.title = "Heads" if which == "change" else f"Heads · {TITLES[which]}"
             self._draw_grid(grid, which)
             self._draw_heads(heads, which)
