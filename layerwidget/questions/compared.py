@@ -205,12 +205,12 @@ class AttentionDifference(TwoResults):
         if head not in self.heads:
             raise SelectionError(f"The heads {self.heads} are compared; head {head} is not among them.")
         row = self.row_of(layer)
-        a = matrix(self.a, self.layers[row], head, self.alignment.a)
-        b = matrix(self.b, self.layers_b[row], head, self.alignment.b)
+        a = _matrix(self.a, self.layers[row], head, self.alignment.a)
+        b = _matrix(self.b, self.layers_b[row], head, self.alignment.b)
         return Compared.by_difference(f"layer {layer}, head {head}", self.unit, "one-sided", a, b)
 
 
-def matrix(grid: Grid, layer: int, head: int, positions: IntArray) -> FloatArray:
+def _matrix(grid: Grid, layer: int, head: int, positions: IntArray) -> FloatArray:
     """A head's numbers in columns, shape [query column, key column]; NaN where there is no such query or key."""
     assert isinstance(grid, HeadGrid)
     keys = in_columns(grid.matrices[grid.row_of(layer), grid.heads.index(head)], positions)

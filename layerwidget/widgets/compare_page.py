@@ -76,6 +76,8 @@ class ComparePage(CompareView):
         # The second prompt as it was read last, and what stood beside what in which two prompts.
         self._read: tuple[str, Tokens | None] = ("", None)
         self._beside: tuple[tuple[Tokens, Tokens] | None, Alignment] = None, aligned(np.zeros(0), np.zeros(0))
+        # Both answers of each name, and what differs between them.
+        self._found: dict[str, tuple[Any, Any, AnyDifference]] = {}
         # What heads are, and in which of the models.
         self._scored: tuple[str, tuple[ColumnDifference, ...]] = ("", ())
         placeholder = "Compare with: type a second prompt"
@@ -97,9 +99,9 @@ class ComparePage(CompareView):
     def _add_choices(self, n_tokens: int) -> None:
         """What the grid and the heads are compared by, and the button for what heads are."""
         subject = ipywidgets.Dropdown(
-            options=[(said, name) for name, said in SUBJECTS.items()],
-            layout=ipywidgets.Layout(width="150px", flex="0 0 auto"),
-        )
+            options=[(said, name) for name, said in SUBJECTS.items()], description="compare",
+            style={"description_width": "auto"}, layout=ipywidgets.Layout(width="190px", flex="0 0 auto"),
+        )  # fmt: skip
         self.by = ipywidgets.ToggleButtons(
             options=[WEIGHTS, VALUE_WEIGHTED], style={"button_width": "auto"},
             layout=ipywidgets.Layout(width="auto", flex="0 0 auto"),
@@ -107,7 +109,7 @@ class ComparePage(CompareView):
         self.score_bar = RequestBar(label=f"Score the heads of A and B on {n_tokens} random tokens, repeated")
         self.score_bar.layout.flex = "1 1 auto"
         self.bar.children = (subject, self.switch, self.slider, self.words)
-        line = ipywidgets.Layout(width="100%", align_items="center", margin="8px 0 0")
+        line = ipywidgets.Layout(width="100%", align_items="center", margin="8px 0 0", display="none")
         self.heads_bar = ipywidgets.HBox([self.by, self.score_bar], layout=line)
         self.heads_bar.add_class("lw-figure")
         self.below = (self.heads_bar, *self.below)
@@ -136,7 +138,7 @@ class ComparePage(CompareView):
 
         Args:
             other: the text of a second prompt; or a model; or name -> model, or a folder, or a function that loads it:
-                a slider chooses one of them, and only that one is in memory.
+                a slider chooses one of them, and only that one is in memory. The page's own model ends that.
             match: which layers are compared, as `layerwidget.difference` says.
 
         Raises:
@@ -145,11 +147,16 @@ class ComparePage(CompareView):
         if isinstance(other, str):
             self.prompt = other
             return
+        if other is self._model:
+            self._match, self.models = match, self._own
+            self._offer()
+            return
         several = other if isinstance(other, Mapping) else {getattr(other, "name", "the other model"): other}
         self._match, self.models = match, OtherModels(self._model, several)
         self._offer()
 
     def _offer(self) -> None:
+        self._found = {}
         names = self.models.names
         self.slider.layout.display = None if len(names) > 1 else "none"
         self.score_bar.layout.display = "none" if self.models is self._own else None
@@ -249,7 +256,9 @@ class ComparePage(CompareView):
     def begin(self, standpoint: Standpoint, prompt: str) -> None:
         """Forget what was compared before."""
         self._answers, self.note = {}, ""
-        if self.other(standpoint) is not None:
+        compares = self.other(standpoint) is not None
+        self.heads_bar.layout.display = None if compares else "none"
+        if compares:
             _, self.note = self._attention(standpoint)
             self._say(self._of_grid(standpoint)[1] or _COMING)
         else:
@@ -273,7 +282,7 @@ class ComparePage(CompareView):
             errors = [str(one) for one in (own, answer) if isinstance(one, LayerWidgetError)]
             try:
                 if not errors and own is not None:
-                    found.append(difference(own, answer, self._match))
+                    found.append(self._difference(name, own, answer))
             except LayerWidgetError as error:
                 errors = [str(error)]
             trouble += [error for error in errors if error not in trouble]
@@ -284,8 +293,16 @@ class ComparePage(CompareView):
         # Not what the box says now: the reader may have typed on while this was computed.
         self.show(found, prompt, " ".join(trouble), run.prompt if isinstance(run.prompt, str) else "")
 
+    def _difference(self, name: str, own: Any, other: Any) -> AnyDifference:
+        """What differs between two answers, which are often those of before: of other choices, one alone is new."""
+        held = self._found.get(name)
+        if held is None or held[0] is not own or held[1] is not other:
+            held = self._found[name] = own, other, difference(own, other, self._match)
+        return held[2]
+
     def clear(self, prompt: str) -> None:
         """There is no first prompt."""
+        self.heads_bar.layout.display = "none"
         self._say("Type a prompt, and a second one, and what differs appears here.")
         self.show([], prompt)
 

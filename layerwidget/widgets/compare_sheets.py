@@ -113,14 +113,19 @@ def _depth_sheet(found: Difference, mode: Mode) -> Sheet:
     """From which layer on a prediction is settled, as steps; the line below says the layers."""
     reached, layer = found.quantities.values()
     sheet = _sheet(reached, mode)
-    said = np.full(sheet.values.shape, "", dtype=object)
-    for at in np.argwhere(np.isfinite(sheet.values)):
-        place = tuple(at)
-        a, b, change = (float(values[place]) for values in (layer.a, layer.b, layer.change) if values is not None)
-        both = f"A from layer {a:.0f} on, B from layer {b:.0f} on, B − A {change:+.0f}"
-        said[place] = both if mode == "change" else f"from layer {a if mode == 'a' else b:.0f} on"
-    limits, detail = 1.0, "whether the lens names the model’s own next token for good"
-    return Sheet(reached.name, sheet.values, "", sheet.kind, limits, detail=detail, in_full=said.astype(np.str_))
+    assert layer.a is not None
+    assert layer.b is not None
+    # The layer is one of the token: the same in every row.
+    said = [_from_layer(a, b, mode) for a, b in zip(layer.a[0].tolist(), layer.b[0].tolist(), strict=True)]
+    in_full = np.where(np.isfinite(sheet.values), np.array(said, np.str_), "")
+    detail = "whether the lens names the model’s own next token for good"
+    return Sheet(reached.name, sheet.values, "", sheet.kind, 1.0, detail=detail, in_full=in_full)
+
+
+def _from_layer(a: float, b: float, mode: Mode) -> str:
+    if mode == "change":
+        return f"A from layer {a:.0f} on, B from layer {b:.0f} on, B − A {b - a:+.0f}"
+    return f"from layer {a if mode == 'a' else b:.0f} on"
 
 
 def _joined(*parts: str | TextArray) -> TextArray:
