@@ -126,8 +126,8 @@ class OtherRun:
 
 
 @dataclass(frozen=True)
-class OfBoth(ModelQuestion[tuple[Any, Any]]):
-    """One question about two models: the first one's answer, and the other's.
+class OfBoth(ModelQuestion[tuple[str, Any, Any]]):
+    """One question about two models: the name of the other one, the first one's answer, and the other's.
 
     Attributes:
         question: what is asked.
@@ -142,8 +142,8 @@ class OfBoth(ModelQuestion[tuple[Any, Any]]):
         """As many for the other one, which need not be loaded to say so."""
         return 2 * self.question.n_passes(model)
 
-    def run(self, model: HookedModel, progress: Callable[[int, int], None] | None = None) -> tuple[Any, Any]:
-        """Both answers. To be called on the worker's thread.
+    def run(self, model: HookedModel, progress: Callable[[int, int], None] | None = None) -> tuple[str, Any, Any]:
+        """The name and both answers. To be called on the worker's thread.
 
         Raises:
             QuestionError, ModelLoadError: as `OtherModels.live` does.
@@ -151,4 +151,4 @@ class OfBoth(ModelQuestion[tuple[Any, Any]]):
         own = self.question.run(model)
         if progress is not None:
             progress(1, 2)
-        return own, self.question.run(self.models.live(self.name).model)
+        return self.name, own, self.question.run(self.models.live(self.name).model)

@@ -77,7 +77,7 @@ class ComparePage(CompareView):
         self._read: tuple[str, Tokens | None] = ("", None)
         self._beside: tuple[tuple[Tokens, Tokens] | None, Alignment] = None, aligned(np.zeros(0), np.zeros(0))
         # Both answers of each name, and what differs between them.
-        self._found: dict[str, tuple[Any, Any, AnyDifference]] = {}
+        self._found: dict[str, tuple[Any, Any, Match, AnyDifference]] = {}
         # What heads are, and in which of the models.
         self._scored: tuple[str, tuple[ColumnDifference, ...]] = ("", ())
         placeholder = "Compare with: type a second prompt"
@@ -262,6 +262,7 @@ class ComparePage(CompareView):
             _, self.note = self._attention(standpoint)
             self._say(self._of_grid(standpoint)[1] or _COMING)
         else:
+            self._found = {}
             self._say("Type a second prompt above, and what differs from the first one appears here.")
             self.show([], prompt)
 
@@ -288,6 +289,7 @@ class ComparePage(CompareView):
             trouble += [error for error in errors if error not in trouble]
         if trouble:
             self._say(trouble[0])
+        self._found = {name: held for name, held in self._found.items() if name in answers}
         of_model, scores = self._scored
         found += scores if of_model == run.name else ()
         # Not what the box says now: the reader may have typed on while this was computed.
@@ -295,10 +297,10 @@ class ComparePage(CompareView):
 
     def _difference(self, name: str, own: Any, other: Any) -> AnyDifference:
         """What differs between two answers, which are often those of before: of other choices, one alone is new."""
-        held = self._found.get(name)
-        if held is None or held[0] is not own or held[1] is not other:
-            held = self._found[name] = own, other, difference(own, other, self._match)
-        return held[2]
+        match, held = self._match, self._found.get(name)
+        if held is None or held[0] is not own or held[1] is not other or held[2] != match:
+            held = self._found[name] = own, other, match, difference(own, other, match)
+        return held[3]
 
     def clear(self, prompt: str) -> None:
         """There is no first prompt."""
@@ -315,13 +317,15 @@ class ComparePage(CompareView):
             raise QuestionError("Heads are scored without a prompt: there is no other model to compare.")
         return OfBoth(question, self.models, self.model_name)
 
-    def _show_scores(self, both: Any, _prompt: str | None) -> None:
-        """Draw what heads are in both models, beside what they do."""
-        scores = tuple(difference(a, b, self._match) for a, b in zip(*both, strict=True))
-        self._scored = self.model_name, tuple(one for one in scores if isinstance(one, ColumnDifference))
-        with self._drawing:
-            self.scores = self._scored[1]
-            self._draw()
+    def _show_scores(self, answer: tuple[str, Any, Any], _prompt: str | None) -> None:
+        """Draw what heads are in both models, beside what they do; the reader may have gone on to another one."""
+        name, *both = answer
+        scores = (difference(a, b, self._match) for a, b in zip(*both, strict=True))
+        self._scored = name, tuple(one for one in scores if isinstance(one, ColumnDifference))
+        if name == self.model_name:
+            with self._drawing:
+                self.scores = self._scored[1]
+                self._draw()
 
     def _say(self, text: str) -> None:
         self.grid_view.placeholder = self.second_view.placeholder = text
