@@ -52,12 +52,11 @@ def of_neurons(two: TwoResults) -> ColumnDifference:
     contributions = [_of_numbers(grid.contributions, grid, numbers) for grid in (a, b)]
     strongest = np.argsort(-np.nan_to_num(contributions).max(axis=0), kind="stable")[:MOST_NEURONS]
     activations = [_of_numbers(grid.activations, grid, numbers) for grid in (a, b)]
+    activation, contribution = ([values[None, strongest] for values in both] for both in (activations, contributions))
     quantities = {
-        name: Compared.by_difference(name, unit, kind, *(values[None, strongest] for values in both))
-        for name, unit, kind, both in (
-            ("activation", "", "signed", activations), ("contribution", "units", "one-sided", contributions),
-        )
-    }  # fmt: skip
+        "activation": Compared.by_difference("activation", "", "signed", *activation),
+        "contribution": Compared.by_difference("contribution", "units", "one-sided", *contribution),
+    }
     columns = tuple(str(number) for number in numbers[strongest])
     about = f"neurons of layer {two.layers[0]}{_place(a)} in A, of layer {two.layers_b[0]}{_place(b)} in B"
     return ColumnDifference(

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 #: Attention weights of both prompts together; beyond it, fewer layers are compared and the page says so.
 _ATTENTION_BYTES = 256 * 2**20
+_NO_IDS = np.zeros(0, np.int64)
 _COMING = "What differs appears here."
 #: What the grid is about -> what the drop-down says.
 SUBJECTS = {"lens": "Lens and stream", "tuned": "Tuned lens", "attribution": "Attribution", "neurons": "Neurons"}
@@ -75,7 +76,7 @@ class ComparePage(CompareView):
         self._answers: dict[str, Any] = {}
         # The second prompt as it was read last, and what stood beside what in which two prompts.
         self._read: tuple[str, Tokens | None] = ("", None)
-        self._beside: tuple[tuple[Tokens, Tokens] | None, Alignment] = None, aligned(np.zeros(0), np.zeros(0))
+        self._beside: tuple[tuple[Tokens, Tokens] | None, Alignment] = None, aligned(_NO_IDS, _NO_IDS)
         # Both answers of each name, and what differs between them.
         self._found: dict[str, tuple[Any, Any, Match, AnyDifference]] = {}
         # What heads are, and in which of the models.
@@ -218,7 +219,8 @@ class ComparePage(CompareView):
             word = list(standpoint.tokens)[position].visible
             return {}, f"“{word}” ({position}) is in A only. Choose a token that has one of B beside it."
         if self.about == "neurons":
-            return {"neurons": tuple(NeuronActivations(standpoint.layer, place) for place in (position, at))}, ""
+            layer = standpoint.layer
+            return {"neurons": (NeuronActivations(layer, position), NeuronActivations(layer, at))}, ""
         own, other = (DirectLogitAttribution(standpoint.token, position=place) for place in (position, at))
         return {"attribution": (own, other)}, ""
 

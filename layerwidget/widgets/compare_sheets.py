@@ -29,6 +29,8 @@ def columns_of(found: Difference | ColumnDifference, mode: Mode) -> HeatColumns:
     kind = "neuron " if isinstance(found.a, ActivationGrid) else ""
     columns = zip(found.columns, found.heads, strict=True)
     names = tuple(f"{kind}{one}" if head < 0 else f"head {head}" for one, head in columns)
+    if not any(head >= 0 for head in found.heads):
+        return HeatColumns(found.columns, "column", names=names)
     return HeatColumns(found.columns, "head", found.heads, names)
 
 

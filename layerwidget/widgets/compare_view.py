@@ -148,7 +148,8 @@ class CompareView(Page):
             self.heads_found = next((one for one in found if isinstance(one, AttentionDifference)), None)
             self.scores = tuple(one for one in found if isinstance(one, ColumnDifference) and _is_score(one))
             self._texts = {"prompt": prompt, "second": second}
-            self.words.value = words or (_words(found[0]) if found else "")
+            about = [one.about for one in self.found if isinstance(one, ColumnDifference)]
+            self.words.value = words or " · ".join([_words(found[0]), *about] if found else [])
             self._draw()
 
     @property

@@ -179,7 +179,7 @@ def test_checkpoints_are_compared_one_after_the_other(
 ) -> None:
     heat.get_by_label("What is shown").select_option("entropy")
     explorer.notebook.run("ex.selection = lw.Selection(layer=24, head=6, position=9); ex.wait()")
-    expect(heat.locator(".lw-heat-readout")).to_contain_text("entropy: 0 nats")
+    expect(heat.locator(".lw-heat-readout")).to_contain_text("entropy: 0.000 nats")
     checkpoints.press("ArrowRight")
     explorer.notebook.expect_value("page.model_name", "later")
     explorer.notebook.run("ex.wait()")
@@ -191,7 +191,7 @@ def test_checkpoints_are_compared_one_after_the_other(
     heads = explorer.root.locator(".lw-heat").nth(2)
     heads.get_by_label("What is shown").select_option("induction")
     # What stands before the final norm is the same in both.
-    expect(heads).to_contain_text("induction: 0")
+    expect(heads).to_contain_text("induction: 0.000")
     assert explorer.notebook.value("float(page.scores[0].quantities['induction'].a.max())") > 0.4
 
 
