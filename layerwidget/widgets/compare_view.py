@@ -234,4 +234,6 @@ def _words(found: AnyDifference) -> str:
     if np.array_equal(a.token_ids, b.token_ids):
         return f"{names}the same prompt"
     only_a, only_b = int((columns.b < 0).sum()), int((columns.a < 0).sum())
-    return f"{names}{len(columns.pairs)} tokens beside each other, {only_a} only in A, {only_b} only in B"
+    together = len(columns.pairs)
+    tokens = f"{together} token{'' if together == 1 else 's'} beside each other"
+    return f"{names}{tokens}, {only_a} only in A, {only_b} only in B"

@@ -166,21 +166,12 @@ page.compare_with({'same': model, 'later': lw.HookedModel(later, model.tokenizer
 """
 
 
-@pytest.fixture
-def checkpoints(explorer: ExplorerPage, heat: Locator) -> Iterator[Locator]:
-    """The slider of two models that read the same prompt."""
+def test_checkpoints_are_compared_one_after_the_other(explorer: ExplorerPage, heat: Locator) -> None:
     explorer.notebook.run(LATER)
-    yield explorer.root.locator(".noUi-handle")
-    explorer.notebook.run("page.compare_with(model); ex.wait()")
-
-
-def test_checkpoints_are_compared_one_after_the_other(
-    explorer: ExplorerPage, heat: Locator, checkpoints: Locator
-) -> None:
     heat.get_by_label("What is shown").select_option("entropy")
     explorer.notebook.run("ex.selection = lw.Selection(layer=24, head=6, position=9); ex.wait()")
     expect(heat.locator(".lw-heat-readout")).to_contain_text("entropy: 0.000 nats")
-    checkpoints.press("ArrowRight")
+    explorer.root.locator(".noUi-handle").press("ArrowRight")
     explorer.notebook.expect_value("page.model_name", "later")
     explorer.notebook.run("ex.wait()")
     change = explorer.notebook.value("float(page.found[0]['entropy'].change[24, 9])")
