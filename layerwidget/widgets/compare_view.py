@@ -149,7 +149,7 @@ class CompareView(Page):
             self.scores = tuple(one for one in found if isinstance(one, ColumnDifference) and _is_score(one))
             self._texts = {"prompt": prompt, "second": second}
             about = [one.about for one in self.found if isinstance(one, ColumnDifference)]
-            self.words.value = words or " · ".join([_words(found[0]), *about] if found else [])
+            self.words.value = words or " · ".join([*about, _words(found[0])] if found else [])
             self._draw()
 
     @property
