@@ -63,12 +63,13 @@ if TYPE_CHECKING:
         HeadSources as HeadSources,
         SourceGrid as SourceGrid,
     )
-    from layerwidget.questions.comparing import (
+    from layerwidget.questions.compared import (
         AttentionDifference as AttentionDifference,
+        ColumnDifference as ColumnDifference,
         Compared as Compared,
         Difference as Difference,
-        difference as difference,
     )
+    from layerwidget.questions.comparing import difference as difference
     from layerwidget.questions.depth import (
         AngleGrid as AngleGrid,
         AngularDistance as AngularDistance,
@@ -79,7 +80,12 @@ if TYPE_CHECKING:
         SettleDepth as SettleDepth,
     )
     from layerwidget.questions.lens import LensGrid as LensGrid, LogitLens as LogitLens
-    from layerwidget.questions.neurons import NeuronGrid as NeuronGrid, Neurons as Neurons
+    from layerwidget.questions.neurons import (
+        ActivationGrid as ActivationGrid,
+        NeuronActivations as NeuronActivations,
+        NeuronGrid as NeuronGrid,
+        Neurons as Neurons,
+    )
     from layerwidget.questions.position import LossGrid as LossGrid, PositionLoss as PositionLoss
     from layerwidget.questions.residual import ResidualGrid as ResidualGrid, ResidualStream as ResidualStream
     from layerwidget.questions.skip_effect import SkipEffect as SkipEffect, SkipGrid as SkipGrid
@@ -112,12 +118,14 @@ if TYPE_CHECKING:
 
 # Public name -> module. Loaded on first use, so that data and views can be read without torch.
 _HOMES = {
+    "ActivationGrid": "questions.neurons",
+    "NeuronActivations": "questions.neurons",
     "AllHeadScores": "questions.attention_flow",
     "Alignment": "questions.alignment",
     "AngleGrid": "questions.depth",
     "AngularDistance": "questions.depth",
     "Attention": "questions.attention",
-    "AttentionDifference": "questions.comparing",
+    "AttentionDifference": "questions.compared",
     "AttentionGrid": "questions.attention",
     "AttentionRollout": "questions.attention_flow",
     "AttentionSink": "questions.attention_flow",
@@ -126,13 +134,14 @@ _HOMES = {
     "AttributionView": "widgets.attribution_view",
     "BlockInfluence": "questions.depth",
     "CompareView": "widgets.compare_view",
-    "Compared": "questions.comparing",
+    "ColumnDifference": "questions.compared",
+    "Compared": "questions.compared",
     "CrossAttention": "questions.attention",
     "CrossAttentionGrid": "questions.attention",
     "DepthCurves": "widgets.depth_curves",
     "DepthGrid": "questions.depth",
     "DepthProfile": "widgets.depth_profile",
-    "Difference": "questions.comparing",
+    "Difference": "questions.compared",
     "DirectLogitAttribution": "questions.attribution",
     "Emergence": "questions.depth",
     "EmptyPromptError": "errors",

@@ -48,10 +48,12 @@ from layerwidget.widgets.scene_bar import SceneBar
 from layerwidget.widgets.state import explorer_state, restore
 from layerwidget.widgets.status_line import ErrorPanel, StatusLine
 from layerwidget.widgets.traits import Selection, SelectionTraits
+from layerwidget.widgets.tuned_page import TunedPage
 
 if TYPE_CHECKING:
     from layerwidget.grades import CheckReport
     from layerwidget.model.hooked_model import HookedModel
+    from layerwidget.questions.translators import Translators
     from layerwidget.tokens import Tokens
 
 _SHARED = ("layers", "layer", "head", "position", "token", "tokens")
@@ -458,8 +460,14 @@ class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc
         place = {name: getattr(self, name) for name in ("layers", "layer", "head", "position", "token")}
         return Standpoint(
             tokens=tokens, anatomy=self.model.anatomy, pinned=tuple(self.tokens), interventions=self.interventions,
-            **place,
+            translators=self._translators, **place,
         )  # fmt: skip
+
+    @property
+    def _translators(self) -> Translators | None:
+        """Those of the page that trains them, where it was ever open."""
+        pages = (page for page in self.stack.made_pages if isinstance(page, TunedPage))
+        return next((page.translators for page in pages), None)
 
     def _all_asked(
         self, standpoint: Standpoint, questions: Mapping[TraceQuestion[Any], object] | None = None

@@ -13,6 +13,7 @@ from layerwidget import questions
 from layerwidget.questions import DerivedQuestion, ModelQuestion, OnScreen, TraceQuestion
 from layerwidget.questions.attention import HeadGrid, HeadSelection
 from layerwidget.questions.attention_flow import AllHeadScores
+from layerwidget.questions.compared import TwoResults
 from layerwidget.questions.passages import Framed
 from tests.tiny import ids, tiny
 
@@ -37,6 +38,7 @@ TRACE_QUESTIONS: dict[str, TraceQuestion[Any]] = {
     "angles": lw.AngularDistance(2),
     "loss": lw.PositionLoss(),
     "neurons": lw.Neurons(1, k=5, neuron=3, n_tokens=4),
+    "activations": lw.NeuronActivations(1),
 }
 
 
@@ -49,7 +51,7 @@ def kinds_in_questions(is_question: bool) -> set[type]:
                 asked = issubclass(kind, TraceQuestion | ModelQuestion | DerivedQuestion)
                 found |= {kind} if asked == is_question and not kind.__name__.startswith("_") else set()
     # What questions and answers are made of.
-    return found - {OnScreen, HeadSelection, HeadGrid, Framed, lw.Translators}
+    return found - {OnScreen, HeadSelection, HeadGrid, Framed, TwoResults, lw.Translators}
 
 
 @cache
@@ -69,6 +71,9 @@ def one_of_each() -> dict[str, Any]:
     for kind, question in (("lens", TRACE_QUESTIONS["lens"]), ("residual", lw.ResidualStream())):
         found[f"{kind}_difference"] = lw.difference(question.run(trace), question.run(other))
     found["moved"] = lw.difference(lw.Attention().run(trace), lw.Attention().run(other))
+    for kind in ("attribution", "settle", "activations"):
+        question = TRACE_QUESTIONS[kind]
+        found[f"{kind}_difference"] = lw.difference(question.run(trace), question.run(other))
     found["compared"] = found["lens_difference"]["entropy"]
     found["aligned"] = lw.aligned(trace.tokens.ids, other.tokens.ids)
     return found

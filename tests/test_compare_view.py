@@ -13,6 +13,7 @@ import layerwidget as lw
 from layerwidget.engine.other_run import OtherModels
 from layerwidget.explorer import compare
 from layerwidget.widgets.compare_page import ComparePage
+from tests.test_pages import until
 from tests.test_residual_view import drawn
 from tests.tiny import N_HEADS, N_LAYERS, letters, tiny
 
@@ -189,7 +190,7 @@ def test_the_page_asks_nothing_without_a_second_prompt(explorer: lw.Explorer, mo
     passes = explorer._live.passes
     page.editor.prompt = B
     explorer.wait()
-    assert set(explorer.results) == {"compare_lens", "compare_residual", "compare_attention"}
+    assert set(explorer.results) == {"compare_lens", "compare_residual", "compare_settle", "compare_attention"}
     expected = lw.difference(lens(model, A), lens(model, B))["entropy"].change
     np.testing.assert_allclose(drawn(page.grid_view)["entropy"], expected, atol=1e-5)
     assert page.heads_found.moved.shape == (N_LAYERS, N_HEADS)
@@ -300,6 +301,148 @@ def test_a_second_prompt_that_cannot_be_read_says_why(explorer: lw.Explorer) -> 
     assert page.words.value == page.grid_view.placeholder
     assert page.grid_view._message[0]["meta"]["layers"] == []
     assert explorer.status.state == "fresh"
+
+
+def test_where_predictions_settle_is_a_sheet_that_says_the_layers(model: lw.HookedModel) -> None:
+    a, b = (lw.SettleDepth().run(model.trace(prompt)) for prompt in (A, "abde"))
+    view = lw.CompareView(a, b)
+    # Columns: a b | c | d e
+    steps = np.arange(N_LAYERS)[:, None] >= np.stack([a.layer[[0, 1, 3, 4]], b.layer])[:, None]
+    shown = drawn(view.grid_view)["settled"]
+    np.testing.assert_array_equal(shown[:, [0, 1, 3, 4]], steps[1].astype(int) - steps[0])
+    assert np.isnan(shown[:, 2]).all()
+    full = words(view.grid_view, "settled", "in_full")
+    change = b.layer[2] - a.layer[3]
+    assert full[1, 3] == f"A from layer {a.layer[3]} on, B from layer {b.layer[2]} on, B − A {change:+d}"
+    view.mode = "both"
+    np.testing.assert_array_equal(drawn(view.grid_view)["settled"][:, 2], np.arange(N_LAYERS) >= a.layer[2])
+    assert words(view.second_view, "settled", "in_full")[0, 4] == f"from layer {b.layer[3]} on"
+
+
+def asked(explorer: lw.Explorer) -> set[str]:
+    """The kinds of questions of the first run, which are those of the second, too."""
+    page = page_of(explorer)
+    run = page.other(explorer.standpoint)
+    assert [name for name, _ in run.questions] == [name.removeprefix("compare_") for name in explorer.questions]
+    return {type(question).__name__ for question in explorer.questions.values()}
+
+
+def test_only_what_the_grid_is_about_is_asked(explorer: lw.Explorer) -> None:
+    page = page_of(explorer)
+    page.prompt = B
+    subjects = {
+        "lens": {"LogitLens", "ResidualStream", "SettleDepth"}, "tuned": set(),
+        "attribution": {"DirectLogitAttribution"}, "neurons": {"NeuronActivations"},
+    }  # fmt: skip
+    for page.about, expected in subjects.items():
+        for page.quantity, attention in (("weights", "Attention"), ("value-weighted", "ValueWeightedAttention")):
+            explorer.wait()
+            assert asked(explorer) == {*expected, attention}
+    assert page.grid_view.title == "B − A · Neurons"
+    passes = explorer._live.passes
+    page.mode = "b"
+    assert explorer._live.passes == passes
+    explorer.pages = ["residual"]
+    explorer.wait()
+    assert not any(name.startswith("compare") for name in explorer.questions)
+
+
+def test_the_tuned_lens_is_that_of_its_page(explorer: lw.Explorer, model: lw.HookedModel) -> None:
+    page = page_of(explorer)
+    page.prompt, page.about = B, "tuned"
+    explorer.wait()
+    assert "has to be trained first" in page.grid_view.placeholder
+    assert page.grid_view.shown.meta["layers"] == []
+    assert page.heads_found is not None
+    translators = lw.Translators(np.random.default_rng(3).standard_normal((N_LAYERS, 36, 36)), np.zeros((N_LAYERS, 36)))
+    explorer.page("tuned").translators = translators
+    explorer.wait()
+    a, b = (lw.TunedLens(translators, k=10).run(model.trace(prompt)) for prompt in (A, B))
+    shown = drawn(page.grid_view)["entropy"]
+    np.testing.assert_allclose(shown, lw.difference(a, b)["entropy"].change, atol=1e-5)
+
+
+def test_attributions_are_of_the_token_that_a_predicts_or_the_chosen_one(
+    explorer: lw.Explorer, model: lw.HookedModel
+) -> None:
+    page = page_of(explorer)
+    page.prompt, page.about = "abxxde", "attribution"
+    for explorer.token in (None, 7):
+        for explorer.position, at in ((1, 1), (3, 4)):
+            explorer.wait()
+            own = lw.DirectLogitAttribution(explorer.token, position=explorer.position).run(model.trace(A))
+            other = lw.DirectLogitAttribution(own.token, position=at).run(model.trace("abxxde"))
+            expected = lw.difference(own, other)
+            np.testing.assert_allclose(drawn(page.grid_view)["logits"], expected["logits"].change, atol=1e-4)
+            meta = page.grid_view.shown.meta
+            word = own.pieces[own.token].visible
+            assert meta["sheets"][0]["detail"].startswith(f"logit of “{word}”: A ")
+            assert meta["columns"]["labels"] == list(expected.columns)
+    assert meta["columns"]["numbers"][-N_HEADS:] == list(range(N_HEADS))
+    explorer.position = 2
+    explorer.wait()
+    assert page.grid_view.shown.meta["layers"] == []
+    assert page.grid_view.placeholder.startswith("“c” (2) is in A only.")
+
+
+def test_neurons_are_compared_at_the_chosen_place(explorer: lw.Explorer, model: lw.HookedModel) -> None:
+    page = page_of(explorer)
+    page.prompt, page.about = "abxxde", "neurons"
+    explorer.layer, explorer.position = 1, 4
+    explorer.wait()
+    expected = lw.difference(
+        lw.NeuronActivations(1, 4).run(model.trace(A)), lw.NeuronActivations(1, 5).run(model.trace("abxxde"))
+    )
+    meta = page.grid_view.shown.meta
+    assert (meta["layers"], meta["columns"]["labels"]) == ([1], list(expected.columns))
+    np.testing.assert_allclose(drawn(page.grid_view)["activation"], expected["activation"].change, atol=1e-5)
+
+
+def test_heads_are_compared_by_what_they_take(explorer: lw.Explorer, model: lw.HookedModel) -> None:
+    page = page_of(explorer)
+    page.prompt, page.quantity = B, "value-weighted"
+    explorer.layer, explorer.head = 1, 2
+    explorer.wait()
+    a, b = (lw.ValueWeightedAttention().run(model.trace(prompt)) for prompt in (A, B))
+    sent, meta = head_arrays(page.head_view), page.head_view.shown.meta
+    np.testing.assert_allclose(sent["a"], a.norms[1, 2], atol=1e-5)
+    np.testing.assert_allclose(sent["b"], b.norms[1, 2], atol=1e-5)
+    assert meta["quantity"] == "value-weighted"
+    assert meta["limit"] == max(sent["a"].max(), sent["b"].max()) != 1
+    assert "value-weighted" in page.head_view.to_svg()
+    assert "moved attention" in drawn(page.heads_view)
+    page.quantity = "weights"
+    explorer.wait()
+    assert page.head_view.shown.meta["limit"] == 1
+
+
+def test_what_heads_are_is_scored_in_both_models(model: lw.HookedModel, later: lw.HookedModel) -> None:
+    explorer = compare(model, {"same": model, "later": later}, A)
+    page = page_of(explorer)
+    page.slider.value = "later"
+    explorer.wait()
+    assert page.score_bar.layout.display is None
+    assert page.score_bar.cost == "2 forward passes"
+    page.score_bar._handle_custom_msg({"type": "run"}, [])
+    until(lambda: page.score_bar.state == "done")
+    n_tokens = page.requests[0].question(explorer.standpoint).question.n_tokens
+    for kind in ("induction", "previous", "duplicate"):
+        a, b = (lw.HeadScores(kind, n_tokens).run(one) for one in (model, later))
+        np.testing.assert_allclose(drawn(page.heads_view)[kind], b.values - a.values, atol=1e-6)
+    # They stay while one types, and go with the model that they are of.
+    explorer.prompt = "abcdef"
+    explorer.wait()
+    assert "induction" in drawn(page.heads_view)
+    page.slider.value = "same"
+    explorer.wait()
+    assert "induction" not in drawn(page.heads_view)
+    explorer.close()
+
+
+def test_one_model_alone_has_no_heads_to_compare(explorer: lw.Explorer) -> None:
+    page = page_of(explorer)
+    assert page.score_bar.layout.display == "none"
+    assert page.score_bar.state == "absent"
 
 
 def test_two_models_read_the_same_prompt(model: lw.HookedModel, later: lw.HookedModel) -> None:

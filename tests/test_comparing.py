@@ -14,6 +14,8 @@ from layerwidget.tokens import Piece
 from tests.tiny import N_LAYERS, letters, tiny
 
 A, B = [5, 9, 2, 7, 7, 30, 4], [5, 9, 8, 7, 11, 12, 30, 4, 6]
+#: Where they stand beside each other: in A, in B, and in the columns that both share.
+AT_A, AT_B, BOTH = [0, 1, 2, 3, 5, 6], [0, 1, 2, 3, 6, 7], [0, 1, 2, 3, 7, 8]
 
 
 @cache
@@ -126,6 +128,101 @@ def test_attention_is_compared_where_queries_and_keys_stand_beside_each_other() 
         found.head(2, 0)
     with pytest.raises(lw.SelectionError, match="layer 1"):
         found.head(1, 3)
+
+
+def test_the_tuned_lens_is_compared_as_the_logit_lens_is() -> None:
+    random = np.random.default_rng(5)
+    d_model = hooked("llama").anatomy.d_model
+    translators = lw.Translators(random.standard_normal((N_LAYERS, d_model, d_model)), np.zeros((N_LAYERS, d_model)))
+    a, b = (lw.TunedLens(translators, "1-2", tokens=(60,)).run(hooked("llama").trace(ids)) for ids in (A, B))
+    found = lw.difference(a, b)
+    assert found.layers == (1, 2)
+    for name, of in (("entropy", lambda grid: grid.entropy_nats), ("top-1 probability", lambda grid: grid.max_prob)):
+        np.testing.assert_array_equal(found[name].change[:, BOTH], of(b)[:, AT_B] - of(a)[:, AT_A])
+    plain = lw.LogitLens("1-2").run(hooked("llama").trace(A))
+    with pytest.raises(lw.QuestionError, match="decodes tuned resid_pre, the other resid_post"):
+        lw.difference(a, plain)
+
+
+def test_value_weighted_attention_is_compared_in_its_units() -> None:
+    a, b = (lw.ValueWeightedAttention("0,2", "1-3").run(hooked("llama").trace(ids)) for ids in (A, B))
+    found = lw.difference(a, b)
+    one = found.head(2, 3)
+    assert (found.unit, one.unit, found.quantity) == ("units", "units", "value-weighted")
+    expected = b.norms[1, 2][np.ix_(AT_B, AT_B)] - a.norms[1, 2][np.ix_(AT_A, AT_A)]
+    np.testing.assert_array_equal(one.change[np.ix_(BOTH, BOTH)], expected)
+    for grid, values in ((a, found.sink.a), (b, found.sink.b)):
+        np.testing.assert_allclose(values, grid.norms[:, :, 1:, 0].mean(axis=-1), rtol=1e-6)
+    whole = np.nan_to_num(np.stack([one.a, one.b]))[:, BOTH]
+    assert found.moved[1, 2] == pytest.approx((np.abs(whole[1] - whole[0]).sum(axis=1) / 2).mean(), rel=1e-6)
+
+
+def test_where_predictions_settle_is_compared_token_by_token() -> None:
+    # Not every prediction settles in one layer, or there would be nothing to see.
+    a, b = (lw.SettleDepth().run(hooked("llama").trace(ids)) for ids in (A, B))
+    found = lw.difference(a, b)
+    settled, depth = found["settled"], found["settle depth"]
+    assert len({*a.layer, *b.layer}) > 1
+    for row in range(N_LAYERS):
+        np.testing.assert_array_equal(depth.change[row, BOTH], b.layer[AT_B] - a.layer[AT_A])
+        np.testing.assert_array_equal(settled.a[row, found.alignment.a >= 0], row >= a.layer)
+        np.testing.assert_array_equal(settled.b[row, found.alignment.b >= 0], row >= b.layer)
+    assert np.isnan(settled.change).sum() == N_LAYERS * 4
+    with pytest.raises(lw.QuestionError, match="among 1 tokens, the other among 4"):
+        lw.difference(a, lw.Emergence(4).run(hooked("llama").trace(B)))
+    emerged = lw.difference(*(lw.Emergence(4).run(hooked("llama").trace(ids)) for ids in (A, B)))
+    assert tuple(emerged.quantities) == ("among the 4 most probable", "emergence depth")
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "jamba"])
+def test_attributions_of_one_token_add_up_in_both(kind: str) -> None:
+    a, b = (lw.DirectLogitAttribution(40, position=at).run(hooked(kind).trace(ids)) for ids, at in ((A, 5), (B, 6)))
+    found = lw.difference(a, b)
+    parts = [place for place, head in enumerate(found.heads) if head < 0]
+    one = found["logits"]
+    for grid, values in ((a, one.a), (b, one.b)):
+        assert np.nansum(values[:, parts], dtype=np.float64) + grid.error == pytest.approx(grid.logit, abs=1e-4)
+        np.testing.assert_array_equal(values[:, len(parts) :], grid.heads)
+    np.testing.assert_array_equal(one.change, one.b - one.a)
+    assert np.isfinite(one.change[0, 0])
+    assert np.isnan(one.change[1:, 0]).all()
+    mlp = [a.values[a.names.index(f"mlp{layer}")] for layer in range(found.a.n_layers)]
+    np.testing.assert_array_equal(one.a[:, found.columns.index("mlp")], mlp)
+    assert f"A {a.logit:.3f} at “#30” (5), B {b.logit:.3f} at “#30” (6)" in found.about
+    with pytest.raises(lw.QuestionError, match="logit of “#40”, the other of logit of “#41”"):
+        lw.difference(a, lw.DirectLogitAttribution(41).run(hooked(kind).trace(B)))
+
+
+def test_what_heads_are_is_compared_between_two_models() -> None:
+    other = lw.HookedModel(tiny("llama", seed=1))
+    a, b = (lw.HeadScores(n_tokens=6).run(model) for model in (hooked("llama"), other))
+    found = lw.difference(a, b)
+    np.testing.assert_array_equal(found["induction"].change, b.values - a.values)
+    assert found["induction"].change.any()
+    assert found.heads == (0, 1, 2, 3)
+    with pytest.raises(lw.QuestionError, match="scores induction, the other previous"):
+        lw.difference(a, lw.HeadScores("previous", 6).run(other))
+    with pytest.raises(lw.QuestionError, match="same n_tokens and seed"):
+        lw.difference(a, lw.HeadScores(n_tokens=6, seed=1).run(other))
+
+
+@pytest.mark.parametrize("kind", ["llama", "mixtral"])
+def test_the_strongest_neurons_of_either_have_their_activation_in_both(kind: str) -> None:
+    traces = [hooked(kind).trace(ids) for ids in (A, B)]
+    found = lw.difference(*(lw.NeuronActivations(1, at).run(trace) for trace, at in zip(traces, (5, 6), strict=True)))
+    # All of them, by the question that ranks them.
+    known = [lw.Neurons(1, at, k=1000).run(trace) for trace, at in zip(traces, (5, 6), strict=True)]
+    by_number = [dict(zip(one.neurons.tolist(), one.activations.tolist(), strict=True)) for one in known]
+    for numbers, values in zip(by_number, (found["activation"].a, found["activation"].b), strict=True):
+        expected = [numbers.get(int(column), np.nan) for column in found.columns]
+        np.testing.assert_array_equal(values[0], np.array(expected, np.float32))
+    strongest = {int(one.neurons[0]) for one in known}
+    assert strongest <= {int(column) for column in found.columns}
+    largest = np.nan_to_num(np.concatenate([found["contribution"].a, found["contribution"].b])).max(axis=0)
+    assert (np.diff(largest) <= 0).all()
+    assert len(found.columns) == 24
+    with pytest.raises(lw.SelectionError, match="Layer 9"):
+        lw.NeuronActivations(9).run(traces[0])
 
 
 @pytest.mark.parametrize("question", [lw.LogitLens(tokens=(3,)), lw.ResidualStream()])

@@ -24,7 +24,9 @@ CHOSEN: dict[str, dict[str, Any]] = {
     "attribution": {"minus": 7},
     "neurons": {"neuron": 3},
     "depth": {"n": 2, "k": 4, "influence": "log", "skip": "loss"},
-    "compare": {"prompt": "abcx", "mode": "both", "sheet": "entropy"},
+    "compare": {
+        "prompt": "abcx", "about": "neurons", "quantity": "value-weighted", "mode": "both", "sheet": "contribution",
+    },
 }  # fmt: skip
 
 

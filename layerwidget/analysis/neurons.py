@@ -15,7 +15,7 @@ from layerwidget.errors import MissingComponentError, SelectionError
 from layerwidget.model.neuron_writing import NeuronReading, NeuronWriting, neuron_reading
 from layerwidget.model.unembedding import promotion
 from layerwidget.questions import answers
-from layerwidget.questions.neurons import NeuronGrid, Neurons
+from layerwidget.questions.neurons import ActivationGrid, NeuronActivations, NeuronGrid, Neurons
 from layerwidget.trace import Trace
 
 _NO_WORDS = ("promoted_ids", "promoted_logits", "demoted_ids", "demoted_logits")
@@ -53,6 +53,28 @@ def neurons(question: Neurons, trace: Trace) -> NeuronGrid:
         experts=_array(reading.experts),
         router_weights=_array(reading.shares),
         note=" ".join([*_notes(reading), *([why] if why else [])]),
+    )
+
+
+@answers(NeuronActivations)
+@torch.no_grad()
+def neuron_activations(question: NeuronActivations, trace: Trace) -> ActivationGrid:
+    """The activations of all neurons at one position.
+
+    Raises:
+        SelectionError: when layer or position are out of range.
+        MissingComponentError: when the layer's FFN is not known to be a sum over neurons.
+    """
+    layer, position = _place(Neurons(question.layer, question.position), trace)
+    reading = neuron_reading(trace, layer, position)
+    if reading.writing is None:
+        raise MissingComponentError(f"The neurons of layer {layer} cannot be told apart: {reading.why}")
+    return ActivationGrid(
+        **about(trace, (layer,)),
+        position=position,
+        neurons=_array(reading.writing.numbers),
+        activations=_array(reading.writing.activations),
+        contributions=_array(reading.writing.contributions),
     )
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from layerwidget.errors import Cancelled, LayerWidgetError, QuestionError
-from layerwidget.questions import TraceQuestion
+from layerwidget.questions import ModelQuestion, TraceQuestion
 
 if TYPE_CHECKING:
     from layerwidget.engine.local import Live
@@ -83,6 +83,10 @@ def _check_tokenizers(one: HookedModel, other: HookedModel) -> None:
         )
 
 
+def _as_it_is(question: TraceQuestion[Any]) -> TraceQuestion[Any]:
+    return question
+
+
 @dataclass(frozen=True)
 class OtherRun:
     """What is to be known of a second run; equal ones have equal answers.
@@ -92,12 +96,15 @@ class OtherRun:
         name: which one of them.
         prompt: its text, or the tokens that the first one reads, too.
         questions: name and question.
+        phrased: called with each question once the first run is answered: the question that is asked, which may say
+            more, such as the token that the first run predicts.
     """
 
     models: OtherModels
     name: str
     prompt: str | Tokens
     questions: tuple[tuple[str, TraceQuestion[Any]], ...]
+    phrased: Callable[[TraceQuestion[Any]], TraceQuestion[Any]] = field(default=_as_it_is, compare=False)
 
     def answers(self, interventions: Sequence[object] = ()) -> dict[str, Any]:
         """Name -> answer, or the error that says why there is none. To be called on the worker's thread.
@@ -106,7 +113,7 @@ class OtherRun:
             Cancelled: when a newer edit made this one useless.
         """
         refused: dict[TraceQuestion[Any], LayerWidgetError] = {}
-        asked = [question for _, question in self.questions]
+        asked = [self.phrased(question) for _, question in self.questions]
         try:
             live = self.models.live(self.name)
             found = live.update(self.prompt, *asked, interventions=interventions, refused=refused.__setitem__)
@@ -114,6 +121,34 @@ class OtherRun:
             raise
         except LayerWidgetError as error:
             return {name: error for name, _ in self.questions}
-        return {
-            name: refused.get(question, answer) for (name, question), answer in zip(self.questions, found, strict=True)
-        }
+        named = zip((name for name, _ in self.questions), asked, found, strict=True)
+        return {name: refused.get(question, answer) for name, question, answer in named}
+
+
+@dataclass(frozen=True)
+class OfBoth(ModelQuestion[tuple[str, Any, Any]]):
+    """One question about two models: the name of the other one, the first one's answer, and the other's.
+
+    Attributes:
+        question: what is asked.
+        models, name: the other model.
+    """
+
+    question: ModelQuestion[Any]
+    models: OtherModels
+    name: str
+
+    def n_passes(self, model: HookedModel) -> int:
+        """As many for the other one, which need not be loaded to say so."""
+        return 2 * self.question.n_passes(model)
+
+    def run(self, model: HookedModel, progress: Callable[[int, int], None] | None = None) -> tuple[str, Any, Any]:
+        """The name and both answers. To be called on the worker's thread.
+
+        Raises:
+            QuestionError, ModelLoadError: as `OtherModels.live` does.
+        """
+        own = self.question.run(model)
+        if progress is not None:
+            progress(1, 2)
+        return self.name, own, self.question.run(self.models.live(self.name).model)

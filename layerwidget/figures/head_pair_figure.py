@@ -90,7 +90,14 @@ class HeadPair:
         """What the title line says besides."""
         layer, other = self.meta["layers"][0], self.meta["layer_b"]
         there = "" if other == layer else f" (B: layer {other})"
-        return f"layer {layer} · head {self.meta['head']}{there} · square-root scale"
+        quantity = f" · {self.meta['quantity']}" if self.meta["quantity"] else ""
+        return f"layer {layer} · head {self.meta['head']}{there}{quantity} · square-root scale"
+
+    @property
+    def limit(self) -> float:
+        """What the last colour, and a full bar, stand for."""
+        limit: float = self.meta["limit"]
+        return limit
 
 
 def _weight(weight: float) -> str:
@@ -119,9 +126,10 @@ def head_pair_picture(pair: HeadPair, width: float, theme: Theme) -> Picture:
 
 def _legend(pair: HeadPair, theme: Theme) -> Picture:
     absent = any(not np.isfinite(matrix).all() for matrix in pair.matrices)
+    end = "1" if pair.limit == 1 else f"{pair.limit:.2g}"
     return beside([
-        colour_scale("A, B: 0", "1", heat_colours("one-sided", theme), theme),
-        colour_scale("B − A: −1", "1", heat_colours("signed", theme), theme, absent=absent),
+        colour_scale("A, B: 0", end, heat_colours("one-sided", theme), theme),
+        colour_scale(f"B − A: −{end}", end, heat_colours("signed", theme), theme, absent=absent),
     ], 18)  # fmt: skip
 
 
@@ -131,12 +139,13 @@ def _matrices(pair: HeadPair, width: float, theme: Theme) -> Picture:
     cell = min(_LARGEST_CELL, slot / size)
     foot = cell * size
     parts = list(row_labels(pair.words, cell, pair.query, _WORDS_WIDTH, theme, _TOP))
+    shares = [matrix / pair.limit for matrix in pair.matrices]
     for place, own in enumerate((pair.meta["words_a"], pair.meta["words_b"], pair.words)):
         left = _WORDS_WIDTH + place * (slot + _GAP)
         parts += [
             text(left, _TOP / 2 - 1, _MATRICES[place], size=12, font_weight="bold"),
             hatched(left, _TOP, foot, foot, theme),
-            painted(_pixels(pair.matrices[place], place == 2, theme), left, _TOP, foot, foot, class_="lw-pair",
+            painted(_pixels(shares[place], place == 2, theme), left, _TOP, foot, foot, class_="lw-pair",
                     data_name=_MATRICES[place]),
             rect(left, _TOP, foot, foot, fill="none", stroke=theme.edge),
             rect(left, _TOP + pair.query * cell, foot, max(2.0, cell), fill="none", stroke=theme.accent,
@@ -159,7 +168,7 @@ def _pixels(matrix: FloatArray, is_signed: bool, theme: Theme) -> np.ndarray:
 
 
 def _moved_rows(pair: HeadPair, width: float, theme: Theme) -> Picture:
-    """A row per key: its weight in both as bars from 0 to 1, and the difference from a middle line."""
+    """A row per key: its weight in both as bars from 0 to the limit, and the difference from a middle line."""
     bar = max(20.0, (width - 150 - 2 * 56 - 52 - 6 * 8) / 3)
     lefts = [158.0, 222.0, 230.0 + bar, 294.0 + bar, 302.0 + 2 * bar, 362.0 + 2 * bar]
     parts: list[Markup] = [text(0, 11, "key", size=TEXT_SIZE, fill=theme.muted)]
@@ -172,22 +181,25 @@ def _moved_rows(pair: HeadPair, width: float, theme: Theme) -> Picture:
         parts.append(text(0, y + 11, word, size=TEXT_SIZE, font_family=theme.mono))
         for number, left, room in zip(pair.numbers(key), lefts[::2], (56, 56, 52), strict=True):
             parts.append(text(left + room, y + 11, number, size=TEXT_SIZE, text_anchor="end", fill=theme.ink))
-        parts += _bars([float(matrix[pair.query, key]) for matrix in pair.matrices], lefts[1::2], bar, y + 6, theme)
+        values = [float(matrix[pair.query, key]) for matrix in pair.matrices]
+        parts += _bars(values, pair.limit, lefts[1::2], bar, y + 6, theme)
     return Picture(width, 22.0 * (len(keys) + 1) + 4, joined(parts))
 
 
-def _bars(values: list[float], lefts: list[float], room: float, y: float, theme: Theme) -> Iterator[Markup]:
+def _bars(
+    values: list[float], limit: float, lefts: list[float], room: float, y: float, theme: Theme
+) -> Iterator[Markup]:
     for place, (value, left) in enumerate(zip(values, lefts, strict=True)):
         yield rect(left, y, room, 10, fill=theme.line)
         if not isfinite(value):
             yield hatched(left, y, room, 10, theme)
         elif place < 2:
-            yield rect(left, y, room * value, 10, fill=theme.data, class_="lw-cell", data_value=f"{value:.6g}")
+            yield rect(left, y, room * value / limit, 10, fill=theme.data, class_="lw-cell", data_value=f"{value:.6g}")
         else:
             half = room / 2
-            start = left + half * (1 + min(0.0, value))
+            start = left + half * (1 + min(0.0, value / limit))
             fill = ramp(theme, "below" if value < 0 else "above").fills[170]
-            yield rect(start, y, half * abs(value), 10, fill=fill, class_="lw-cell", data_value=f"{value:.6g}")
+            yield rect(start, y, half * abs(value) / limit, 10, fill=fill, class_="lw-cell", data_value=f"{value:.6g}")
 
 
 def head_pair_text(pair: HeadPair) -> str:

@@ -3,172 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from layerwidget.axes import Along, Series, Tabular, along, extra, naming
-from layerwidget.errors import QuestionError, SelectionError
+from layerwidget.errors import QuestionError
 from layerwidget.layers import depth
-from layerwidget.questions.alignment import Alignment, aligned, in_columns
+from layerwidget.questions.alignment import aligned, in_columns
 from layerwidget.questions.attention import AttentionGrid
+from layerwidget.questions.attention_flow import HeadScoreGrid, ValueWeightedGrid
+from layerwidget.questions.attribution import AttributionGrid
+from layerwidget.questions.compared import AttentionDifference, ColumnDifference, Compared, Difference, TwoResults
+from layerwidget.questions.comparing_heads import of_attention, of_scores
+from layerwidget.questions.comparing_parts import of_attribution, of_neurons
+from layerwidget.questions.depth import DepthGrid
 from layerwidget.questions.lens import LensGrid
+from layerwidget.questions.neurons import ActivationGrid
 from layerwidget.questions.residual import ResidualGrid
 from layerwidget.results import FloatArray, Grid
-from layerwidget.tokens import IntArray
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 #: Which layers of two models are compared: those of the same number, or those at the same share of the depth.
 Match = Literal["layer", "depth"]
+#: What `difference` returns.
+AnyDifference: TypeAlias = Difference | AttentionDifference | ColumnDifference
 
 
-@dataclass(frozen=True, eq=False)
-class Compared(Tabular):
-    """One quantity of two results, in the columns that both share. All have shape [layer, column].
+def difference(a: Grid, b: Grid, match: Match = "layer") -> AnyDifference:
+    """What differs between two results of one kind.
 
-    Attributes:
-        name: what it is.
-        unit: of `a` and `b`.
-        kind: what it can be: `one-sided` (from 0), `signed`, or `log` (above 0).
-        a, b: its values in both results; NaN where the result has no such token; None for what both have together.
-        change: `b - a`; of a `log` quantity log2(b / a); NaN where one of them has no value.
-        change_unit: of `change`.
-        ids_a, ids_b: the token ids that it is about, int64; -1 where the result has no such token; None where it is
-            about none.
-    """
-
-    name: str
-    unit: str
-    kind: Literal["one-sided", "signed", "log"]
-    a: FloatArray | None = field(metadata=along("row column"))
-    b: FloatArray | None = field(metadata=along("row column"))
-    change: FloatArray = field(metadata=along("row column"))
-    change_unit: str
-    ids_a: IntArray | None = field(default=None, metadata=along("row column"))
-    ids_b: IntArray | None = field(default=None, metadata=along("row column"))
-
-    def __post_init__(self) -> None:
-        """Freeze the arrays."""
-        for values in (self.a, self.b, self.change, self.ids_a, self.ids_b):
-            if values is not None:
-                values.setflags(write=False)
-
-
-@dataclass(frozen=True, eq=False)
-class _Two(Tabular):
-    """Two results of one kind. `L` rows (`.layers`), as many columns as `.alignment` has.
-
-    Attributes:
-        a, b: the results.
-        alignment: which of their tokens stand beside each other.
-        layers, layers_b: the layers of both that are compared, row by row; in models of the same depth,
-            the same numbers.
-    """
-
-    a: Grid
-    b: Grid
-    alignment: Alignment
-    layers: tuple[int, ...] = field(metadata=naming("layer"))
-    layers_b: tuple[int, ...] = field(metadata=naming("layer", "layer_b"))
-
-    def row_of(self, layer: int) -> int:
-        """Index of the row of a layer of the first result.
-
-        Raises:
-            SelectionError: when that layer is not compared.
-        """
-        if layer not in self.layers:
-            raise SelectionError(f"The layers {self.layers} are compared; layer {layer} is not among them.")
-        return self.layers.index(layer)
-
-
-@dataclass(frozen=True, eq=False)
-class Difference(_Two):
-    """What differs between two results by layer and token.
-
-    Attributes:
-        quantities: name -> both values and their difference.
-    """
-
-    quantities: Mapping[str, Compared]
-
-    def __getitem__(self, name: str) -> Compared:
-        """One of `quantities`.
-
-        Raises:
-            SelectionError: when there is none of that name.
-        """
-        if name not in self.quantities:
-            raise SelectionError(f"There is no quantity {name!r}. There are: {', '.join(self.quantities)}.")
-        return self.quantities[name]
-
-    def series(self) -> Iterator[Series]:
-        """Both tokens of every column, and of every quantity its values in both results and their difference."""
-        yield from super().series()
-        for name, grid, positions in (("A", self.a, self.alignment.a), ("B", self.b, self.alignment.b)):
-            words = [piece.visible for piece in grid.prompt_pieces()]
-            told = Along(("column",), is_coordinate=True)
-            yield Series(f"pos {name}", told, positions)
-            yield Series(f"token {name}", told, np.array([words[at] if at >= 0 else "" for at in positions], dtype=str))
-        for one in self.quantities.values():
-            values = {"A": (one.a, one.unit), "B": (one.b, one.unit), "change": (one.change, one.change_unit)}
-            for key, (array, unit) in values.items():
-                if array is not None:
-                    yield Series(f"{one.name} ({key})", Along(("layer", "column"), unit), array)
-
-    def to_pandas(self) -> pd.DataFrame:
-        """One row per layer and column: both tokens, and of every quantity `(A)`, `(B)` and `(change)`."""
-        pd = extra("pandas")
-
-        size = len(self.alignment)
-        columns: dict[str, Any] = {"layer": np.repeat(self.layers, size)}
-        for name, grid, positions in (("A", self.a, self.alignment.a), ("B", self.b, self.alignment.b)):
-            words = [piece.visible for piece in grid.prompt_pieces()]
-            columns[f"pos {name}"] = np.tile(positions, len(self.layers))
-            columns[f"token {name}"] = [words[at] if at >= 0 else None for at in positions] * len(self.layers)
-        for one in self.quantities.values():
-            values = {"A": one.a, "B": one.b, "change": one.change}
-            columns |= {f"{one.name} ({key})": array.ravel() for key, array in values.items() if array is not None}
-        return pd.DataFrame(columns)
-
-
-@dataclass(frozen=True, eq=False)
-class AttentionDifference(_Two):
-    """What differs between the attention of two results.
-
-    Attributes:
-        heads: the heads that are compared, ascending.
-        moved: how much of its weight each head puts elsewhere in the second result, shape [layer, head], 0 to 1: the
-            mean, over the queries that stand beside each other, of half the sum of |difference| over all keys. A token
-            that is not there gets no weight. NaN where no queries stand beside each other.
-        sink: the share of its weight that each head rests on token 0, in both results, shape [layer, head]: the mean
-            over queries from 1 on.
-    """
-
-    heads: tuple[int, ...] = field(metadata=naming("head"))
-    moved: FloatArray = field(metadata=along("layer head"))
-    sink: Compared
-
-    def head(self, layer: int, head: int) -> Compared:
-        """One head's weights in both results and their difference, shape [query column, key column].
-
-        Raises:
-            SelectionError: when that head is not compared.
-        """
-        if head not in self.heads:
-            raise SelectionError(f"The heads {self.heads} are compared; head {head} is not among them.")
-        row = self.row_of(layer)
-        a = _matrix(self.a, self.layers[row], head, self.alignment.a)
-        b = _matrix(self.b, self.layers_b[row], head, self.alignment.b)
-        return Compared(f"layer {layer}, head {head}", "", "one-sided", a, b, b - a, "")
-
-
-def difference(a: Grid, b: Grid, match: Match = "layer") -> Difference | AttentionDifference:
-    """What differs between two results of one kind: `LensGrid`, `ResidualGrid` or `AttentionGrid`.
+    By layer and token: of the logit or the tuned lens (`LensGrid`), the stream (`ResidualGrid`), and where predictions
+    settle (`DepthGrid`). Of attention (`AttentionGrid`, `ValueWeightedGrid`). By layer and head or part: of
+    `AttributionGrid` and `HeadScoreGrid`. By neuron: of `ActivationGrid`.
 
     Args:
         a: a result.
@@ -177,18 +43,19 @@ def difference(a: Grid, b: Grid, match: Match = "layer") -> Difference | Attenti
             at the nearest share of the depth (`depth`).
 
     Returns:
-        A `Difference`, or of attention an `AttentionDifference`; always `b` against `a`.
+        A `Difference`, an `AttentionDifference`, or a `ColumnDifference`; always `b` against `a`.
 
     Raises:
         QuestionError: when the results are of different kinds, when the models number their tokens differently, when
             one has more layers than the other and `match` is `layer`, or when there is nothing in common to compare.
     """
     if type(a) is not type(b) or type(a) not in _COMPARED:
+        known = ", ".join(f"two {kind.__name__}s" for kind in _COMPARED)
         kinds = f"{type(a).__name__} and {type(b).__name__}"
-        raise QuestionError(f"Expected two LensGrids, two ResidualGrids or two AttentionGrids to compare; got {kinds}.")
+        raise QuestionError(f"Expected two results of one kind to compare: {known}; got {kinds}.")
     _check_tokens(a, b)
     layers = _layers(a, b, match)
-    two = _Two(a, b, aligned(a.token_ids, b.token_ids), *map(tuple, zip(*layers, strict=True)))
+    two = TwoResults(a, b, aligned(a.token_ids, b.token_ids), *map(tuple, zip(*layers, strict=True)))
     return _COMPARED[type(a)](two)
 
 
@@ -222,10 +89,10 @@ def _layers(a: Grid, b: Grid, match: Match) -> list[tuple[int, int]]:
 
 # What is compared
 
-_Measure = Callable[[_Two], Compared]
+_Measure = Callable[[TwoResults], Compared]
 
 
-def _measure(name: str, unit: str, kind: Any, of: Callable[[Any], FloatArray], two: _Two) -> Compared:
+def _measure(name: str, unit: str, kind: Any, of: Callable[[Any], FloatArray], two: TwoResults) -> Compared:
     """A quantity of each result alone, shape [layer, pos], and its difference."""
     a = in_columns(of(two.a)[[two.a.row_of(layer) for layer in two.layers]], two.alignment.a)
     b = in_columns(of(two.b)[[two.b.row_of(layer) for layer in two.layers_b]], two.alignment.b)
@@ -235,7 +102,7 @@ def _measure(name: str, unit: str, kind: Any, of: Callable[[Any], FloatArray], t
     return Compared(name, unit, kind, a, b, np.log2(b / a).astype(np.float32), "log2(B / A)")
 
 
-def _compared(measures: Callable[[Any, Any], Iterator[_Measure]], two: _Two) -> Difference:
+def _compared(measures: Callable[[Any, Any], Iterator[_Measure]], two: TwoResults) -> Difference:
     quantities = {one.name: one for one in (measure(two) for measure in measures(two.a, two.b))}
     return Difference(**vars(two), quantities=quantities)
 
@@ -259,7 +126,7 @@ def _log_probs(token: int, grid: LensGrid) -> FloatArray:
     return log_probs
 
 
-def _agreement(two: _Two) -> Compared:
+def _agreement(two: TwoResults) -> Compared:
     """1 where both predict the same token, 0 where they do not."""
     tops = [
         np.where(positions >= 0, grid.top_ids[[grid.row_of(layer) for layer in layers]][:, positions, 0], -1)
@@ -269,7 +136,7 @@ def _agreement(two: _Two) -> Compared:
     return Compared("same top-1 token", "", "one-sided", None, None, same, "1 = the same", *tops)
 
 
-def _both(two: _Two) -> tuple[tuple[Any, tuple[int, ...], Any], ...]:
+def _both(two: TwoResults) -> tuple[tuple[Any, tuple[int, ...], Any], ...]:
     return (two.a, two.layers, two.alignment.a), (two.b, two.layers_b, two.alignment.b)
 
 
@@ -285,52 +152,36 @@ def _norms(component: str, grid: ResidualGrid) -> FloatArray:
     return grid.norm(component)
 
 
-def _of_attention(two: _Two) -> AttentionDifference:
-    a: Any = two.a
-    b: Any = two.b
-    heads = tuple(head for head in a.heads if head in b.heads)
-    if not heads:
-        raise QuestionError(f"The results hold no head in common: {a.heads} and {b.heads}.")
-    moved = [
-        [_moved(two, layer, layer_b, head) for head in heads]
-        for layer, layer_b in zip(two.layers, two.layers_b, strict=True)
-    ]
-    return AttentionDifference(**vars(two), heads=heads, moved=np.array(moved, np.float32), sink=_sink(two, heads))
+def _of_depth(a: DepthGrid, b: DepthGrid) -> Iterator[_Measure]:
+    if a.k != b.k:
+        raise QuestionError(f"The one looked among {a.k} tokens, the other among {b.k}: ask both for the same.")
+    yield _reached
+    yield partial(_measure, "settle depth" if a.k == 1 else "emergence depth", "layers", "one-sided", _everywhere)
 
 
-def _sink(two: _Two, heads: tuple[int, ...]) -> Compared:
-    """As `SinkGrid.share` has it."""
+def _reached(two: TwoResults) -> Compared:
+    """1 from the layer on that was asked for, 0 before."""
     a, b = (
-        np.array([[_on_first(grid, layer, head) for head in heads] for layer in layers], np.float32)
-        for grid, layers, _ in _both(two)
+        in_columns((np.array(layers)[:, None] >= grid.layer).astype(np.float32), positions)
+        for grid, layers, positions in _both(two)
     )
-    return Compared("sink share", "", "one-sided", a, b, b - a, "")
+    name = "settled" if two.a.k == 1 else f"among the {two.a.k} most probable"  # type: ignore[attr-defined]
+    return Compared.by_difference(name, "", "one-sided", a, b)
 
 
-def _on_first(grid: AttentionGrid, layer: int, head: int) -> float:
-    """The share on token 0, mean over queries from 1 on; of a single token, everything."""
-    column = grid.pattern[grid.row_of(layer), grid.heads.index(head), :, 0]
-    return float(column[min(1, len(column) - 1) :].mean())
+def _everywhere(grid: DepthGrid) -> FloatArray:
+    """The layer that was asked for, the same in every row."""
+    return np.broadcast_to(grid.layer.astype(np.float32), grid.final_ranks.shape)
 
 
-def _moved(two: _Two, layer: int, layer_b: int, head: int) -> float:
-    both = (two.alignment.a >= 0) & (two.alignment.b >= 0)
-    if not both.any():
-        return float("nan")
-    a = np.nan_to_num(_matrix(two.a, layer, head, two.alignment.a)[both])
-    b = np.nan_to_num(_matrix(two.b, layer_b, head, two.alignment.b)[both])
-    return float(np.abs(b - a).sum(axis=-1).mean() / 2)
-
-
-def _matrix(grid: Any, layer: int, head: int, positions: Any) -> FloatArray:
-    """A head's weights in columns, shape [query column, key column]; NaN where there is no such query or key."""
-    keys = in_columns(grid.pattern[grid.row_of(layer), grid.heads.index(head)], positions)
-    return in_columns(keys.T, positions).T
-
-
-#: Kind of results -> their difference.
-_COMPARED: Mapping[type, Callable[[_Two], Difference | AttentionDifference]] = {
+#: Kind of results -> their difference. One more that is compared needs a line here.
+_COMPARED: Mapping[type, Callable[[TwoResults], AnyDifference]] = {
     LensGrid: partial(_compared, _of_lens),
     ResidualGrid: partial(_compared, _of_residual),
-    AttentionGrid: _of_attention,
+    DepthGrid: partial(_compared, _of_depth),
+    AttentionGrid: of_attention,
+    ValueWeightedGrid: of_attention,
+    AttributionGrid: of_attribution,
+    HeadScoreGrid: of_scores,
+    ActivationGrid: of_neurons,
 }

@@ -104,6 +104,38 @@ class NeuronGrid(Grid):
         return pd.DataFrame(columns, index=np.arange(len(self.neurons)))
 
 
+@dataclass(frozen=True, eq=False)
+class ActivationGrid(Grid):
+    """The answer to `NeuronActivations`; `layers` is the one layer.
+
+    Attributes:
+        position: at which position.
+        neurons: the numbers of all neurons that take part there, as `NeuronGrid` has them, shape [neuron].
+        activations: `m_i`, shape [neuron].
+        contributions: `|m_i| ||v_i||`, times the router's weight with experts, shape [neuron], >= 0.
+
+    Source: Geva et al. 2021, arXiv 2012.14913; science.md, "FFN as key-value memory".
+    """
+
+    position: int
+    neurons: IntArray = field(metadata=naming("neuron"))
+    activations: FloatArray = field(metadata=along("neuron", name="activation"))
+    contributions: FloatArray = field(metadata=along("neuron", "units of the raw FFN output", name="contribution"))
+
+
+@dataclass(frozen=True)
+class NeuronActivations(TraceQuestion[ActivationGrid]):
+    """All neurons of a layer's FFN at one position, without what they promote.
+
+    Attributes:
+        layer: layer number; negative numbers count from the end.
+        position: at which position; negative numbers count from the end.
+    """
+
+    layer: int
+    position: int = -1
+
+
 @dataclass(frozen=True)
 class Neurons(TraceQuestion[NeuronGrid]):
     """The FFN of a layer as key-value memory: what each neuron adds, `m_i v_i` (Geva et al. 2021, 2022).

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipywidgets
+import numpy as np
 import traitlets as t
 
 from layerwidget.engine.fitting import attention_that_fits
-from layerwidget.engine.other_run import ModelSource, OtherModels, OtherRun
-from layerwidget.errors import LayerWidgetError
+from layerwidget.engine.other_run import ModelSource, OfBoth, OtherModels, OtherRun
+from layerwidget.errors import LayerWidgetError, QuestionError
 from layerwidget.questions import TraceQuestion
+from layerwidget.questions.alignment import Alignment, aligned
 from layerwidget.questions.attention import Attention
-from layerwidget.questions.comparing import AttentionDifference, Difference, Match, difference
+from layerwidget.questions.attention_flow import AllHeadScores, ValueWeightedAttention
+from layerwidget.questions.attribution import AttributionGrid, DirectLogitAttribution
+from layerwidget.questions.compared import ColumnDifference
+from layerwidget.questions.comparing import AnyDifference, Match, difference
+from layerwidget.questions.depth import SettleDepth
 from layerwidget.questions.lens import LogitLens
+from layerwidget.questions.neurons import NeuronActivations
 from layerwidget.questions.residual import ResidualStream
+from layerwidget.questions.tuned_lens import TunedLens
+from layerwidget.widgets.attention_page import SCORED_TOKENS, VALUE_WEIGHTED, WEIGHTS
 from layerwidget.widgets.base import View
 from layerwidget.widgets.compare_view import CompareView
-from layerwidget.widgets.page import Standpoint
+from layerwidget.widgets.page import Request, Standpoint
 from layerwidget.widgets.prompt_editor import PromptEditor
+from layerwidget.widgets.request_bar import RequestBar
 
 if TYPE_CHECKING:
     from layerwidget.model.hooked_model import HookedModel
@@ -27,6 +38,12 @@ if TYPE_CHECKING:
 
 #: Attention weights of both prompts together; beyond it, fewer layers are compared and the page says so.
 _ATTENTION_BYTES = 256 * 2**20
+_NO_IDS = np.zeros(0, np.int64)
+_COMING = "What differs appears here."
+#: What the grid is about -> what the drop-down says.
+SUBJECTS = {"lens": "Lens and stream", "tuned": "Tuned lens", "attribution": "Attribution", "neurons": "Neurons"}
+#: A question about each run, by the name of its answers.
+_Both = dict[str, tuple[TraceQuestion[Any], TraceQuestion[Any]]]
 
 
 class ComparePage(CompareView):
@@ -36,12 +53,19 @@ class ComparePage(CompareView):
         prompt: the second prompt; where it is empty and there is another model, that reads the first one.
         model_name: which of `models` is compared.
         models: where they come from: the explorer's own, or others.
+        about: what the grid is about, one of `SUBJECTS`; nothing is asked of the others.
+        quantity: what the heads are compared by: `weights`, or `value-weighted`.
         editor, slider: the text box, and the choice of the model where there are several.
+        score_bar: the button that asks what the heads of both models are.
     """
 
-    choices: ClassVar[Mapping[str, str]] = {"prompt": "prompt", **CompareView.choices}
+    choices: ClassVar[Mapping[str, str]] = {
+        "prompt": "prompt", "about": "about", "quantity": "quantity", **CompareView.choices,
+    }  # fmt: skip
 
     prompt = t.Unicode()
+    about = t.Enum(tuple(SUBJECTS), "lens")
+    quantity = t.Enum((WEIGHTS, VALUE_WEIGHTED), WEIGHTS)
     model_name = t.Unicode()
     models = t.Instance(OtherModels)
 
@@ -50,8 +74,13 @@ class ComparePage(CompareView):
         self._match: Match = "layer"
         self._own = OtherModels(model, {model.name: model})
         self._answers: dict[str, Any] = {}
-        # The second prompt as it was read last.
+        # The second prompt as it was read last, and what stood beside what in which two prompts.
         self._read: tuple[str, Tokens | None] = ("", None)
+        self._beside: tuple[tuple[Tokens, Tokens] | None, Alignment] = None, aligned(_NO_IDS, _NO_IDS)
+        # Both answers of each name, and what differs between them.
+        self._found: dict[str, tuple[Any, Any, Match, AnyDifference]] = {}
+        # What heads are, and in which of the models.
+        self._scored: tuple[str, tuple[ColumnDifference, ...]] = ("", ())
         placeholder = "Compare with: type a second prompt"
         self.editor = PromptEditor(placeholder=placeholder, text_name="second_prompt", **shared)
         super().__init__(**shared)
@@ -61,12 +90,34 @@ class ComparePage(CompareView):
             options=[model.name], description="B", continuous_update=False,
             style={"description_width": "20px"}, layout=ipywidgets.Layout(flex="0 0 auto", width="260px"),
         )  # fmt: skip
-        self.bar.children = (self.switch, self.slider, self.words)
+        self._add_choices(min(SCORED_TOKENS, (model.n_ctx or 2 * SCORED_TOKENS) // 2))
         self.above = (self.editor, self.bar)
         self.children = (*self.above, self.beside, *self.below)
         t.link((self.editor, "prompt"), (self, "prompt"))
         self.slider.observe(self._slid, "value")
         self._offer()
+
+    def _add_choices(self, n_tokens: int) -> None:
+        """What the grid and the heads are compared by, and the button for what heads are."""
+        subject = ipywidgets.Dropdown(
+            options=[(said, name) for name, said in SUBJECTS.items()], description="compare",
+            style={"description_width": "auto"}, layout=ipywidgets.Layout(width="190px", flex="0 0 auto"),
+        )  # fmt: skip
+        self.by = ipywidgets.ToggleButtons(
+            options=[WEIGHTS, VALUE_WEIGHTED], style={"button_width": "auto"},
+            layout=ipywidgets.Layout(width="auto", flex="0 0 auto"),
+        )  # fmt: skip
+        self.score_bar = RequestBar(label=f"Score the heads of A and B on {n_tokens} random tokens, repeated")
+        self.score_bar.layout.flex = "1 1 auto"
+        self.bar.children = (subject, self.switch, self.slider, self.words)
+        line = ipywidgets.Layout(width="100%", align_items="center", margin="8px 0 0", display="none")
+        self.heads_bar = ipywidgets.HBox([self.by, self.score_bar], layout=line)
+        self.heads_bar.add_class("lw-figure")
+        self.below = (self.heads_bar, *self.below)
+        t.link((subject, "value"), (self, "about"))
+        t.link((self.by, "value"), (self, "quantity"))
+        scores = AllHeadScores(n_tokens)
+        self.requests = (Request(self.score_bar, lambda _: self._of_both(scores), self._show_scores, of_prompt=False),)
 
     @classmethod
     def for_model(cls, model: HookedModel, **shared: Any) -> ComparePage:
@@ -88,7 +139,7 @@ class ComparePage(CompareView):
 
         Args:
             other: the text of a second prompt; or a model; or name -> model, or a folder, or a function that loads it:
-                a slider chooses one of them, and only that one is in memory.
+                a slider chooses one of them, and only that one is in memory. The page's own model ends that.
             match: which layers are compared, as `layerwidget.difference` says.
 
         Raises:
@@ -97,13 +148,19 @@ class ComparePage(CompareView):
         if isinstance(other, str):
             self.prompt = other
             return
+        if other is self._model:
+            self._match, self.models = match, self._own
+            self._offer()
+            return
         several = other if isinstance(other, Mapping) else {getattr(other, "name", "the other model"): other}
         self._match, self.models = match, OtherModels(self._model, several)
         self._offer()
 
     def _offer(self) -> None:
+        self._found = {}
         names = self.models.names
         self.slider.layout.display = None if len(names) > 1 else "none"
+        self.score_bar.layout.display = "none" if self.models is self._own else None
         # Options are set first: a value that is no option is refused.
         self.slider.options = names
         self.slider.value = self.model_name = names[0]
@@ -117,25 +174,71 @@ class ComparePage(CompareView):
     # What is asked
 
     def questions(self, standpoint: Standpoint) -> Mapping[str, TraceQuestion[Any]]:
-        """The lens and the stream of all layers, attention of those in view; nothing without something to compare."""
-        run = self.other(standpoint)
-        return {} if run is None else {f"compare_{name}": question for name, question in run.questions}
+        """What the grid is about, and attention of the layers in view; nothing without something to compare."""
+        return {f"compare_{name}": own for name, (own, _) in self._asked(standpoint).items()}
 
     def other(self, standpoint: Standpoint) -> OtherRun | None:
         """The same of the second prompt, or the other model."""
-        if not self.prompt and self.models is self._own:
-            return None
-        questions: list[tuple[str, TraceQuestion[Any]]] = [
-            ("lens", LogitLens(k=10, tokens=standpoint.pinned)),
-            ("residual", ResidualStream()),
-        ]
         prompt = self.prompt or standpoint.tokens
-        attention, _ = self._attention(standpoint)
-        if attention is not None:
-            questions.append(("attention", attention))
         # Both are read once: the reader may change the models while this is asked.
         models, name = self.models, self.model_name
-        return OtherRun(models, name if name in models.names else models.names[0], prompt, tuple(questions))
+        if models is self._own and not self.prompt:
+            return None
+        asked = tuple((name, other) for name, (_, other) in self._asked(standpoint).items())
+        return OtherRun(models, name if name in models.names else models.names[0], prompt, asked, self._phrased)
+
+    def _asked(self, standpoint: Standpoint) -> _Both:
+        if not self.prompt and self.models is self._own:
+            return {}
+        asked, _ = self._of_grid(standpoint)
+        attention, _ = self._attention(standpoint)
+        if attention is not None and self.quantity == VALUE_WEIGHTED:
+            weighted = ValueWeightedAttention(attention.layers, attention.heads)
+            return asked | {"attention": (weighted, weighted)}
+        return asked if attention is None else asked | {"attention": (attention, attention)}
+
+    def _of_grid(self, standpoint: Standpoint) -> tuple[_Both, str]:
+        """What is asked for the grid; where that is nothing, why. One more subject needs a line here."""
+        if self.about in ("attribution", "neurons"):
+            return self._at_position(standpoint)
+        if self.about == "lens":
+            lens = LogitLens(k=10, tokens=standpoint.pinned)
+            asked: dict[str, TraceQuestion[Any]] = {"lens": lens, "residual": ResidualStream(), "settle": SettleDepth()}
+        elif standpoint.translators is None:
+            return {}, "A tuned lens has to be trained first, or loaded, on its page: Tuned lens."
+        else:
+            asked = {"lens": TunedLens(standpoint.translators, k=10, tokens=standpoint.pinned)}
+        return {name: (question, question) for name, question in asked.items()}, ""
+
+    def _at_position(self, standpoint: Standpoint) -> tuple[_Both, str]:
+        """Where the chosen position stands in both: what makes a logit there, or which neurons are at work."""
+        position = min(standpoint.position, len(standpoint.tokens) - 1)
+        columns = self._columns(standpoint.tokens)
+        at = int(columns.b[columns.a == position][0])
+        if at < 0:
+            word = list(standpoint.tokens)[position].visible
+            return {}, f"“{word}” ({position}) is in A only. Choose a token that has one of B beside it."
+        if self.about == "neurons":
+            layer = standpoint.layer
+            return {"neurons": (NeuronActivations(layer, position), NeuronActivations(layer, at))}, ""
+        own, other = (DirectLogitAttribution(standpoint.token, position=place) for place in (position, at))
+        return {"attribution": (own, other)}, ""
+
+    def _phrased(self, question: TraceQuestion[Any]) -> TraceQuestion[Any]:
+        """Of one token in both runs: the one that the first one predicts, where none is chosen."""
+        own = self._answers.get("attribution")
+        if isinstance(question, DirectLogitAttribution) and isinstance(own, AttributionGrid):
+            return replace(question, token=own.token)
+        return question
+
+    def _columns(self, tokens: Tokens) -> Alignment:
+        """What stands beside what; found once for two prompts, however often it is asked for."""
+        both = (tokens, self._second_tokens() or tokens)
+        before, columns = self._beside
+        if before is None or any(one is not other for one, other in zip(both, before, strict=True)):
+            columns = aligned(*(one.ids for one in both))
+            self._beside = both, columns
+        return columns
 
     def _attention(self, standpoint: Standpoint) -> tuple[Attention | None, str]:
         """As much of it as fits into memory for both prompts, and in words what is left out."""
@@ -155,9 +258,13 @@ class ComparePage(CompareView):
     def begin(self, standpoint: Standpoint, prompt: str) -> None:
         """Forget what was compared before."""
         self._answers, self.note = {}, ""
-        if self.other(standpoint) is not None:
+        compares = self.other(standpoint) is not None
+        self.heads_bar.layout.display = None if compares else "none"
+        if compares:
             _, self.note = self._attention(standpoint)
+            self._say(self._of_grid(standpoint)[1] or _COMING)
         else:
+            self._found = {}
             self._say("Type a second prompt above, and what differs from the first one appears here.")
             self.show([], prompt)
 
@@ -171,26 +278,56 @@ class ComparePage(CompareView):
 
     def answer_other(self, run: OtherRun, answers: Mapping[str, Any], prompt: str) -> None:
         """Draw what differs, or say why nothing can be compared."""
-        found: list[Difference | AttentionDifference] = []
+        found: list[AnyDifference] = []
         trouble: list[str] = []
         for name, answer in answers.items():
             own = self._answers.get(name)
             errors = [str(one) for one in (own, answer) if isinstance(one, LayerWidgetError)]
             try:
                 if not errors and own is not None:
-                    found.append(difference(own, answer, self._match))
+                    found.append(self._difference(name, own, answer))
             except LayerWidgetError as error:
                 errors = [str(error)]
             trouble += [error for error in errors if error not in trouble]
         if trouble:
             self._say(trouble[0])
+        self._found = {name: held for name, held in self._found.items() if name in answers}
+        of_model, scores = self._scored
+        found += scores if of_model == run.name else ()
         # Not what the box says now: the reader may have typed on while this was computed.
         self.show(found, prompt, " ".join(trouble), run.prompt if isinstance(run.prompt, str) else "")
 
+    def _difference(self, name: str, own: Any, other: Any) -> AnyDifference:
+        """What differs between two answers, which are often those of before: of other choices, one alone is new."""
+        match, held = self._match, self._found.get(name)
+        if held is None or held[0] is not own or held[1] is not other or held[2] != match:
+            held = self._found[name] = own, other, match, difference(own, other, match)
+        return held[3]
+
     def clear(self, prompt: str) -> None:
         """There is no first prompt."""
+        self.heads_bar.layout.display = "none"
         self._say("Type a prompt, and a second one, and what differs appears here.")
         self.show([], prompt)
+
+    @property
+    def _subject(self) -> str:
+        return "" if self.about == "lens" else SUBJECTS[self.about]
+
+    def _of_both(self, question: AllHeadScores) -> OfBoth:
+        if self.models is self._own:
+            raise QuestionError("Heads are scored without a prompt: there is no other model to compare.")
+        return OfBoth(question, self.models, self.model_name)
+
+    def _show_scores(self, answer: tuple[str, Any, Any], _prompt: str | None) -> None:
+        """Draw what heads are in both models, beside what they do; the reader may have gone on to another one."""
+        name, *both = answer
+        scores = (difference(a, b, self._match) for a, b in zip(*both, strict=True))
+        self._scored = name, tuple(one for one in scores if isinstance(one, ColumnDifference))
+        if name == self.model_name:
+            with self._drawing:
+                self.scores = self._scored[1]
+                self._draw()
 
     def _say(self, text: str) -> None:
         self.grid_view.placeholder = self.second_view.placeholder = text

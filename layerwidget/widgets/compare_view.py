@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from functools import reduce
-from typing import Any, ClassVar, Literal, TypeAlias, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, TypedDict
 
 import ipywidgets
 import numpy as np
 import traitlets as t
 
-from layerwidget.figures.sheets import HeatColumns, Sheet, TextArray
+from layerwidget.figures.sheets import HeatColumns
 from layerwidget.questions.attention import AttentionGrid
-from layerwidget.questions.comparing import AttentionDifference, Compared, Difference, Match, difference
+from layerwidget.questions.attention_flow import KINDS, HeadScoreGrid, ValueWeightedGrid
+from layerwidget.questions.attribution import AttributionGrid
+from layerwidget.questions.compared import AttentionDifference, ColumnDifference, Difference
+from layerwidget.questions.comparing import AnyDifference, Match, difference
+from layerwidget.questions.depth import DepthGrid
 from layerwidget.questions.lens import LensGrid
+from layerwidget.questions.neurons import ActivationGrid
 from layerwidget.questions.residual import ResidualGrid
-from layerwidget.results import FloatArray, Grid
-from layerwidget.tokens import IntArray
+from layerwidget.results import Grid
 from layerwidget.widgets.base import View
+from layerwidget.widgets.compare_sheets import Mode, columns_of, head_sheets, score_sheet, sheets_of
 from layerwidget.widgets.head_compare_view import HeadCompareView
 from layerwidget.widgets.heat_grid import HeatGrid
 from layerwidget.widgets.page import Page
 
 #: What is shown -> what the switch says.
 MODES = {"change": "B − A", "a": "A", "b": "B", "both": "A beside B"}
-_Mode: TypeAlias = Literal["change", "a", "b"]
-TITLES: dict[_Mode, str] = {"change": "B − A", "a": "A", "b": "B"}
-#: Names of sheets.
-_TOP, _MOVED = "top-1 token", "moved attention"
-#: The name of the quantity that the words are taken from.
-_SAME = "same top-1 token"
+TITLES: dict[Mode, str] = {"change": "B − A", "a": "A", "b": "B"}
 _PLACEHOLDER = "Type a second prompt above, and what differs from the first one appears here."
+#: Kind of results -> what their difference is called among what is recorded.
+_NAMES = {
+    LensGrid: "lens", ResidualGrid: "residual", DepthGrid: "settle", AttributionGrid: "attribution",
+    ActivationGrid: "neurons", AttentionGrid: "attention", ValueWeightedGrid: "attention",
+}  # fmt: skip
 
 
 class _Texts(TypedDict):
@@ -51,7 +55,9 @@ class CompareView(Page):
             rests on the first token.
         head_view: the chosen head's matrices.
         words: one line: what A and B are.
-        found: the differences that are shown.
+        found: the differences that are shown in the grids above.
+        heads_found: what attention does otherwise.
+        scores: what heads are in both.
     """
 
     page_name = "compare"
@@ -60,7 +66,11 @@ class CompareView(Page):
     draws: ClassVar[Mapping[str, tuple[type, ...]]] = {
         "lens_difference": (Difference,),
         "residual_difference": (Difference,),
+        "settle_difference": (Difference,),
+        "attribution_difference": (ColumnDifference,),
+        "neurons_difference": (ColumnDifference,),
         "attention_difference": (AttentionDifference,),
+        **{f"{kind}_difference": (ColumnDifference,) for kind in KINDS},
     }
 
     mode = t.Enum(tuple(MODES), "change")
@@ -68,12 +78,13 @@ class CompareView(Page):
     def __init__(self, a: Grid | None = None, b: Grid | None = None, match: Match = "layer", **selection: Any) -> None:
         # Results come from the model's thread, choices from the reader's: what is drawn last has to be the newest.
         self._drawing = threading.RLock()
-        self.found: list[Difference] = []
+        self.found: list[Difference | ColumnDifference] = []
         self.heads_found: AttentionDifference | None = None
+        self.scores: tuple[ColumnDifference, ...] = ()
         # Of the difference, the sheet of heads that was shown last.
         self._heads_sheet = ""
         self._texts: _Texts = {"prompt": None, "second": None}
-        self._given: dict[str, Difference | AttentionDifference] = {}
+        self._given: dict[str, AnyDifference] = {}
         self.grid_view = HeatGrid(title="Compare", placeholder=_PLACEHOLDER, **selection)
         self.second_view = HeatGrid(title="B", **selection)
         self.second_view.layout.margin = "0 0 0 14px"
@@ -116,7 +127,7 @@ class CompareView(Page):
 
     def show(
         self,
-        found: Sequence[Difference | AttentionDifference],
+        found: Sequence[AnyDifference],
         prompt: str | None = None,
         words: str = "",
         second: str | None = None,
@@ -124,24 +135,30 @@ class CompareView(Page):
         """Draw differences between the same two runs; an empty list clears the view.
 
         Args:
-            found: what differs: of the lens, the stream, attention.
+            found: what differs: by token, or by part, of which the first kind is drawn; of attention; of what heads
+                are.
             prompt: the first text, by which the browser knows what is stale.
             words: what A and B are; from the results where empty.
             second: the second text.
         """
         with self._drawing:
-            self.found = [one for one in found if isinstance(one, Difference)]
+            above = [one for one in found if not isinstance(one, AttentionDifference) and not _is_score(one)]
+            # What has the same columns can be drawn in one grid.
+            self.found = [one for one in above if type(one) is type(above[0])]
             self.heads_found = next((one for one in found if isinstance(one, AttentionDifference)), None)
+            self.scores = tuple(one for one in found if isinstance(one, ColumnDifference) and _is_score(one))
             self._texts = {"prompt": prompt, "second": second}
-            self.words.value = words or (_words(found[0]) if found else "")
+            about = [one.about for one in self.found if isinstance(one, ColumnDifference)]
+            self.words.value = words or " · ".join([*about, _words(found[0])] if found else [])
             self._draw()
 
     @property
     def besides(self) -> Mapping[str, Any]:
         """What differs, as far as it is shown."""
         heads = [] if self.heads_found is None else [self.heads_found]
-        kinds = {LensGrid: "lens", ResidualGrid: "residual", AttentionGrid: "attention"}
-        return {f"{kinds[type(one.a)]}_difference": one for one in (*self.found, *heads) if type(one.a) in kinds}
+        named = {f"{_NAMES[type(one.a)]}_difference": one for one in (*self.found, *heads) if type(one.a) in _NAMES}
+        scores = {one.a.kind: one for one in self.scores if isinstance(one.a, HeadScoreGrid)}
+        return named | {f"{kind}_difference": one for kind, one in scores.items()}
 
     def answer(self, name: str, answer: Any, prompt: str) -> None:
         """Draw what differs."""
@@ -153,132 +170,70 @@ class CompareView(Page):
         self._given = {}
         self.show([], prompt)
 
+    @property
+    def _subject(self) -> str:
+        """What the title of the grid says besides."""
+        return ""
+
     def _redraw(self, _change: object) -> None:
         with self._drawing:
             self._draw()
 
     def _draw(self) -> None:
         both = self.mode == "both"
-        mode: _Mode = "a" if both else self.mode  # type: ignore[assignment]  # an Enum is text
+        mode: Mode = "a" if both else self.mode  # type: ignore[assignment]  # an Enum is text
         parts = [(self.grid_view, self.heads_view, mode)]
         parts += [(self.second_view, self.second_heads, "b")] if both else []
         self.second_view.layout.display = None if both else "none"
         attention = self.heads_found
-        self.heads_view.layout.display = self.head_view.layout.display = "none" if attention is None else None
-        self.second_heads.layout.display = None if both and attention is not None else "none"
+        has_map = attention is not None or bool(self.scores)
+        self.head_view.layout.display = "none" if attention is None else None
+        self.heads_view.layout.display = None if has_map else "none"
+        self.second_heads.layout.display = None if both and has_map else "none"
         for grid, heads, which in parts:
-            grid.title = TITLES[which]
+            grid.title = " · ".join(part for part in (TITLES[which], self._subject) if part)
             heads.title = "Heads" if which == "change" else f"Heads · {TITLES[which]}"
             self._draw_grid(grid, which)
             self._draw_heads(heads, which)
         self.head_view.show(attention, **self._texts)
 
-    def _draw_grid(self, grid: HeatGrid, mode: _Mode) -> None:
+    def _draw_grid(self, grid: HeatGrid, mode: Mode) -> None:
         if not self.found:
             grid.show(None, **self._texts)
             return
         one = self.found[0]
-        sheets = [sheet for found in self.found for sheet in _sheets(found, mode)]
-        columns = shared_columns(one, mode)
-        grid.show(sheets, columns, layers=one.layers, n_layers=one.a.n_layers, **self._texts)
+        sheets = [sheet for found in self.found for sheet in sheets_of(found, mode)]
+        grid.show(sheets, columns_of(one, mode), layers=one.layers, n_layers=one.a.n_layers, **self._texts)
 
     def _heads_chosen(self, change: dict[str, Any]) -> None:
         if self.mode == "change":
             self._heads_sheet = change["new"]
 
-    def _draw_heads(self, grid: HeatGrid, mode: _Mode) -> None:
-        found = self.heads_found
+    def _draw_heads(self, grid: HeatGrid, mode: Mode) -> None:
+        found = self.heads_found or next(iter(self.scores), None)
         if found is None:
             grid.show(None, **self._texts)
             return
-        sheets = [_sheet(found.sink, mode, "weight on the first token")]
-        if mode == "change":
-            detail = "weight put elsewhere in B"
-            sheets.insert(0, Sheet(_MOVED, found.moved, "", "one-sided", 1.0, detail=detail))
-        columns = HeatColumns.heads(found.heads)
+        sheets = list(head_sheets(found, mode)) if isinstance(found, AttentionDifference) else []
+        sheets += [score_sheet(one, mode, found.layers, found.heads) for one in self.scores]
         # What moved is there in the difference only: who comes back to it finds it again.
         if mode == "change" and self._heads_sheet:
             grid.sheet = self._heads_sheet
+        columns = HeatColumns.heads(found.heads)
         grid.show(sheets, columns, layers=found.layers, n_layers=found.a.n_layers, **self._texts)
 
 
-def shared_columns(found: Difference, mode: str) -> HeatColumns:
-    """The columns of both prompts; a click picks the position in the first one, where it has one."""
-    words_a, words_b = ([piece.visible for piece in grid.prompt_pieces()] for grid in (found.a, found.b))
-    labels, names = [], []
-    for at_a, at_b in zip(found.alignment.a.tolist(), found.alignment.b.tolist(), strict=True):
-        word_a, word_b = words_a[at_a] if at_a >= 0 else "", words_b[at_b] if at_b >= 0 else ""
-        label = (word_b or word_a) if mode == "b" else (word_a or word_b)
-        labels.append(f"{word_a}→{word_b}" if mode == "change" and word_a and word_b and word_a != word_b else label)
-        place_a = f"“{word_a}” ({at_a})" if word_a else "no token"
-        names.append(f"A {place_a}, B {f'“{word_b}” ({at_b})' if word_b else 'no token'}")
-    return HeatColumns(tuple(labels), "position", tuple(found.alignment.a.tolist()), tuple(names))
+def _is_score(found: AnyDifference) -> bool:
+    return isinstance(found.a, HeadScoreGrid)
 
 
-def _sheets(found: Difference, mode: _Mode) -> Iterator[Sheet]:
-    if _SAME in found.quantities:
-        yield _words_sheet(found, mode)
-    for one in found.quantities.values():
-        if one.a is not None:
-            yield _sheet(one, mode)
-
-
-def _sheet(one: Compared, mode: _Mode, detail: str = "") -> Sheet:
-    """A quantity that both results have."""
-    assert one.a is not None
-    assert one.b is not None
-    if mode == "change":
-        return Sheet(one.name, one.change, one.change_unit, "signed", detail=detail)
-    limits = _limits(one, one.a, one.b)
-    return Sheet(one.name, one.a if mode == "a" else one.b, one.unit, one.kind, limits, detail=detail)
-
-
-def _words_sheet(found: Difference, mode: _Mode) -> Sheet:
-    """What each layer would predict, by its probability; of the change, what B predicts where that is another token."""
-    same, probability = found[_SAME], found["top-1 probability"]
-    ids_a, ids_b, prob_a, prob_b = same.ids_a, same.ids_b, probability.a, probability.b
-    assert ids_a is not None
-    assert ids_b is not None
-    assert prob_a is not None
-    assert prob_b is not None
-    words_a, words_b = _words_of(found.a, ids_a), _words_of(found.b, ids_b)
-    if mode != "change":
-        words, values = (words_a, prob_a) if mode == "a" else (words_b, prob_b)
-        in_full = np.where(np.isnan(values), "", _joined("“", words, "”"))
-        return Sheet(_TOP, values, limits=1.0, words=words, in_full=in_full)
-    other = same.change == 0
-    values = np.where(np.isnan(same.change), np.nan, np.where(other, prob_b, 0)).astype(np.float32)
-    changed = _joined("A “", words_a, "”, B “", words_b, "”, probability in B")
-    in_full = np.where(np.isnan(values), "", np.where(other, changed, _joined("“", words_a, "” in both")))
-    detail = "B’s word where A has another one, by its probability"
-    return Sheet(_TOP, values, limits=1.0, detail=detail, words=np.where(other, words_b, ""), in_full=in_full)
-
-
-def _joined(*parts: str | TextArray) -> TextArray:
-    joined: TextArray = np.asarray(reduce(np.char.add, parts))
-    return joined
-
-
-def _words_of(grid: Grid, ids: IntArray) -> TextArray:
-    """The token of each id; nothing where there is none."""
-    known, at = np.unique(ids, return_inverse=True)
-    words = np.array(["" if one < 0 else grid.pieces[int(one)].visible for one in known], dtype=np.str_)
-    laid: TextArray = words[at].reshape(ids.shape)
-    return laid
-
-
-def _limits(one: Compared, a: FloatArray, b: FloatArray) -> float | tuple[float, float]:
-    """The same ends for both, so that equal colours are equal numbers."""
-    ends = [Sheet(one.name, values, kind=one.kind).ends for values in (a, b)]
-    high = max(end[1] for end in ends)
-    return (min(end[0] for end in ends), high) if one.kind == "log" else high
-
-
-def _words(found: Difference | AttentionDifference) -> str:
+def _words(found: AnyDifference) -> str:
     """Which models, and how much of the prompts is the same, in words."""
     a, b, columns = found.a, found.b, found.alignment
     names = "" if a.model_name == b.model_name else f"A: {a.model_name} · B: {b.model_name} · "
     if np.array_equal(a.token_ids, b.token_ids):
         return f"{names}the same prompt"
     only_a, only_b = int((columns.b < 0).sum()), int((columns.a < 0).sum())
-    return f"{names}{len(columns.pairs)} tokens beside each other, {only_a} only in A, {only_b} only in B"
+    together = len(columns.pairs)
+    tokens = f"{together} token{'' if together == 1 else 's'} beside each other"
+    return f"{names}{tokens}, {only_a} only in A, {only_b} only in B"

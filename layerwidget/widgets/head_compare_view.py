@@ -6,9 +6,11 @@ import threading
 from typing import Any
 
 from layerwidget.figures.head_pair_figure import HeadPair, head_pair_picture, head_pair_text
+from layerwidget.figures.sheets import finite
 from layerwidget.figures.svg import Picture
 from layerwidget.figures.themes import Theme
-from layerwidget.questions.comparing import AttentionDifference
+from layerwidget.questions.compared import AttentionDifference
+from layerwidget.results import FloatArray
 from layerwidget.widgets.base import View
 from layerwidget.widgets.picture import Pictured, place_of
 
@@ -69,7 +71,15 @@ class HeadCompareView(Pictured, View, module="head_compare_view"):
             one = found.head(layer, head)
             assert one.a is not None
             assert one.b is not None
-            self._publish({**_described(found, layer, head), **self._texts}, {"a": one.a, "b": one.b})
+            # Weights have the scale that all heads have.
+            limit = 1.0 if not found.unit else max(map(largest, (one.a, one.b))) or 1.0
+            meta = {**_described(found, layer, head), "limit": limit, "quantity": found.quantity}
+            self._publish({**meta, **self._texts}, {"a": one.a, "b": one.b})
+
+
+def largest(values: FloatArray) -> float:
+    """The largest of the values that are there; 0 without any."""
+    return float(finite(values).max(initial=0.0))
 
 
 def _missing(found: AttentionDifference, layer: int, head: int) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from layerwidget.engine.other_run import OtherRun
     from layerwidget.model.anatomy import Anatomy
     from layerwidget.model.hooked_model import HookedModel
+    from layerwidget.questions.translators import Translators
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +40,7 @@ class Standpoint:
         layer, head, position, token: what is chosen.
         pinned: the token ids that are pinned.
         interventions: what is changed in the run that is on screen.
+        translators: what the tuned lens of this explorer is made of; None before there are any.
     """
 
     tokens: Tokens
@@ -50,6 +52,7 @@ class Standpoint:
     token: int | None
     pinned: tuple[int, ...]
     interventions: tuple[Any, ...] = ()
+    translators: Translators | None = None
 
     @property
     def changed(self) -> str:

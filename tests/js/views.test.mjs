@@ -695,6 +695,7 @@ const PAIR = {
   words_a: ["a", "Paris", ""], words_b: ["a", "London", "x"], places_a: [0, 1, -1], places_b: [0, 1, 2],
   a: { data: Float32Array.of(1, 0, NaN, 0.75, 0.25, NaN, NaN, NaN, NaN) },
   b: { data: Float32Array.of(1, 0, 0, 0.25, 0.75, 0, 0.5, 0.1, 0.4) },
+  limit: 1,
 };
 
 test("two heads: a cell is said in full, and what is not there has no difference", () => {
@@ -721,6 +722,8 @@ test("two heads: no value is see-through, zero is the ground, and a difference h
   assert.deepEqual(pixel(change, 3), [3, Math.round(255 * Math.sqrt(0.5)), 0, 255]);
   assert.deepEqual(pixel(change, 4), [2, Math.round(255 * Math.sqrt(0.5)), 0, 255]);
   assert.deepEqual(pixel(change, 5), [0, 0, 0, 0]);
+  const [scaled] = pairPixels({ ...PAIR, limit: 4 }, { ramp: ramp(1), above: { ramp: ramp(2) }, below: { ramp: ramp(3) } });
+  assert.deepEqual(pixel(scaled, 0), [1, Math.round(255 * Math.sqrt(0.25)), 0, 255]);
 });
 
 test("what is about two texts is stale when either is being typed, and when it is known to be", () => {

@@ -69,12 +69,12 @@ function buildHeadPage(el) {
   return page;
 }
 
-/** One key of the chosen query: its weight in both as bars from 0 to 1, and the difference. */
+/** One key of the chosen query: its weight in both as bars from 0 to the limit, and the difference. */
 function movedRow(data, { key, a, b, change }, shared) {
   const track = (weight) => element("span", { class: "lw-bar-track" },
-    element("span", { class: Number.isNaN(weight) ? "lw-moved-none" : "lw-bar-fill", style: `width:${100 * (weight || 0)}%` }));
+    element("span", { class: Number.isNaN(weight) ? "lw-moved-none" : "lw-bar-fill", style: `width:${(100 * (weight || 0)) / data.limit}%` }));
   const fill = element("span", { class: change < 0 ? "lw-signed-fill lw-below" : "lw-signed-fill" });
-  const half = Number.isNaN(change) ? 0 : 50 * Math.abs(change);
+  const half = Number.isNaN(change) ? 0 : (50 * Math.abs(change)) / data.limit;
   fill.style.cssText = `left:${change < 0 ? 50 - half : 50}%;width:${half}%`;
   const at = data.places_a[key];
   const word = element("button", { ...KEYS, class: "lw-word", type: "button", disabled: at < 0, title: pairWord(data, key) }, pairWord(data, key));
@@ -118,11 +118,12 @@ export default withStore(({ model, el, store }) => {
   const describe = ({ data, query }) => {
     const [layer] = data.layers;
     const other = data.layer_b === layer ? "" : ` (B: layer ${data.layer_b})`;
-    page.detail.textContent = ` · layer ${layer} · head ${data.head}${other} · square-root scale`;
+    page.detail.textContent = ` · layer ${layer} · head ${data.head}${other}${data.quantity && ` · ${data.quantity}`} · square-root scale`;
     const absent = data.places_a.some((at, column) => at < 0 || data.places_b[column] < 0);
+    const end = data.limit === 1 ? "1" : data.limit.toPrecision(2);
     page.legend.replaceChildren(
-      element("span", {}, "A, B: 0"), ramp("one-sided"), element("span", {}, "1"),
-      element("span", { class: "lw-legend-next" }, "B − A: −1"), ramp("signed"), element("span", {}, "1"),
+      element("span", {}, "A, B: 0"), ramp("one-sided"), element("span", {}, end),
+      element("span", { class: "lw-legend-next" }, `B − A: −${end}`), ramp("signed"), element("span", {}, end),
       ...(absent ? [element("span", { class: "lw-hatch" }), element("span", {}, "no token")] : []));
     const told = hover ?? { query, key: movedKeys(data, query, 1)[0]?.key ?? query };
     page.readout.textContent = `${hover ? "" : "largest change: "}${pairText(data, told)}`;

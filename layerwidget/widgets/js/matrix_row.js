@@ -29,13 +29,13 @@ export function differenceOf({ a, b, places_a: { length } }, query, key) {
   return { a: a.data[place], b: b.data[place], change: Math.fround(b.data[place] - a.data[place]) };
 }
 
-/** Pixels of the three matrices, square-root scale; see-through where there is no value. */
+/** Pixels of the three matrices, square-root scale up to `limit`; see-through where there is no value. */
 export function pairPixels(data, { ramp, above, below }) {
   const count = data.a.data.length;
   const pixels = MATRICES.map(() => new Uint8ClampedArray(4 * count));
   const put = (matrix, place, share, colours) => {
     if (Number.isNaN(share)) return;
-    pixels[matrix].set(colours[shade(Math.sqrt(Math.abs(share)))], 4 * place);
+    pixels[matrix].set(colours[shade(Math.sqrt(Math.abs(share) / data.limit))], 4 * place);
     pixels[matrix][4 * place + 3] = 255;
   };
   for (let place = 0; place < count; place += 1) {
