@@ -121,13 +121,15 @@ class Trace:
         Raises:
             MissingComponentError: for an encoder's stack, which makes none.
         """
+        held = self._source_of_logits()
+        if isinstance(held, LaterLogits):
+            return self._made_between(start, stop)
+        return held.between(0, start, stop) if isinstance(held, Rows) else held[start:stop]
+
+    def _source_of_logits(self) -> torch.Tensor | Rows | LaterLogits:
         if self.held_logits is None:
             raise MissingComponentError(f"The {self.anatomy.name} makes no logits; its decoder does.")
-        if isinstance(self.held_logits, LaterLogits):
-            return self._made_between(start, stop)
-        if isinstance(self.held_logits, Rows):
-            return self.held_logits.between(0, start, stop)
-        return self.held_logits[start:stop]
+        return self.held_logits
 
     def _made_between(self, start: int, stop: int) -> torch.Tensor:
         first, made = self._made or (0, None)
@@ -144,8 +146,12 @@ class Trace:
 
     @property
     def logits_device(self) -> torch.device:
-        """Where the logits are, or would be made."""
-        held = self.held_logits
+        """Where the logits are, or would be made.
+
+        Raises:
+            MissingComponentError: for an encoder's stack, which makes none.
+        """
+        held = self._source_of_logits()
         if isinstance(held, torch.Tensor):
             return held.device
         last = self.anatomy.n_layers - 1
