@@ -371,7 +371,7 @@ test("of a pinned word, a recorded cell says what it knows and nothing else", ()
   assert.equal(pinnedWord(data, 2, 13), null);
   const listed = pinnedWord(data, 3, 13);
   assert.deepEqual([listed.probability.toFixed(3), listed.rank], ["0.900", null]);
-  assert.equal(pinnedText(listed, ""), "0.900 · rank not recorded");
+  assert.equal(pinnedText(listed, ""), "0.900 · rank ?");
   assert.equal(pinnedText(pinnedWord(data, 1, 14), ""), "0.001 · rank 40");
   assert.equal(pinnedText(null, "not recorded here"), "not recorded here");
   assert.deepEqual([wordName(data, 90), wordName(data, 12), wordName(data, 7)], ["␣x", "w12", "#7"]);

@@ -104,7 +104,9 @@ export function makeTopPanel(shared, colours, { pinnable = true, recorded = fals
       row.swatch.style.background = colours[index];
       row.word.textContent = wordName(data, row.id);
       row.remove.setAttribute("aria-label", `Unpin ${row.word.textContent}`);
-      row.value.textContent = pinnedText(pinnedWord(data, cell, row.id), recorded ? "not recorded here" : data.prompt === null ? "not asked for" : "…");
+      const word = pinnedWord(data, cell, row.id);
+      row.value.title = word && word.rank === null ? "Its rank was not recorded here: the cell lists it, and that is known" : "";
+      row.value.textContent = pinnedText(word, recorded ? "not recorded here" : data.prompt === null ? "not asked for" : "…");
       row.node.classList.toggle("lw-here", shared.get("token") === row.id);
     });
   };

@@ -41,5 +41,5 @@ function listedPlace({ pieces, top_ids: { data }, k }, cell, id) {
 /** What a row of the panel says of a pinned word. */
 export function pinnedText(word, waiting) {
   if (!word) return waiting;
-  return `${word.probability.toFixed(3)} · rank ${word.rank ?? "not recorded"}`;
+  return `${word.probability.toFixed(3)} · rank ${word.rank ?? "?"}`;
 }
