@@ -59,6 +59,9 @@ class Pictured:
     ) -> bytes:
         """What is shown now as a PNG file, `scale` pixels for each px.
 
+        Chinese, Japanese, Korean, emoji and other scripts that DejaVu lacks need an installed font (on Debian and
+        Ubuntu `fonts-noto-cjk`, `fonts-noto-color-emoji`, `fonts-noto-core`); without one their place shows a box.
+
         Args:
             path: where it is written, too; ends in `.png`.
             scale: 2 is enough for a screen, 4 for print.
@@ -72,6 +75,8 @@ class Pictured:
 
     def to_pdf(self, path: StrPath | None = None, *, theme: Theme | str = PAPER, width: float | None = None) -> bytes:
         """What is shown now as a PDF file of one page of its size; its words can be selected.
+
+        Scripts that DejaVu lacks need an installed font, as for `to_png`.
 
         Args:
             path: where it is written, too; ends in `.pdf`.
