@@ -240,7 +240,7 @@ import layerwidget as lw
 model = lw.load("demo")
 trace = model.trace(PROMPT)
 HEARD
-return heard, lw, trace
+return heard, lw, model, trace
 """,
     """# uses: heard, lw, trace
 lens = lw.LogitLensView(lw.LogitLens().run(trace), layers="18-29", layer=29, position=8)
@@ -258,6 +258,11 @@ heat = lw.HeatGrid(title="Residual stream", layer=29)
 heat.show([lw.Sheet("norm", grid.norm("resid_post"))], lw.HeatColumns.positions(grid), layers=grid.layers)
 heard("heat", heat, ("layer", "position"))
 heat
+""",
+    """# uses: heard, lw, model
+explorer = lw.Explorer(model, prompt=PROMPT, layers="18-29")
+heard("explorer", explorer, ("layer", "prompt"))
+explorer
 """,
 ]
 
