@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import anywidget
@@ -12,10 +11,7 @@ import ipywidgets
 from layerwidget.widgets.picture import Pictured, is_seen
 from layerwidget.widgets.tab_bar import TabBar
 
-_STILL = (
-    "Curves are shown here as a picture of how they were when this cell ran: marimo cannot draw them alive. "
-    "Run the cell again for a new one."
-)
+_STILL = "A picture of when this cell ran: marimo cannot draw these curves alive. Run the cell again for a new one."
 
 
 class PicturedBox(Pictured, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -32,19 +28,8 @@ class PicturedBox(Pictured, ipywidgets.VBox):  # type: ignore[misc]  # ipywidget
         import marimo
 
         self._settle()
-        notes = [_words(_STILL)] if any(_figures(self)) else []
-        return marimo.vstack([part for part in (_shown(self), *notes) if part is not None])
-
-
-def _figures(widget: Any) -> Iterator[PicturedBox]:
-    """What bqplot draws of a widget."""
-    if not is_seen(widget):
-        return
-    if isinstance(widget, PicturedBox) and widget.is_figure:
-        yield widget
-    elif isinstance(widget, ipywidgets.Box):
-        for child in widget.children:
-            yield from _figures(child)
+        shown = _shown(self)
+        return marimo.vstack([] if shown is None else [shown])
 
 
 def _shown(widget: Any) -> Any:
@@ -78,11 +63,12 @@ def _still(figure: PicturedBox) -> Any:
     import marimo
 
     theme = "dark" if marimo.app_meta().theme == "dark" else "paper"
-    made = figure.to_png(theme=theme, width=figure.kept_width)
-    return marimo.image(made, alt=figure.to_text(), width=figure.kept_width)
+    width = int(figure.kept_width or figure.picture_width)
+    image = marimo.image(figure.to_png(theme=theme, width=width), alt=figure.to_text(), width=width)
+    return marimo.vstack([image, _words(_STILL, f"max-width: {width}px; font-size: 12px; opacity: 0.8")])
 
 
-def _words(text: str) -> Any:
+def _words(text: str, style: str = "") -> Any:
     import marimo
 
-    return marimo.Html(f"<div>{html.escape(text)}</div>")
+    return marimo.Html(f'<div style="{style}">{html.escape(text)}</div>')
