@@ -40,7 +40,7 @@ from layerwidget.widgets.page import Page, Standpoint
 from layerwidget.widgets.page_stack import PageStack
 from layerwidget.widgets.pages import PAGES
 from layerwidget.widgets.parts import parts_of
-from layerwidget.widgets.picture import Pictured
+from layerwidget.widgets.pictured_box import PicturedBox
 from layerwidget.widgets.presets import PRESETS, wear
 from layerwidget.widgets.prompt_editor import PromptEditor
 from layerwidget.widgets.request_desk import RequestDesk
@@ -62,7 +62,7 @@ _SETTLE_S = 10.0
 _NOTHING: MappingProxyType[str, Any] = MappingProxyType({})
 
 
-class Explorer(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywidgets has no types
+class Explorer(PicturedBox, SelectionTraits):
     """The whole instrument in one widget: edit the prompt, drag the layers, and every view follows.
 
     Attributes:

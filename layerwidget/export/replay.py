@@ -21,7 +21,7 @@ from layerwidget.widgets.layer_slider import LayerSlider
 from layerwidget.widgets.page import Page
 from layerwidget.widgets.page_stack import PageStack
 from layerwidget.widgets.pages import PAGES
-from layerwidget.widgets.picture import Pictured
+from layerwidget.widgets.pictured_box import PicturedBox
 from layerwidget.widgets.state import recorded_choices, recorded_selection, set_all
 from layerwidget.widgets.status_line import StatusLine
 from layerwidget.widgets.traits import SelectionTraits
@@ -29,7 +29,7 @@ from layerwidget.widgets.traits import SelectionTraits
 _SHARED = ("layers", "layer", "head", "position", "token", "tokens")
 
 
-class Replay(Pictured, ipywidgets.VBox, SelectionTraits):  # type: ignore[misc]  # ipywidgets has no types
+class Replay(PicturedBox, SelectionTraits):
     """The recorded answers about one prompt, each in the view that draws it; several prompts to choose from.
 
     Attributes:

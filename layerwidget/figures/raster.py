@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from xml.etree import ElementTree
 
 from layerwidget.errors import FigureError
+from layerwidget.figures.scripts import with_fonts
 from layerwidget.whole_files import replace_file
 
 StrPath: TypeAlias = str | os.PathLike[str]
@@ -33,7 +34,7 @@ def png(svg: str, scale: float = 2.0) -> bytes:
     import resvg_py
 
     made = resvg_py.svg_to_bytes(
-        svg_string=svg, zoom=scale, font_family=_FAMILY, sans_serif_family=_FAMILY, monospace_family=_MONO
+        svg_string=with_fonts(svg), zoom=scale, font_family=_FAMILY, sans_serif_family=_FAMILY, monospace_family=_MONO
     )
     return bytes(made)
 
@@ -54,7 +55,7 @@ def pdf(svg: str) -> bytes:
         f'#image("figure.svg", width: {width}pt, height: {height}pt)'
     )
     # Its stubs know nothing of files by name.
-    files: Any = {"main.typ": page.encode(), "figure.svg": svg.encode()}
+    files: Any = {"main.typ": page.encode(), "figure.svg": with_fonts(svg).encode()}
     made = typst.compile(files, format="pdf")
     return bytes(made)
 

@@ -32,7 +32,7 @@ from layerwidget.layers import parse_layers
 from layerwidget.results import FloatArray
 from layerwidget.widgets.base import View
 from layerwidget.widgets.parts import parts_of
-from layerwidget.widgets.picture import Pictured
+from layerwidget.widgets.pictured_box import PicturedBox
 from layerwidget.widgets.traits import MAX_PINNED
 
 #: How wide its picture becomes, in px.
@@ -49,7 +49,7 @@ class CurveDriver(View, module="curve_driver"):
     prompt = t.Unicode(None, allow_none=True).tag(sync=True)
 
 
-class LayerFigure(Pictured, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+class LayerFigure(PicturedBox):
     """A figure whose x axis is the layer; the layers in view are shaded, the chosen layer is marked.
 
     A view of it says what `quantities` there are and which choices it `follows`, and answers `_curves`; when a new
@@ -72,6 +72,7 @@ class LayerFigure(Pictured, ipywidgets.VBox):  # type: ignore[misc]  # ipywidget
     #: Whether the y axis is labelled; else the title line says what it shows.
     labelled: ClassVar[bool] = True
 
+    is_figure: ClassVar[bool] = True
     #: What stands in the place of its picture on paper while nothing is drawn.
     nothing_drawn: ClassVar[str] = "Nothing is drawn yet."
     picture_width: ClassVar[float] = 520

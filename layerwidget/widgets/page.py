@@ -16,7 +16,8 @@ from layerwidget.figures.themes import Theme
 from layerwidget.model.interventions import described
 from layerwidget.questions import ModelQuestion, TraceQuestion
 from layerwidget.tokens import Tokens
-from layerwidget.widgets.picture import Pictured, boxed, texts_of
+from layerwidget.widgets.picture import boxed, texts_of
+from layerwidget.widgets.pictured_box import PicturedBox
 from layerwidget.widgets.request_bar import RequestBar
 from layerwidget.widgets.traits import SelectionTraits
 
@@ -78,7 +79,7 @@ class Request:
     of_prompt: bool = True
 
 
-class Page(Pictured, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+class Page(PicturedBox):
     """What stands behind one tab. A page that is not open asks nothing, and nothing is drawn of it.
 
     To make one, name it and say which views it has, what it asks, and where an answer goes. It works alone, too.

@@ -59,6 +59,9 @@ class Pictured:
     ) -> bytes:
         """What is shown now as a PNG file, `scale` pixels for each px.
 
+        Chinese, Japanese, Korean, emoji and other scripts that DejaVu lacks need an installed font (on Debian and
+        Ubuntu `fonts-noto-cjk`, `fonts-noto-color-emoji`, `fonts-noto-core`); without one their place shows a box.
+
         Args:
             path: where it is written, too; ends in `.png`.
             scale: 2 is enough for a screen, 4 for print.
@@ -72,6 +75,8 @@ class Pictured:
 
     def to_pdf(self, path: StrPath | None = None, *, theme: Theme | str = PAPER, width: float | None = None) -> bytes:
         """What is shown now as a PDF file of one page of its size; its words can be selected.
+
+        Scripts that DejaVu lacks need an installed font, as for `to_png`.
 
         Args:
             path: where it is written, too; ends in `.pdf`.
@@ -139,7 +144,7 @@ def place_of(view: SelectionTraits) -> Place:
 
 def picture_of(widget: Any, theme: Theme, width: float) -> Picture | None:
     """What is drawn of a widget and of everything in it; None where nothing is."""
-    if not _is_seen(widget):
+    if not is_seen(widget):
         return None
     if isinstance(widget, Pictured):
         return widget._picture(theme, width)
@@ -157,7 +162,7 @@ def boxed(box: Any, theme: Theme, width: float) -> Picture | None:
         found = [picture_of(child, theme, width) for child in box.children]
         pictures = [picture for picture in found if picture is not None]
         return above(pictures, _GAP) if pictures else None
-    drawn = [child for child in box.children if _is_seen(child) and next(pictured(child), None) is not None]
+    drawn = [child for child in box.children if is_seen(child) and next(pictured(child), None) is not None]
     notes = [child for child in box.children if isinstance(child, ipywidgets.Label)]
     lines = _lines(drawn, width) if "wrap" in (box.layout.flex_flow or "") else [drawn]
     rows = [[*zip(line, _rooms(line, width), strict=True)] for line in lines]
@@ -202,7 +207,7 @@ def _rooms(children: list[Any], width: float) -> list[float]:
 
 def pictured(widget: Any) -> Iterator[Pictured]:
     """The views in a widget that can be seen, in their order."""
-    if not _is_seen(widget):
+    if not is_seen(widget):
         return
     if isinstance(widget, Pictured):
         yield widget
@@ -215,15 +220,16 @@ def texts_of(box: Any) -> str:
     """The tables of what a box holds, and its notes."""
     parts = []
     for child in box.children:
-        if isinstance(child, ipywidgets.Label) and _is_seen(child):
+        if isinstance(child, ipywidgets.Label) and is_seen(child):
             parts.append(child.value)
         elif isinstance(child, ipywidgets.Box) and not isinstance(child, Pictured):
             parts.append(texts_of(child))
-        elif isinstance(child, Pictured) and _is_seen(child):
+        elif isinstance(child, Pictured) and is_seen(child):
             parts.append(child.to_text() + "\n")
     return said(*parts).rstrip("\n")
 
 
-def _is_seen(widget: Any) -> bool:
+def is_seen(widget: Any) -> bool:
+    """Whether its layout leaves it in sight; of a box around it this says nothing."""
     layout = getattr(widget, "layout", None)
     return layout is None or (layout.display != "none" and layout.visibility != "hidden")

@@ -240,7 +240,7 @@ import layerwidget as lw
 model = lw.load("demo")
 trace = model.trace(PROMPT)
 HEARD
-return heard, lw, trace
+return heard, lw, model, trace
 """,
     """# uses: heard, lw, trace
 lens = lw.LogitLensView(lw.LogitLens().run(trace), layers="18-29", layer=29, position=8)
@@ -258,6 +258,12 @@ heat = lw.HeatGrid(title="Residual stream", layer=29)
 heat.show([lw.Sheet("norm", grid.norm("resid_post"))], lw.HeatColumns.positions(grid), layers=grid.layers)
 heard("heat", heat, ("layer", "position"))
 heat
+""",
+    """# uses: heard, lw, model
+explorer = lw.Explorer(model, prompt=PROMPT, layers="18-29")
+explorer.wait()
+heard("explorer", explorer, ("layer", "prompt"))
+explorer
 """,
 ]
 
@@ -294,9 +300,34 @@ def test_marimo_shows_each_canvas_view_alone(
     heard(home, name, after)
 
 
+def test_marimo_says_what_is_under_the_pointer(marimo: tuple[AppPage, Path]) -> None:
+    lens = marimo[0].page.locator(".lw-lens").first
+    lens.locator(".lw-scroll canvas").hover(position={"x": 200, "y": 50})
+    # Of which cell differs with the width; the word that is chosen is the last one.
+    expect(lens.locator(".lw-panel-title").first).to_contain_text("(position 2)")
+    expect(lens.locator(".lw-words .lw-number").first).to_have_text(re.compile(r"0\.\d{3}"))
+
+
+def test_marimo_shows_an_explorer_with_a_picture_of_its_curves(marimo: tuple[AppPage, Path]) -> None:
+    app, home = marimo
+    # What is told of the picture is all that it shows.
+    curves = app.page.locator("img[alt^='Over layers']")
+    expect(curves).to_be_visible(timeout=READY_MS)
+    assert curves.evaluate("node => node.decode().then(() => node.naturalWidth)") >= 440
+    assert "0.656" in (curves.get_attribute("alt") or "")
+    expect(app.page.get_by_text("marimo cannot draw these curves alive")).to_be_visible()
+    expect(app.page.get_by_text("not supported")).to_have_count(0)
+    prompt = app.page.locator("textarea")
+    prompt.press("ControlOrMeta+a")
+    prompt.type("The capital of France is")
+    heard(home, "explorer", {"layer": 29, "prompt": "The capital of France is"})
+    expect(app.page.locator(".lw-lens").last.locator(".lw-panel-title").first).to_contain_text("(position 4)")
+    app.page.screenshot(path=OUTPUT / "marimo-explorer.png", full_page=True)
+
+
 def test_marimo_has_one_look_with_its_page(marimo: tuple[AppPage, Path]) -> None:
     app, _ = marimo
-    lens = app.page.locator(".lw-lens")
+    lens = app.page.locator(".lw-lens").first
     canvas = lens.locator("canvas").first
     app.page.emulate_media(color_scheme="light")
     app.page.wait_for_selector("body.light", state="attached")
