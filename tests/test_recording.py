@@ -194,8 +194,8 @@ def test_every_answer_has_a_view_that_draws_it() -> None:
     found = one_of_each()
     drawn = {kind for page in PAGES for kinds in page.draws.values() for kind in kinds}
     undrawn = {type(one) for one in found.values() if not isinstance(one, tuple)} - drawn
-    # One quantity of a difference, and which columns it has: they come with the difference.
-    assert undrawn == {lw.Compared, lw.Alignment}
+    # One quantity of a difference, and which columns it has, come with the difference; so do all neurons of a place.
+    assert undrawn == {lw.Compared, lw.Alignment, lw.ActivationGrid}
     names = [name for page in PAGES for name in page.draws]
     assert len(set(names)) == len(names)
 
@@ -242,8 +242,8 @@ def test_a_replay_draws_all_and_links_it(replayed: lw.Replay) -> None:
     np.testing.assert_array_equal(np.frombuffer(sent[1][entropy], np.float32), found["lens"].entropy_nats.ravel())
     assert replayed.page("depth").skip.shown is not None
     assert replayed.page("depth").skip in replayed.page("depth").below[1].children
-    # There is one place for a lens, and one for scores.
-    assert {name.partition(" ")[0] for name in replayed.left_out} == {"LensGrid", "tuple"}
+    # There is one place for a lens, and one for scores; all neurons of a place are there to be compared.
+    assert {name.partition(" ")[0] for name in replayed.left_out} == {"LensGrid", "tuple", "ActivationGrid"}
     assert "LensGrid" in replayed.status.work
 
 
