@@ -81,3 +81,10 @@ def test_answers_are_kept_up_to_a_size() -> None:
     small = lw.Live(hooked("llama"), answer_bytes=10)
     assert small.update(ids(9), lw.LogitLens())[0].complete
     assert small.answer_bytes == 0
+
+
+def test_a_prompt_that_is_remembered_is_checked_all_the_same(live: lw.Live) -> None:
+    live.update(ids(8), lw.LogitLens())
+    live.model.n_ctx = 5
+    with pytest.raises(lw.PromptError, match="8 tokens"):
+        live.update(ids(8), lw.LogitLens())

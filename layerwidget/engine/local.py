@@ -113,6 +113,7 @@ class Live:
             Cancelled: when a newer edit made this one useless (`layerwidget.cancellation`).
         """
         tokens = prompt if isinstance(prompt, Tokens) else self.model.tokenize(prompt)
+        self.model.check_tokens(tokens)
         changes = canonical(interventions, self.model.anatomy.n_layers)
         read = sources(questions)
         keys = {question: (question, tokens.ids.tobytes(), changes) for question in (*questions, *read.values())}
