@@ -177,7 +177,7 @@ class AttentionView(Pictured, View, module="attention_view"):
         """Without a choice of quantities; where the kernel leaves out the first token, that stays as it is."""
         shown = self._shown
         browser_hides = shown is None or (shown.block == 1 and not shown.grid.unit)
-        return {**super().recorded_traits(), "quantities": [], "can_hide": browser_hides}
+        return {**super().recorded_traits(), "quantities": [], "can_hide": browser_hides, "recorded": True}
 
     def recorded_messages(self) -> list[Message]:
         """The gallery with what makes every one of its matrices exact to three decimals, where it is not pooled.

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
 
-import { galleryTable } from "../../layerwidget/widgets/js/attention_view.js";
+import { approximateNote, galleryTable } from "../../layerwidget/widgets/js/attention_view.js";
 import { shareTraits } from "../../layerwidget/widgets/js/bus.js";
 import { makeRamp, readPalette, signedRamps } from "../../layerwidget/widgets/js/colour.js";
 import { onFrame } from "../../layerwidget/widgets/js/dom.js";
@@ -207,4 +207,13 @@ test("what the check of the colours is worth: red against green does not pass it
   const rainbow = makeRamp([255, 255, 255], ["#0000ff", "#00ff00", "#ff0000"]).map((colour) => lab(colour, "all")[0]);
   assert.ok(rainbow.some((value, place) => place && value - rainbow[place - 1] > 0.6));
   assert.equal(signedRamps([255, 255, 255], false).above.length, 256);
+});
+
+test("a page that nobody answers says what ≈ means, and what is exact", () => {
+  assert.equal(approximateNote("2.3"), "≈: read from the gallery's colours; exact for layer 2 head 3 only");
+  assert.equal(approximateNote("mean.0-5"), "≈: read from the gallery's colours; exact for the mean of layers 0-5 only");
+  assert.equal(approximateNote(""), "≈: read from the gallery's colours");
+  assert.equal(approximateNote("max.all"), "≈: read from the gallery's colours; exact for the max of all layers only");
+  assert.equal(approximateNote("", true), "≈: read from the gallery's colours; exact for single heads only");
+  assert.equal(approximateNote(undefined), "≈: read from the gallery's colours");
 });

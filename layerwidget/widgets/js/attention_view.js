@@ -58,6 +58,15 @@ function offerQuantities({ quantities: select, legend }, quantities, chosen) {
   select.value = chosen;
 }
 
+/** What "≈" means on a page that nobody answers: exact are the matrix of `focusKey` ("layer.head", "how.layers"), and `everyHead` or not. */
+export function approximateNote(focusKey, everyHead = false) {
+  const [how, which] = (focusKey ?? "").split(".");
+  const blend = which === "all" ? `the ${how} of all layers` : `the ${how} of layers ${which}`;
+  const one = !which ? "" : /^\d+$/.test(how) ? `layer ${how} head ${which}` : blend;
+  const exact = [everyHead ? "single heads" : "", one].filter(Boolean).join(" and ");
+  return `≈: read from the gallery's colours${exact && `; exact for ${exact} only`}`;
+}
+
 /** The matrix on the right: one head, or the mean or maximum of the layers in view; null where none of it is held. */
 function makeChooser(shared) {
   let kept = { key: "" };
@@ -231,7 +240,8 @@ export default withStore(({ model, el, store }) => {
     const whose = scale > 1 ? ` ${scene.hideFirst ? "of what is not on the first token " : ""}(largest of the pooled cells)` : "";
     const sink = hideFirst ? ` · hidden on the first token: ${value(0)}` : "";
     const scaled = unit ? ` · colours to ${shortValue(chosen.limit, 3)} ${unit}` : "";
-    return `${hoverCell ? "" : "strongest: "}${word(query)} → ${word(key, keyWords)} ${value(key)}${whose}${sink}${scaled}`;
+    const note = model.get("recorded") && !chosen.exact ? ` · ${approximateNote(scene.data.focus_key, Boolean(scene.data.steps))}` : "";
+    return `${hoverCell ? "" : "strongest: "}${word(query)} → ${word(key, keyWords)} ${value(key)}${whose}${sink}${scaled}${note}`;
   };
 
   const follow = (node, at, same, moved) => {
