@@ -25,7 +25,7 @@ from layerwidget.figures.curves import (
 )
 from layerwidget.figures.heading import heading
 from layerwidget.figures.layer_grid import placeholder
-from layerwidget.figures.layer_text import curve_text
+from layerwidget.figures.layer_text import curve_columns, curve_rows, curve_text
 from layerwidget.figures.svg import Picture, above
 from layerwidget.figures.themes import Theme
 from layerwidget.layers import parse_layers
@@ -47,6 +47,9 @@ class CurveDriver(View, module="curve_driver"):
     cursor = t.Unicode().tag(sync=True)
     detail = t.Unicode().tag(sync=True)
     prompt = t.Unicode(None, allow_none=True).tag(sync=True)
+    # Most readers see the curves: their table is written and sent once a browser has asked for it.
+    told = t.Bool(False).tag(sync=True)
+    table = t.Dict().tag(sync=True)
 
 
 class LayerFigure(PicturedBox):
@@ -107,6 +110,7 @@ class LayerFigure(PicturedBox):
         for name in self.follows:
             self.driver.observe(self._redraw, name)
         self.driver.observe(self._mark, ["layers", "layer"])
+        self.driver.observe(self._redraw, "told")
 
     def close(self) -> None:
         """Remove the figure and everything that it is made of."""
@@ -255,6 +259,13 @@ class LayerFigure(PicturedBox):
             self._show_marks(curves)
             self.driver.detail = "" if curves is None else curves.detail
             self._name(curves)
+            self.driver.table = self._table(curves) if self.driver.told else {}
+
+    def _table(self, curves: Curves | None) -> dict[str, Any]:
+        """All layers, the last one on top: which of them are in view, the browser knows first."""
+        if curves is None:
+            return {}
+        return {"columns": curve_columns(curves, self._axis), "rows": curve_rows(curves)[::-1]}
 
     def _show_marks(self, curves: Curves | None) -> None:
         as_lines = curves is not None and curves.marks == "lines"

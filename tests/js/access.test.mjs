@@ -7,6 +7,7 @@ import test from "node:test";
 import { approximateNote, galleryTable } from "../../layerwidget/widgets/js/attention_view.js";
 import { shareTraits } from "../../layerwidget/widgets/js/bus.js";
 import { makeRamp, readPalette, signedRamps } from "../../layerwidget/widgets/js/colour.js";
+import { curveTable } from "../../layerwidget/widgets/js/curve_driver.js";
 import { onFrame } from "../../layerwidget/widgets/js/dom.js";
 import { tipPlace } from "../../layerwidget/widgets/js/focus_tip.js";
 import { pairCell, stepQuery } from "../../layerwidget/widgets/js/head_compare_view.js";
@@ -216,4 +217,12 @@ test("a page that nobody answers says what ≈ means, and what is exact", () => 
   assert.equal(approximateNote("max.all"), "≈: read from the gallery's colours; exact for the max of all layers only");
   assert.equal(approximateNote("", true), "≈: read from the gallery's colours; exact for single heads only");
   assert.equal(approximateNote(undefined), "≈: read from the gallery's colours");
+});
+
+test("curves have a table, cut around the chosen layer", () => {
+  const table = { columns: ["cat"], rows: Array.from({ length: 60 }, (_, index) => [String(59 - index), `${index}`]) };
+  const told = curveTable("Over layers", table, 29);
+  assert.equal(told.caption, "Over layers · rows 19 to 42 of 60");
+  assert.deepEqual(told.rows[told.here.row], { name: "29", cells: ["30"] });
+  assert.equal(curveTable("Over layers", {}, 2), null);
 });

@@ -5,6 +5,21 @@ import { element } from "./dom.js";
 import { followFocus } from "./focus_tip.js";
 import { layerNumbers } from "./rows.js";
 import { dimWhile, isStale } from "./store.js";
+import { around, cutText, makeTwin } from "./table_twin.js";
+
+/** The table of curves over the layers, a row per layer, cut around the chosen one; null where nothing is drawn. */
+export function curveTable(title, { columns, rows } = {}, layer) {
+  if (!rows?.length) return null;
+  const row = Math.max(0, rows.findIndex(([name]) => name === String(layer)));
+  const down = around(row, rows.length);
+  return {
+    caption: [title, cutText(down, rows.length, "rows")].filter(Boolean).join(" · "),
+    corner: "layer",
+    columns,
+    rows: rows.slice(...down).map(([name, ...cells]) => ({ name, cells })),
+    here: { row: row - down[0], column: 0 },
+  };
+}
 
 export default {
   render({ model, el }) {
@@ -12,7 +27,15 @@ export default {
     const detail = element("span", { class: "lw-detail" });
     el.classList.add("lw", "lw-curves");
     const title = element("span", { class: "lw-title" });
-    el.append(element("div", { class: "lw-bar" }, title, detail));
+    const bar = element("div", { class: "lw-bar" }, title, detail);
+    el.append(bar);
+    const twin = makeTwin(bar, () => {
+      if (!model.get("told")) {
+        model.set("told", true);
+        model.save_changes();
+      }
+      return curveTable(`${title.textContent}${detail.textContent}`, model.get("table"), shared.get("layer"));
+    });
 
     const mark = async (name) => model.widget_manager?.get_model(model.get(name).replace("IPY_MODEL_", ""));
     const array = (numbers) => Float64Array.from(numbers);
@@ -36,16 +59,20 @@ export default {
       if (figure) dimWhile(figure, isStale(shared, { prompt: model.get("prompt") }));
     };
     shared.listen((name) => {
+      if (name === "layer") twin.changed();
       if (name === "layers" || name === "layer") follow();
       else if (name === "prompt") dim();
     });
     const unfollow = followFocus(el, ".lw-figure");
+    model.on("change:table", twin.changed);
     model.on("change:prompt", dim);
     model.on("change:title", describe);
     model.on("change:detail", describe);
     describe();
     return () => {
       unfollow();
+      twin.close();
+      model.off("change:table", twin.changed);
       shared.close();
       model.off("change:title", describe);
       model.off("change:detail", describe);
