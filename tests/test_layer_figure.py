@@ -61,6 +61,22 @@ def test_a_figure_follows_position_quantity_and_layers() -> None:
     assert not any(label.value for label in figure._names)
 
 
+def test_its_table_is_sent_once_a_browser_asks_for_it() -> None:
+    figure = TwoCurves()
+    figure.show(VALUES, "text")
+    assert figure.driver.table == {}
+    figure.driver.told = True
+    table = figure.driver.table
+    assert table["columns"] == ["one", "two"]
+    assert [row[0] for row in table["rows"]] == ["3", "2", "1", "0"]
+    told = [[float(cell.replace("−", "-")) for cell in row[1:]] for row in table["rows"][::-1]]
+    np.testing.assert_allclose(told, VALUES[0].T, rtol=1e-3)
+    figure.driver.position = 1
+    assert figure.driver.table != table
+    figure.show(None)
+    assert figure.driver.table == {}
+
+
 def test_signed_values_stand_around_a_zero_line() -> None:
     figure = TwoCurves()
     figure.show(VALUES)

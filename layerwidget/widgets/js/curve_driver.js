@@ -53,6 +53,7 @@ export default {
     const describe = () => {
       title.textContent = model.get("title");
       detail.textContent = model.get("detail") && ` · ${model.get("detail")}`;
+      twin.changed();
     };
     const dim = () => {
       const figure = el.closest(".lw-figure");
