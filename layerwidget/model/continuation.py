@@ -19,7 +19,7 @@ from layerwidget.model.proofs import edits_are_right, layers_read_the_stream_alo
 from layerwidget.model.resuming import resumed
 from layerwidget.model.splicing import spliced
 from layerwidget.tokens import Tokens
-from layerwidget.trace import LaterLogits, Trace
+from layerwidget.trace import Trace
 
 #: Proved once for every model; None where no way is right.
 _way_of: weakref.WeakKeyDictionary[HookedModel, Way | None] = weakref.WeakKeyDictionary()
@@ -180,7 +180,8 @@ class Continuation:
         if reach < len(tokens):
             self.passes += 1
             try:
-                after = self._pass_on(held, tokens, reach)
+                changes = held.trace.interventions
+                after = self.model.pass_over(tokens, None, changes, reach, held.cache.cache, with_logits=False)
             except BaseException:
                 self._cut(held, reach)
                 raise
@@ -188,12 +189,6 @@ class Continuation:
         held.tokens, held.trace = tokens, spliced(held.trace, reach, after, tokens)
         self.reused = 0 if self.reused_layers else reach
         return held.trace
-
-    def _pass_on(self, held: _Held, tokens: Tokens, reach: int) -> Trace:
-        assert held.cache is not None
-        later = isinstance(held.trace.held_logits, LaterLogits)
-        changes = held.trace.interventions
-        return self.model.pass_over(tokens, None, changes, reach, held.cache.cache, with_logits=not later)
 
     def _cut(self, held: _Held, n_pos: int) -> None:
         """Hold the first positions alone."""

@@ -60,14 +60,14 @@ def resumed(
         Cancelled: at a layer boundary, when the pass is no longer wanted.
     """
     resting = left_by(before, range(layer))
-    later = isinstance(before.held_logits, LaterLogits)
-    after = model.pass_over(before.tokens, None, interventions, cache=cache, resting=resting, with_logits=not later)
+    after = model.pass_over(before.tokens, None, interventions, cache=cache, resting=resting, with_logits=False)
+    logits = after.held_logits
     held = before.activations
     return Trace(
         model,
         before.tokens,
         # Where a model is spread over devices, the twin may leave its logits on another one.
-        after.held_logits if later else after.logits.to(before.logits_device),
+        logits if isinstance(logits, LaterLogits) else after.logits.to(before.logits_device),
         {name: Layered(below(held[name], layer), layer, values) for name, values in after.activations.items()},
         {**below(before.patterns, layer), **after.patterns},
         interventions=interventions,
