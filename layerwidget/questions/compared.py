@@ -93,13 +93,8 @@ class TwoResults(Tabular):
         return self.layers.index(layer)
 
 
-@dataclass(frozen=True, eq=False)
-class Difference(TwoResults):
-    """What differs between two results by layer and token.
-
-    Attributes:
-        quantities: name -> both values and their difference.
-    """
+class HasQuantities:
+    """What is looked up by the name of a quantity."""
 
     quantities: Mapping[str, Compared]
 
@@ -109,7 +104,20 @@ class Difference(TwoResults):
         Raises:
             SelectionError: when there is none of that name.
         """
-        return _of_name(self.quantities, name)
+        if name not in self.quantities:
+            raise SelectionError(f"There is no quantity {name!r}. There are: {', '.join(self.quantities)}.")
+        return self.quantities[name]
+
+
+@dataclass(frozen=True, eq=False)
+class Difference(HasQuantities, TwoResults):
+    """What differs between two results by layer and token.
+
+    Attributes:
+        quantities: name -> both values and their difference.
+    """
+
+    quantities: Mapping[str, Compared]
 
     def series(self) -> Iterator[Series]:
         """Both tokens of every column, and of every quantity its values in both results and their difference."""
@@ -138,7 +146,7 @@ class Difference(TwoResults):
 
 
 @dataclass(frozen=True, eq=False)
-class ColumnDifference(TwoResults):
+class ColumnDifference(HasQuantities, TwoResults):
     """What differs between two results by layer and column, where the columns are no tokens: heads, or parts of a sum.
 
     Attributes:
@@ -152,14 +160,6 @@ class ColumnDifference(TwoResults):
     heads: tuple[int, ...] = field(metadata=naming("column", "head"))
     quantities: Mapping[str, Compared]
     about: str
-
-    def __getitem__(self, name: str) -> Compared:
-        """One of `quantities`.
-
-        Raises:
-            SelectionError: when there is none of that name.
-        """
-        return _of_name(self.quantities, name)
 
     def series(self) -> Iterator[Series]:
         """Of every quantity its values in both results and their difference."""
@@ -215,9 +215,3 @@ def _matrix(grid: Grid, layer: int, head: int, positions: IntArray) -> FloatArra
     assert isinstance(grid, HeadGrid)
     keys = in_columns(grid.matrices[grid.row_of(layer), grid.heads.index(head)], positions)
     return in_columns(keys.T, positions).T
-
-
-def _of_name(quantities: Mapping[str, Compared], name: str) -> Compared:
-    if name not in quantities:
-        raise SelectionError(f"There is no quantity {name!r}. There are: {', '.join(quantities)}.")
-    return quantities[name]

@@ -97,7 +97,7 @@ def _measure(name: str, unit: str, kind: Any, of: Callable[[Any], FloatArray], t
     a = in_columns(of(two.a)[[two.a.row_of(layer) for layer in two.layers]], two.alignment.a)
     b = in_columns(of(two.b)[[two.b.row_of(layer) for layer in two.layers_b]], two.alignment.b)
     if kind != "log":
-        return Compared(name, unit, kind, a, b, b - a, unit)
+        return Compared.by_difference(name, unit, kind, a, b)
     a, b = (np.where(values > 0, values, np.nan).astype(np.float32) for values in (a, b))
     return Compared(name, unit, kind, a, b, np.log2(b / a).astype(np.float32), "log2(B / A)")
 
