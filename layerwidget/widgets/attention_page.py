@@ -81,7 +81,7 @@ class AttentionPage(Page):
             [ipywidgets.VBox([self.head_map, self.score_bar], layout=ipywidgets.Layout(**_GROWING)), self.rollout_view],
             layout=ipywidgets.Layout(width="100%", min_width="0", align_items="flex-start"),
         )
-        super().__init__(beside, self.attention_view)
+        super().__init__(beside.add_class("lw-row"), self.attention_view)
         # A random sequence is read, whatever the prompt.
         self.requests = (
             Request(self.score_bar, lambda standpoint: AllHeadScores(n_tokens), self._scored, of_prompt=False),

@@ -62,8 +62,8 @@ class AttributionView(Page):
         self.sources = SourceBars(**selection)
         row = ipywidgets.Layout(align_items="flex-start", width="100%", min_width="0", flex="1 1 auto")
         super().__init__(
-            ipywidgets.HBox([self.heads, self.parts], layout=row),
-            ipywidgets.HBox([self.curves, self.sources], layout=row),
+            ipywidgets.HBox([self.heads, self.parts], layout=row).add_class("lw-row"),
+            ipywidgets.HBox([self.curves, self.sources], layout=row).add_class("lw-row"),
         )
         self.parts.observe(self._offer_words, ["tokens", "token", "minus"])
         if grid is not None:

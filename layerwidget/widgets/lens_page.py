@@ -60,8 +60,9 @@ class LensPage(Page):
         # Whoever asks how far to trust the lens sees it over all layers, too.
         self._quantity = self.curves.quantity
         self.lens_view.observe(self._trust, "colour")
-        row = ipywidgets.Layout(align_items="flex-start", width="100%")
-        super().__init__(self.lens_view, ipywidgets.HBox([self.attention_view, self.curves], layout=row))
+        layout = ipywidgets.Layout(align_items="flex-start", width="100%")
+        row = ipywidgets.HBox([self.attention_view, self.curves], layout=layout)
+        super().__init__(self.lens_view, row.add_class("lw-row").add_class("lw-lens-row"))
 
     @classmethod
     def for_model(cls, model: HookedModel, **shared: Any) -> LensPage:

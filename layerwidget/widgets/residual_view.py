@@ -103,7 +103,8 @@ class ResidualView(Page):
         self.ledger = ipywidgets.Label(layout=ipywidgets.Layout(margin="2px 0 8px", width="100%"))
         self.ledger.add_class("lw-note")
         side_by_side = ipywidgets.Layout(align_items="flex-start", width="100%", min_width="0", flex="1 1 auto")
-        super().__init__(ipywidgets.HBox([self.grid_view, self.curves], layout=side_by_side), self.ledger)
+        row = ipywidgets.HBox([self.grid_view, self.curves], layout=side_by_side).add_class("lw-heat-row")
+        super().__init__(row, self.ledger)
         if grid is not None:
             self.show(grid)
             self.show_ledger(ledger or grid)

@@ -47,8 +47,10 @@ def test_a_frozen_explorer_is_a_picture(explorer: ExplorerPage) -> None:
     with explorer.notebook.one_more_cell(code) as cell:
         live = cell.locator(".lw-explorer")
         expect(live).to_have_count(1)
+        expect(cell.locator(".lw-alive")).to_have_count(1)
         explorer.notebook.run("frozen.wait()\nfrozen.freeze()")
         expect(live).to_have_count(0)
+        expect(cell.locator(".lw-alive")).to_have_count(0)
         expect(cell.locator(".jp-RenderedImage img")).to_have_count(1)
         expect(cell.locator(".lw-still")).to_have_count(0)
         explorer.notebook.run("frozen.close()")

@@ -205,6 +205,7 @@ export default withStore(({ model, el, store }) => {
   };
   const drawArcs = (drawn) => {
     page.arcSide.hidden = !shared.get("arcs");
+    el.classList.toggle("lw-with-arcs", !page.arcSide.hidden);
     if (page.arcSide.hidden) return;
     const { words, keyWords, hover, position } = drawn;
     page.noArcs.textContent = whyNoLines(words.length, keyWords.length);

@@ -1,7 +1,7 @@
 // Moves bqplot marks in the browser while a range is dragged or a layer chosen: no message to the kernel.
 
 import { shareTraits } from "./bus.js";
-import { element } from "./dom.js";
+import { element, markAlive } from "./dom.js";
 import { followFocus } from "./focus_tip.js";
 import { layerNumbers } from "./rows.js";
 import { dimWhile, isStale } from "./store.js";
@@ -64,6 +64,7 @@ export default {
       if (name === "layers" || name === "layer") follow();
       else if (name === "prompt") dim();
     });
+    const unmark = markAlive(el);
     const unfollow = followFocus(el, ".lw-figure");
     model.on("change:table", twin.changed);
     model.on("change:prompt", dim);
@@ -71,6 +72,7 @@ export default {
     model.on("change:detail", describe);
     describe();
     return () => {
+      unmark();
       unfollow();
       twin.close();
       model.off("change:table", twin.changed);

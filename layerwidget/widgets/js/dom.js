@@ -151,3 +151,25 @@ export function keepInSight(box, part) {
   if (above < 0) box.scrollTop += above;
   else if (below > box.clientHeight) box.scrollTop += below - box.clientHeight;
 }
+
+/** What hosts put an output in: JupyterLab, VS Code, Colab. */
+const HOSTS = ".jp-OutputArea, .cell_container, .cell-output-ipywidget-background, #output-area";
+
+/** Marks what stands around a node as alive, as soon as it stands there; returns what takes the mark back. */
+export function markAlive(node) {
+  const marked = [];
+  // Told before the first frame in which the node is seen.
+  const placed = new ResizeObserver(() => {
+    for (let host = node.closest(HOSTS); host; host = host.parentElement?.closest(HOSTS)) marked.push(host);
+    for (const host of marked) host.classList.add("lw-alive");
+    if (node.isConnected) placed.disconnect();
+  });
+  placed.observe(node);
+  return () => {
+    placed.disconnect();
+    for (const host of marked) {
+      const others = [...host.querySelectorAll(".lw")].filter((other) => !node.contains(other));
+      if (!others.length) host.classList.remove("lw-alive");
+    }
+  };
+}

@@ -1,6 +1,8 @@
 // What the kernel sent last: one binary message per view and edit, never a trait, so never saved in a notebook.
 
-const ARRAY_TYPES = {
+import { markAlive } from "./dom.js";
+
+export const ARRAY_TYPES = {
   uint8: Uint8Array, uint16: Uint16Array, int32: Int32Array, uint32: Uint32Array, float32: Float32Array,
 };
 
@@ -100,7 +102,14 @@ export function withStore(draw) {
         store = openStore(model);
         return () => store.close();
       },
-      render: ({ model, el }) => draw({ model, el, store }),
+      render: ({ model, el }) => {
+        const closeView = draw({ model, el, store });
+        const unmark = markAlive(el);
+        return () => {
+          closeView?.();
+          unmark();
+        };
+      },
     };
   };
 }
