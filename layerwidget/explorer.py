@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
-import traceback
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -16,12 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import ipywidgets
 import traitlets as t
 
-from layerwidget.analysis.check import check
-from layerwidget.engine.local import Live
-from layerwidget.engine.memory import give_back
+from layerwidget.answering import Answering
 from layerwidget.engine.other_run import ModelSource
-from layerwidget.engine.worker import Worker
-from layerwidget.errors import Cancelled, LayerWidgetError
+from layerwidget.errors import LayerWidgetError
 from layerwidget.export.html import write_html
 from layerwidget.export.record import recording_of
 from layerwidget.figures.svg import Picture
@@ -48,13 +42,10 @@ from layerwidget.widgets.scene_bar import SceneBar
 from layerwidget.widgets.state import explorer_state, restore
 from layerwidget.widgets.status_line import ErrorPanel, StatusLine
 from layerwidget.widgets.traits import Selection, SelectionTraits
-from layerwidget.widgets.tuned_page import TunedPage
 
 if TYPE_CHECKING:
     from layerwidget.grades import CheckReport
     from layerwidget.model.hooked_model import HookedModel
-    from layerwidget.questions.translators import Translators
-    from layerwidget.tokens import Tokens
 
 _SHARED = ("layers", "layer", "head", "position", "token", "tokens")
 #: How long a cell that displays it waits for its first picture, at most.
@@ -109,7 +100,7 @@ class Explorer(PicturedBox, SelectionTraits):
         text = well_formed(proposal["value"])
         if text != self.prompt:
             replaced = "Half a character, which cannot be encoded, is read as U+FFFD."
-            self._note = replaced if text != proposal["value"] else ""
+            self._answering.note = replaced if text != proposal["value"] else ""
         return text
 
     @t.validate("position")
@@ -134,21 +125,9 @@ class Explorer(PicturedBox, SelectionTraits):
         self.model = model
         self.n_layers, self.n_heads = anatomy.n_layers, anatomy.n_heads or None
         self.report: CheckReport | None = None
-        self._note = ""
-        self._closed = False
-        self._stopped = False
-        self._live = Live(model)
-        self._worker = Worker.of(model)
-        self._desk = RequestDesk(model, lambda: self.standpoint)
-        self._asked = 0
-        self._shown = 0
-        self._change = threading.Condition()
-        self._error: BaseException | None = None
-        self._tokens: Tokens | None = None
-        # What was asked last, and of which prompt.
-        self._asked_of: tuple[Tokens | None, object] = (None, None)
         self.refusals: dict[str, LayerWidgetError] = {}
-        self._placing = threading.RLock()
+        self._desk = RequestDesk(model, lambda: self.standpoint)
+        self._answering = Answering(self, self._desk)
         numbers = parse_layers(layers, anatomy.n_layers)
         chosen = selection or Selection(layer=numbers[-1])
         super().__init__(
@@ -156,7 +135,7 @@ class Explorer(PicturedBox, SelectionTraits):
             layer=chosen.layer, head=chosen.head, position=chosen.position, token=chosen.token,
             interventions=interventions,
         )  # fmt: skip
-        self._follows_last = selection is None
+        self._answering.follows_last = selection is None
         self._build(pages, more_pages)
         self._wire()
         self.preset, self.scenes = preset, scenes
@@ -228,7 +207,7 @@ class Explorer(PicturedBox, SelectionTraits):
     def stay_at(self, position: int | None, prompt: str) -> None:
         """The reader is at this position of a prompt that is about to be shown, and not with its end wherever it is."""
         if position is not None:
-            self._follows_last = position >= len(self.model.tokenize(prompt)) - 1
+            self._answering.follows_last = position >= len(self.model.tokenize(prompt)) - 1
 
     def save(self, path: str | os.PathLike[str], prompts: Sequence[str] | None = None) -> None:
         """Write what the open pages show to a file; `lw.replay(path)` shows it again, without a model.
@@ -245,10 +224,7 @@ class Explorer(PicturedBox, SelectionTraits):
     @property
     def questions(self) -> dict[str, TraceQuestion[Any]]:
         """What the open pages ask of the prompt that is shown, by the names that `results` has."""
-        if self._tokens is None:
-            return {}
-        asked = self._questions(self._standpoint(self._tokens))
-        return {name: question for question, wanted in asked.items() for _, name in wanted}
+        return self._answering.questions
 
     @property
     def scenes(self) -> Scenes:
@@ -349,8 +325,7 @@ class Explorer(PicturedBox, SelectionTraits):
 
     def _choosing(self, position: int) -> None:
         # Said before the position is there, too: else whoever is at the end would be taken along in that moment.
-        with self._placing:
-            self._follows_last = self._tokens is not None and position == len(self._tokens) - 1
+        self._answering.choose(position)
 
     # What it does
 
@@ -361,16 +336,7 @@ class Explorer(PicturedBox, SelectionTraits):
             TimeoutError: when that takes longer than `timeout_s`.
             LayerWidgetError: when the prompt could not be computed, as the panel under the widget says; when closed.
         """
-        with self._change:
-            done = self._change.wait_for(lambda: self._shown >= self._asked or self._closed, timeout_s)
-            if self._closed:
-                raise LayerWidgetError("This explorer is closed. Make another one.")
-            if not done:
-                raise TimeoutError(
-                    f"The explorer is still computing after {timeout_s:g} s; wait longer with wait(timeout_s=...)."
-                )
-            if self._error is not None:
-                raise self._error
+        self._answering.turns.wait(timeout_s)
 
     def _settle(self) -> None:
         with suppress(TimeoutError, LayerWidgetError):
@@ -378,11 +344,7 @@ class Explorer(PicturedBox, SelectionTraits):
 
     def stop(self) -> None:
         """Give up what is being computed; what is there already stays, and the next edit goes on from it."""
-        self._stopped = True
-        was = self._worker.stop(self)
-        self._stopped = was == "running"
-        if was == "waiting":
-            self._show_stopped(self._asked, Cancelled("The work was stopped before it had begun."))
+        self._answering.turns.stop()
 
     def to_html(self, path: str | os.PathLike[str], prompts: Sequence[str] = (), title: str | None = None) -> Path:
         """Write what the open pages show as one file that needs neither kernel nor network: a double click opens it.
@@ -408,14 +370,9 @@ class Explorer(PicturedBox, SelectionTraits):
             super().close()
             return
         self._leave_picture()
-        with self._change:
-            self._closed = True
-            self._change.notify_all()
+        self._answering.close()
         for page in self.stack.made_pages:
             self._desk.leave(page)
-        self._worker.leave(self)
-        self._worker.leave(self.status)
-        self._worker.leave(self.stack)
         made = {part for page in self.stack.made_pages for part in parts_of(page)}
         for widget in parts_of(self) | made:
             if widget is not self:
@@ -428,7 +385,7 @@ class Explorer(PicturedBox, SelectionTraits):
         return "\n\n".join([head, *(page.to_text() for page in self.stack.open_pages)])
 
     def _picture(self, theme: Theme, width: float) -> Picture:
-        chosen = self.position if self._tokens is not None else None
+        chosen = self.position if self.standpoint is not None else None
         words = self.editor.shown.meta.get("visible") or []
         return explorer_picture(self.status, words, chosen, self.stack.open_pages, theme, width)
 
@@ -437,199 +394,22 @@ class Explorer(PicturedBox, SelectionTraits):
 
     def _ask(self, _change: object) -> None:
         """Something that is shown has changed: compute it, unless a newer change comes first."""
-        with self._change:
-            if self._closed:
-                return
-            self._asked += 1
-        self._worker.submit(self, self._answer)
+        self._answering.turns.ask()
 
     def _ask_if_needed(self, _change: object) -> None:
         """Something was chosen: compute what the open pages need to know of it, unless they know it already."""
-        with self._change:
-            tokens, asked = self._asked_of
-            known = tokens is None or self._closed or self._all_asked(self._standpoint(tokens)) == asked
-        if not known:
+        if not self._answering.knows_all():
             self._ask(None)
 
     @property
     def standpoint(self) -> Standpoint | None:
         """Where the reader is: what the open pages phrase their questions from; None without a prompt."""
-        return None if self._tokens is None else self._standpoint(self._tokens)
-
-    def _standpoint(self, tokens: Tokens) -> Standpoint:
-        place = {name: getattr(self, name) for name in ("layers", "layer", "head", "position", "token")}
-        return Standpoint(
-            tokens=tokens, anatomy=self.model.anatomy, pinned=tuple(self.tokens), interventions=self.interventions,
-            translators=self._translators, **place,
-        )  # fmt: skip
-
-    @property
-    def _translators(self) -> Translators | None:
-        """Those of the page that trains them, where it was ever open."""
-        pages = (page for page in self.stack.made_pages if isinstance(page, TunedPage))
-        return next((page.translators for page in pages), None)
-
-    def _all_asked(
-        self, standpoint: Standpoint, questions: Mapping[TraceQuestion[Any], object] | None = None
-    ) -> tuple[object, ...]:
-        """All that is to be known, of second runs too; equal where nothing has to be asked again.
-
-        Args:
-            standpoint: where the reader is.
-            questions: those of the open pages, where they are at hand.
-        """
-        asked = self._questions(standpoint) if questions is None else questions
-        return frozenset(asked), *(page.other(standpoint) for page in self.stack.open_pages)
-
-    def _questions(self, standpoint: Standpoint) -> dict[TraceQuestion[Any], list[tuple[Page, str]]]:
-        """What the open pages need to know, and which of them under which names."""
-        found: dict[TraceQuestion[Any], list[tuple[Page, str]]] = {}
-        for page in self.stack.open_pages:
-            for name, question in page.questions(standpoint).items():
-                found.setdefault(question, []).append((page, name))
-        return found
+        return self._answering.standpoint
 
     def _ask_for_sight(self, _change: object) -> None:
         """The reader has scrolled; what is not computed yet is now computed in another order."""
-        with self._change:
-            busy = self._shown < self._asked
-        if busy:
+        if self._answering.turns.busy:
             self._ask(None)
-
-    def _answer(self) -> None:
-        """On the worker's thread: from the prompt to the pixels."""
-        with self._change:
-            # Read before the traits: whatever changes from here on asks again.
-            asked = self._asked
-        error: Exception | None = None
-        try:
-            self._show_answers(self.prompt)
-        except Cancelled as cancelled:
-            if not self._stopped:
-                # Whoever gave this up has asked for something newer.
-                raise
-            self._stopped = False
-            self._show_stopped(asked, cancelled)
-            return
-        except Exception as caught:
-            error = caught
-        try:
-            self._show_error(error)
-        finally:
-            self._worker.painted(self)
-            with self._change:
-                self._shown, self._error = asked, error
-                self._change.notify_all()
-            if self.report is None:
-                self._worker.submit_idle(self.status, self._check)
-            self._worker.submit_idle(self.stack, give_back)
-
-    def _check(self) -> None:
-        """On the worker's thread, when it is idle: make ready for edits, grade the model and show the grade."""
-        self._live.prepare()
-        report = check(self.model)
-        with self.status.hold_sync():
-            self.status.checked, self.status.failing = report.summary, not report.ok
-            edits = f"On an edit: {self._live.how}."
-            changes = f"On another intervention: {self._live.how_layers}."
-            self.status.report = "\n".join([repr(report), edits, changes, *self.model.notes])
-        self.report = report
-
-    def _show_answers(self, prompt: str) -> None:
-        self.status.state = "busy"
-        started = time.perf_counter()
-        tokens = self.model.tokenize(prompt)
-        if not len(tokens):
-            self._show_empty(prompt)
-            return
-        self._show_tokens(tokens)
-        with self._change:
-            # What is chosen from here on is compared with this.
-            standpoint = self._standpoint(tokens)
-            wanted = self._questions(standpoint)
-            self._asked_of = (tokens, self._all_asked(standpoint, wanted))
-        pages = self.stack.open_pages
-        for page in pages:
-            page.begin(standpoint, prompt)
-            self._desk.offer(page, standpoint)
-        found: dict[str, Any] = {}
-        refusals: dict[str, LayerWidgetError] = {}
-
-        def previewed(question: TraceQuestion[Any], answer: Any) -> None:
-            for page, name in wanted[question]:
-                page.answer(name, answer, prompt)
-            self._worker.painted(self)
-
-        def answered(question: TraceQuestion[Any], answer: Any) -> None:
-            for page, name in wanted[question]:
-                found[name] = answer
-                page.answer(name, answer, prompt)
-
-        def refused(question: TraceQuestion[Any], error: LayerWidgetError) -> None:
-            for page, name in wanted[question]:
-                refusals[name] = error
-                page.refuse(name, error, prompt)
-
-        self._live.update(
-            tokens,
-            *wanted,
-            interventions=self.interventions,
-            answered=answered,
-            previewed=previewed,
-            refused=refused,
-            on_screen=standpoint.layers,
-            in_sight=tuple(self.lens_view.in_sight),
-        )
-        self.refusals = refusals
-        self.results = MappingProxyType(found)
-        for page in pages:
-            run = page.other(standpoint)
-            if run is not None:
-                page.answer_other(run, run.answers(self.interventions), prompt)
-        self._show_done(prompt, tokens, (time.perf_counter() - started) * 1000, [page.note for page in pages])
-
-    def _show_done(self, prompt: str, tokens: Tokens, took_ms: float, notes: list[str]) -> None:
-        changed = [one.describe(self.n_layers) for one in self.interventions]
-        computed = _computed(self._live, len(tokens))
-        kept = f"{self._live.answer_bytes >> 20} MB kept" if self._live.answer_bytes >> 20 else ""
-        parts = [_count(tokens), *changed, computed, f"{took_ms:.0f} ms", kept, *notes]
-        with self.status.hold_sync():
-            self.status.work = " · ".join(part for part in parts if part)
-            self.status.prompt, self.status.state = prompt, "fresh"
-
-    def _show_tokens(self, tokens: Tokens) -> None:
-        n_pos = len(tokens)
-        with self._placing:
-            before, self._tokens = self._tokens, tokens
-            # Whoever is at the end, or beyond it now, goes along with what is typed.
-            if (before is None or len(before) != n_pos) and (self._follows_last or self.position >= n_pos - 1):
-                self.position = n_pos - 1
-        self.editor.show_tokens(tokens, self._note)
-
-    def _show_empty(self, prompt: str) -> None:
-        self._tokens, self._asked_of = None, (None, None)
-        self.editor.show_tokens(None)
-        for page in self.stack.made_pages:
-            page.clear(prompt)
-        self.results, self.refusals = _NOTHING, {}
-        self._follows_last = True
-        with self.status.hold_sync():
-            self.status.work, self.status.prompt, self.status.state = "", prompt, "empty"
-
-    def _show_stopped(self, asked: int, cancelled: Cancelled) -> None:
-        self.status.state = "stopped"
-        with self._change:
-            self._shown, self._error = asked, cancelled
-            self._change.notify_all()
-
-    def _show_error(self, error: Exception | None) -> None:
-        with self.error_panel.hold_sync():
-            name = "" if error is None or isinstance(error, LayerWidgetError) else f"{type(error).__name__}: "
-            self.error_panel.message = "" if error is None else f"{name}{error}"
-            self.error_panel.traceback = "" if error is None else "".join(traceback.format_exception(error))
-        if error is not None:
-            with self.status.hold_sync():
-                self.status.work, self.status.state = self.error_panel.message, "failed"
 
 
 def explore(source: str | os.PathLike[str] | HookedModel = "demo", prompt: str = "", **options: Any) -> Explorer:
@@ -672,18 +452,6 @@ def compare(
     assert isinstance(page, ComparePage)
     page.compare_with(other, match)
     return explorer
-
-
-def _count(tokens: Tokens) -> str:
-    return f"{len(tokens)} token{'s' if len(tokens) > 1 else ''}"
-
-
-def _computed(live: Live, n_pos: int) -> str:
-    """How much of a prompt was run through the model for the last picture."""
-    if live.reused_layers:
-        return f"recomputed from layer {live.reused_layers}"
-    n_new = n_pos - live.reused
-    return "nothing recomputed" if not n_new else "" if n_new == n_pos else f"{n_new} recomputed"
 
 
 def _facts(model: HookedModel) -> str:

@@ -70,12 +70,12 @@ def test_weights_say_nothing_of_a_scale() -> None:
 def test_the_switch_asks_for_the_other_quantity(explorer: lw.Explorer) -> None:
     view = page_of(explorer).attention_view
     assert isinstance(explorer.results["heads"], lw.AttentionGrid)
-    passes = explorer._live.passes
+    passes = explorer._answering.live.passes
     view.quantity = "value-weighted"
     explorer.wait()
     grid = explorer.results["heads"]
     assert isinstance(grid, lw.ValueWeightedGrid)
-    assert (grid.layers, explorer._live.passes) == ((1, 2), passes)
+    assert (grid.layers, explorer._answering.live.passes) == ((1, 2), passes)
     assert sent(view)[0]["unit"] == "units"
     expected = lw.ValueWeightedAttention("1-2").run(explorer.model.trace("abcde")).norms
     np.testing.assert_allclose(grid.norms, expected, atol=1e-5)
@@ -226,10 +226,10 @@ def test_hidden_it_asks_nothing_and_edits_go_through_it_with_one_pass(explorer: 
     explorer.wait()
     assert set(explorer.results) == {"lens", "attention", "sink", "heads", "rollout"}
     assert explorer.results["heads"] is explorer.results["attention"]
-    passes = explorer._live.passes
+    passes = explorer._answering.live.passes
     explorer.prompt = "abcdx"
     explorer.wait()
-    assert explorer._live.passes == passes + 1
+    assert explorer._answering.live.passes == passes + 1
 
 
 def test_of_one_token_everything_can_be_drawn(explorer: lw.Explorer) -> None:

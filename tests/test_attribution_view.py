@@ -124,7 +124,7 @@ def test_one_layer_and_one_token() -> None:
 def test_the_page_follows_the_explorer(model: lw.HookedModel) -> None:
     explorer = lw.Explorer(model, PROMPT, pages=["attribution"])
     explorer.wait()
-    view, passes = explorer.page("attribution"), explorer._live.passes
+    view, passes = explorer.page("attribution"), explorer._answering.live.passes
     assert set(explorer.results) == {"attribution", "head_sources"}
     grid = explorer.results["attribution"]
     assert grid.token == int(model.trace(PROMPT).logits[-1].argmax())
@@ -146,7 +146,7 @@ def test_the_page_follows_the_explorer(model: lw.HookedModel) -> None:
     explorer.position = 1
     explorer.wait()
     assert explorer.results["head_sources"].position == explorer.results["attribution"].position == 1
-    assert explorer._live.passes == passes
+    assert explorer._answering.live.passes == passes
     explorer.prompt = ""
     explorer.wait()
     assert sent(view.parts)[0]["layers"] == sent(view.heads)[0]["layers"] == sent(view.sources)[0]["layers"] == []

@@ -187,7 +187,7 @@ def test_the_page_asks_nothing_without_a_second_prompt(explorer: lw.Explorer, mo
     assert dict(explorer.results) == {}
     assert page.grid_view._message[0]["meta"]["layers"] == []
     assert "second prompt" in page.grid_view.placeholder
-    passes = explorer._live.passes
+    passes = explorer._answering.live.passes
     page.editor.prompt = B
     explorer.wait()
     assert set(explorer.results) == {"compare_lens", "compare_residual", "compare_settle", "compare_attention"}
@@ -195,10 +195,10 @@ def test_the_page_asks_nothing_without_a_second_prompt(explorer: lw.Explorer, mo
     np.testing.assert_allclose(drawn(page.grid_view)["entropy"], expected, atol=1e-5)
     assert page.heads_found.moved.shape == (N_LAYERS, N_HEADS)
     # The first prompt is where it was: the second one has an engine of its own.
-    assert explorer._live.passes == passes + 1
+    assert explorer._answering.live.passes == passes + 1
     page.prompt = "abyde"
     explorer.wait()
-    assert explorer._live.passes == passes + 1
+    assert explorer._answering.live.passes == passes + 1
     page.prompt = ""
     explorer.wait()
     for view in (page.grid_view, page.heads_view, page.head_view):
@@ -245,7 +245,7 @@ def test_an_answer_is_of_the_text_that_was_computed(explorer: lw.Explorer) -> No
     page = page_of(explorer)
     page.prompt = B
     explorer.wait()
-    run = page.other(explorer._standpoint(explorer._tokens))
+    run = page.other(explorer.standpoint)
     answers = run.answers()
     with explorer.hold_trait_notifications():
         page.prompt = "typed on"
@@ -269,9 +269,9 @@ def test_typing_and_choices_move_it_on(explorer: lw.Explorer) -> None:
     explorer.wait()
     meta = page.grid_view._message[0]["meta"]
     assert (meta["prompt"], meta["columns"]["numbers"]) == ("abc", [0, 1, 2, -1, -1, -1])
-    asked = explorer._asked
+    asked = explorer._answering.turns.asked
     explorer.layer, explorer.head, page.mode = 1, 2, "a"
-    assert explorer._asked == asked
+    assert explorer._answering.turns.asked == asked
     explorer.tokens = [4]
     explorer.wait()
     assert "log-probability of “e”" in drawn(page.grid_view)
@@ -339,9 +339,9 @@ def test_only_what_the_grid_is_about_is_asked(explorer: lw.Explorer) -> None:
             explorer.wait()
             assert asked(explorer) == {*expected, attention}
     assert page.grid_view.title == "B − A · Neurons"
-    passes = explorer._live.passes
+    passes = explorer._answering.live.passes
     page.mode = "b"
-    assert explorer._live.passes == passes
+    assert explorer._answering.live.passes == passes
     explorer.pages = ["residual"]
     explorer.wait()
     assert not any(name.startswith("compare") for name in explorer.questions)

@@ -178,14 +178,14 @@ def test_it_asks_what_it_shows(explorer: lw.Explorer) -> None:
     assert sent(page.strip)[0]["prompt"] == "abcdabc"
     # A block cannot be longer than the model.
     assert (page.n, explorer.results["angular_distance"].n) == (N_LAYERS, N_LAYERS)
-    passes = explorer._live.passes
+    passes = explorer._answering.live.passes
     page.angles.n = 2
     explorer.wait()
     assert explorer.results["angular_distance"].layers == (0, 1)
     page.k = 3
     explorer.wait()
     assert (explorer.results["emergence"].k, sent(page.strip)[0]["k"]) == (3, 3)
-    assert explorer._live.passes == passes
+    assert explorer._answering.live.passes == passes
     explorer.prompt = "ab"
     explorer.wait()
     assert sent(page.strip)[0]["prompt"] == sent(page.loss)[0]["prompt"] == "ab"

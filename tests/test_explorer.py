@@ -88,7 +88,7 @@ def test_a_place_that_is_chosen_while_the_prompt_grows_stays(
 ) -> None:
     assert explorer.position == len(explorer.prompt) - 1
     choosing = explorer._choosing
-    grown = [threading.Thread(target=explorer._show_tokens, args=(model.tokenize("abcdefgh"),))]
+    grown = [threading.Thread(target=explorer._answering._show_tokens, args=(model.tokenize("abcdefgh"),))]
 
     def interrupted(position: int) -> None:
         choosing(position)
@@ -101,7 +101,7 @@ def test_a_place_that_is_chosen_while_the_prompt_grows_stays(
     setattr(explorer, way, 2 if way == "position" else lw.Selection(position=2))
     assert not grown
     assert explorer.position == 2
-    explorer._show_tokens(model.tokenize("abcdefghi"))
+    explorer._answering._show_tokens(model.tokenize("abcdefghi"))
     assert explorer.position == 2
 
 
@@ -155,7 +155,7 @@ def test_pinned_tokens_are_answered(explorer: lw.Explorer) -> None:
 def test_the_lens_decodes_what_is_chosen(explorer: lw.Explorer, model: lw.HookedModel) -> None:
     components = ["resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post", "head_out"]
     assert explorer.lens_view.components == components
-    passes = explorer._live.passes
+    passes = explorer._answering.live.passes
     for component in ("mlp_out", "resid_mid"):
         explorer.lens_view.component = component
         explorer.wait()
@@ -164,7 +164,7 @@ def test_the_lens_decodes_what_is_chosen(explorer: lw.Explorer, model: lw.Hooked
         expected = lw.LogitLens(component=component).run(model.trace("abcde"))
         np.testing.assert_allclose(found.entropy_nats, expected.entropy_nats, atol=1e-4)
         assert component in explorer.curves.driver.detail
-    assert explorer._live.passes == passes
+    assert explorer._answering.live.passes == passes
 
 
 def test_the_lens_decodes_the_chosen_head(explorer: lw.Explorer, model: lw.HookedModel) -> None:

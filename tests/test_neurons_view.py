@@ -52,7 +52,7 @@ def test_experts_are_said_with_their_weights() -> None:
 def test_it_follows_layer_position_and_neuron_without_another_pass(model: lw.HookedModel) -> None:
     explorer = lw.Explorer(model, PROMPT, pages=["neurons"])
     explorer.wait()
-    page, passes = explorer.page("neurons"), explorer._live.passes
+    page, passes = explorer.page("neurons"), explorer._answering.live.passes
     assert explorer.results["neurons"].layers == (2,)
     explorer.selection = lw.Selection(layer=1, position=2)
     explorer.wait()
@@ -67,7 +67,7 @@ def test_it_follows_layer_position_and_neuron_without_another_pass(model: lw.Hoo
     explorer.layer = 0
     explorer.wait()
     assert page.table.neuron is None
-    assert explorer._live.passes == passes
+    assert explorer._answering.live.passes == passes
     explorer.prompt = ""
     explorer.wait()
     assert drawn(page)[0]["layers"] == []

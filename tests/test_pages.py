@@ -111,22 +111,22 @@ def test_only_open_pages_are_asked(explorer: lw.Explorer) -> None:
 
 
 def test_opening_a_page_runs_the_model_no_further(explorer: lw.Explorer) -> None:
-    passes = explorer._live.passes
+    passes = explorer._answering.live.passes
     explorer.pages = ["stream", "map"]
     explorer.wait()
-    assert explorer._live.passes == passes
+    assert explorer._answering.live.passes == passes
 
 
 def test_a_page_is_asked_again_only_when_its_question_is_another(explorer: lw.Explorer) -> None:
     explorer.pages = ["stream"]
     explorer.wait()
-    asked = explorer._asked
+    asked = explorer._answering.turns.asked
     explorer.layers, explorer.head, explorer.token = "1-2", 2, 5
-    assert explorer._asked == asked
+    assert explorer._answering.turns.asked == asked
     explorer.layer = 1
     explorer.wait()
     assert explorer.results["residual"].layers == (1,)
-    assert explorer._asked > asked
+    assert explorer._answering.turns.asked > asked
 
 
 def test_a_page_that_was_hidden_hears_of_the_selection_when_it_is_opened(explorer: lw.Explorer) -> None:

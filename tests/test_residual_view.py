@@ -64,10 +64,10 @@ def test_the_ledger_is_about_the_range_in_view(model: lw.HookedModel) -> None:
     explorer.wait()
     assert "No sum over layers 0,2" in page.ledger.value
     assert "do not follow each other" in page.ledger.value
-    passes = explorer._live.passes
+    passes = explorer._answering.live.passes
     explorer.layers = "all"
     explorer.wait()
-    assert explorer._live.passes == passes
+    assert explorer._answering.live.passes == passes
     explorer.prompt = ""
     explorer.wait()
     assert page.ledger.value == ""

@@ -179,7 +179,7 @@ def test_an_edit_does_not_wait_for_an_epoch(
 
     def step(*given: Any) -> Any:
         if len(answered) < len(typed):
-            answered.append(explorer._shown == explorer._asked)
+            answered.append(explorer._answering.turns.shown == explorer._answering.turns.asked)
             explorer.prompt = typed[len(answered) - 1]
         return original(*given)
 

@@ -35,7 +35,7 @@ def test_an_appended_word_costs_one_position(explorer: ExplorerPage) -> None:
     explorer.prompt.press_sequentially(" Rome")
     explorer.settle()
     expect(explorer.root.locator(".lw-work")).to_contain_text("22 tokens")
-    assert explorer.notebook.value("ex._live.reused") >= 20
+    assert explorer.notebook.value("ex._answering.live.reused") >= 20
     expected = explorer.notebook.value("lw.LogitLens(k=1).run(model.trace(ex.prompt)).top_ids[:, -1, 0].tolist()")
     assert explorer.notebook.value("ex.results['lens'].top_ids[:, -1, 0].tolist()") == expected
     explorer.prompt.fill(PROMPT)
@@ -97,7 +97,8 @@ def test_what_a_reader_scrolls_to_is_computed_first(explorer: ExplorerPage) -> N
         scroll.evaluate("node => { node.scrollLeft = 0; }")
         explorer.notebook.expect_value("ex.lens_view.in_sight[0]", 0)
         explorer.notebook.run("released = gate; gate = threading.Event()\n" + CLOSED_LATER + "released.set()")
-        held = "[one.value.done for one in ex._live._answers.values() if getattr(one.value, 'done', None) is not None]"
+        answers = "(one.value for one in ex._answering.live._answers.values())"
+        held = f"[one.done for one in {answers} if getattr(one, 'done', None) is not None]"
         explorer.notebook.expect_value(f"[bool(done[:, 0].all()) for done in {held}]", [True])
         assert not explorer.notebook.value(f"any(done.all() for done in {held})")
         assert scroll.evaluate("node => node.scrollLeft") == 0

@@ -1,0 +1,259 @@
+"""From what an explorer shows to its pixels: what the open pages ask, answered on the model's thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from layerwidget.analysis.check import check
+from layerwidget.engine.local import Live
+from layerwidget.engine.memory import give_back
+from layerwidget.engine.turns import Turns
+from layerwidget.engine.worker import Worker
+from layerwidget.errors import LayerWidgetError
+from layerwidget.questions import TraceQuestion
+from layerwidget.widgets.page import Page, Standpoint
+from layerwidget.widgets.tuned_page import TunedPage
+
+if TYPE_CHECKING:
+    from layerwidget.explorer import Explorer
+    from layerwidget.questions.translators import Translators
+    from layerwidget.tokens import Tokens
+    from layerwidget.widgets.request_desk import RequestDesk
+
+#: A question -> the pages that ask it, and under which names.
+_Wanted = dict[TraceQuestion[Any], list[tuple[Page, str]]]
+
+
+class Answering:
+    """Answers what the open pages of an explorer ask, and shows it.
+
+    Args:
+        explorer: whose pages they are.
+        desk: takes what the pages offer to run on request.
+
+    Attributes:
+        live: the model and its last trace.
+        turns: what was asked, and what of it is shown.
+        tokens: the prompt that is shown; None without one.
+        follows_last: whether the reader is at the end of the prompt, wherever that is.
+        note: what is said of the prompt under its tokens.
+    """
+
+    def __init__(self, explorer: Explorer, desk: RequestDesk) -> None:
+        self._explorer, self._model, self._desk = explorer, explorer.model, desk
+        self.live = Live(self._model)
+        self._worker = Worker.of(self._model)
+        self.turns = Turns(self._worker, explorer, self._answer, self._answered, self._stopped)
+        self.tokens: Tokens | None = None
+        self.follows_last = True
+        self.note = ""
+        self._placing = threading.RLock()
+        self._comparing = threading.RLock()
+        # What was asked last, and of which prompt.
+        self._asked_of: tuple[Tokens | None, object] = (None, None)
+
+    def close(self) -> None:
+        """Answer nothing any more."""
+        self.turns.close()
+        self._worker.leave(self._explorer.status)
+        self._worker.leave(self._explorer.stack)
+
+    # What is asked
+
+    @property
+    def standpoint(self) -> Standpoint | None:
+        """Where the reader is; None without a prompt."""
+        return None if self.tokens is None else self._standpoint(self.tokens)
+
+    @property
+    def questions(self) -> dict[str, TraceQuestion[Any]]:
+        """What the open pages ask of the prompt that is shown, by name."""
+        standpoint = self.standpoint
+        asked = {} if standpoint is None else self._wanted(standpoint)
+        return {name: question for question, wanted in asked.items() for _, name in wanted}
+
+    def knows_all(self) -> bool:
+        """Whether the open pages ask nothing from here that was not asked already."""
+        with self._comparing:
+            tokens, asked = self._asked_of
+            return tokens is None or self.turns.closed or self._all_asked(self._standpoint(tokens)) == asked
+
+    def choose(self, position: int) -> None:
+        """The reader goes to a position."""
+        with self._placing:
+            self.follows_last = self.tokens is not None and position == len(self.tokens) - 1
+
+    def _standpoint(self, tokens: Tokens) -> Standpoint:
+        explorer = self._explorer
+        place = {name: getattr(explorer, name) for name in ("layers", "layer", "head", "position", "token")}
+        return Standpoint(
+            tokens=tokens, anatomy=self._model.anatomy, pinned=tuple(explorer.tokens),
+            interventions=explorer.interventions, translators=self._translators, **place,
+        )  # fmt: skip
+
+    @property
+    def _translators(self) -> Translators | None:
+        """Those of the page that trains them, where it was ever open."""
+        pages = (page for page in self._explorer.stack.made_pages if isinstance(page, TunedPage))
+        return next((page.translators for page in pages), None)
+
+    def _all_asked(
+        self, standpoint: Standpoint, questions: Mapping[TraceQuestion[Any], object] | None = None
+    ) -> tuple[object, ...]:
+        """All that is to be known, of second runs too; equal where nothing has to be asked again.
+
+        Args:
+            standpoint: where the reader is.
+            questions: those of the open pages, where they are at hand.
+        """
+        asked = self._wanted(standpoint) if questions is None else questions
+        return frozenset(asked), *(page.other(standpoint) for page in self._explorer.stack.open_pages)
+
+    def _wanted(self, standpoint: Standpoint) -> _Wanted:
+        """What the open pages need to know, and which of them under which names."""
+        found: _Wanted = {}
+        for page in self._explorer.stack.open_pages:
+            for name, question in page.questions(standpoint).items():
+                found.setdefault(question, []).append((page, name))
+        return found
+
+    # How it is answered, on the worker's thread
+
+    def _answer(self) -> None:
+        explorer, started = self._explorer, time.perf_counter()
+        prompt = explorer.prompt
+        explorer.status.state = "busy"
+        tokens = self._model.tokenize(prompt)
+        if not len(tokens):
+            self._show_empty(prompt)
+            return
+        self._show_tokens(tokens)
+        with self._comparing:
+            # What is chosen from here on is compared with this.
+            standpoint = self._standpoint(tokens)
+            wanted = self._wanted(standpoint)
+            self._asked_of = (tokens, self._all_asked(standpoint, wanted))
+        pages = explorer.stack.open_pages
+        for page in pages:
+            page.begin(standpoint, prompt)
+            self._desk.offer(page, standpoint)
+        self._show_answers(standpoint, wanted, prompt)
+        for page in pages:
+            run = page.other(standpoint)
+            if run is not None:
+                page.answer_other(run, run.answers(standpoint.interventions), prompt)
+        self._show_done(prompt, tokens, (time.perf_counter() - started) * 1000, [page.note for page in pages])
+
+    def _show_answers(self, standpoint: Standpoint, wanted: _Wanted, prompt: str) -> None:
+        """Ask what is wanted, and show each answer as soon as it is there."""
+        explorer = self._explorer
+        found: dict[str, Any] = {}
+        refusals: dict[str, LayerWidgetError] = {}
+
+        def previewed(question: TraceQuestion[Any], answer: Any) -> None:
+            for page, name in wanted[question]:
+                page.answer(name, answer, prompt)
+            self._worker.painted(explorer)
+
+        def answered(question: TraceQuestion[Any], answer: Any) -> None:
+            for page, name in wanted[question]:
+                found[name] = answer
+                page.answer(name, answer, prompt)
+
+        def refused(question: TraceQuestion[Any], error: LayerWidgetError) -> None:
+            for page, name in wanted[question]:
+                refusals[name] = error
+                page.refuse(name, error, prompt)
+
+        self.live.update(
+            standpoint.tokens,
+            *wanted,
+            interventions=standpoint.interventions,
+            answered=answered,
+            previewed=previewed,
+            refused=refused,
+            on_screen=standpoint.layers,
+            in_sight=tuple(explorer.lens_view.in_sight),
+        )
+        explorer.refusals = refusals
+        explorer.results = MappingProxyType(found)
+
+    def _answered(self, error: Exception | None) -> None:
+        try:
+            self._show_error(error)
+        finally:
+            if self._explorer.report is None:
+                self._worker.submit_idle(self._explorer.status, self._check)
+            self._worker.submit_idle(self._explorer.stack, give_back)
+
+    def _stopped(self) -> None:
+        self._explorer.status.state = "stopped"
+
+    def _check(self) -> None:
+        """When there is nothing else to do: make ready for edits, grade the model and show the grade."""
+        self.live.prepare()
+        report, status = check(self._model), self._explorer.status
+        with status.hold_sync():
+            status.checked, status.failing = report.summary, not report.ok
+            edits = f"On an edit: {self.live.how}."
+            changes = f"On another intervention: {self.live.how_layers}."
+            status.report = "\n".join([repr(report), edits, changes, *self._model.notes])
+        self._explorer.report = report
+
+    # What is said about it
+
+    def _show_tokens(self, tokens: Tokens) -> None:
+        n_pos, explorer = len(tokens), self._explorer
+        with self._placing:
+            before, self.tokens = self.tokens, tokens
+            # Whoever is at the end, or beyond it now, goes along with what is typed.
+            if (before is None or len(before) != n_pos) and (self.follows_last or explorer.position >= n_pos - 1):
+                explorer.position = n_pos - 1
+        explorer.editor.show_tokens(tokens, self.note)
+
+    def _show_empty(self, prompt: str) -> None:
+        explorer = self._explorer
+        self.tokens, self._asked_of = None, (None, None)
+        explorer.editor.show_tokens(None)
+        for page in explorer.stack.made_pages:
+            page.clear(prompt)
+        explorer.results, explorer.refusals = MappingProxyType({}), {}
+        self.follows_last = True
+        with explorer.status.hold_sync():
+            explorer.status.work, explorer.status.prompt, explorer.status.state = "", prompt, "empty"
+
+    def _show_done(self, prompt: str, tokens: Tokens, took_ms: float, notes: list[str]) -> None:
+        status = self._explorer.status
+        changed = [one.describe(self._explorer.n_layers) for one in self._explorer.interventions]
+        kept = f"{self.live.answer_bytes >> 20} MB kept" if self.live.answer_bytes >> 20 else ""
+        parts = [_count(tokens), *changed, _computed(self.live, len(tokens)), f"{took_ms:.0f} ms", kept, *notes]
+        with status.hold_sync():
+            status.work = " · ".join(part for part in parts if part)
+            status.prompt, status.state = prompt, "fresh"
+
+    def _show_error(self, error: Exception | None) -> None:
+        panel, status = self._explorer.error_panel, self._explorer.status
+        with panel.hold_sync():
+            name = "" if error is None or isinstance(error, LayerWidgetError) else f"{type(error).__name__}: "
+            panel.message = "" if error is None else f"{name}{error}"
+            panel.traceback = "" if error is None else "".join(traceback.format_exception(error))
+        if error is not None:
+            with status.hold_sync():
+                status.work, status.state = panel.message, "failed"
+
+
+def _count(tokens: Tokens) -> str:
+    return f"{len(tokens)} token{'s' if len(tokens) > 1 else ''}"
+
+
+def _computed(live: Live, n_pos: int) -> str:
+    """How much of a prompt was run through the model for the last picture."""
+    if live.reused_layers:
+        return f"recomputed from layer {live.reused_layers}"
+    n_new = n_pos - live.reused
+    return "nothing recomputed" if not n_new else "" if n_new == n_pos else f"{n_new} recomputed"
