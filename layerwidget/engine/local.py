@@ -6,9 +6,10 @@ no position sees what comes after it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -124,20 +125,28 @@ class Live:
         trace = self._continuation.trace(tokens, changes)
         self.reused, self.reused_layers = self._continuation.reused, self._continuation.reused_layers
         layers = parse_layers(on_screen, trace.anatomy.n_layers) if previewed is not None else ()
-        begin_with = OnScreen(layers, *in_sight)
         told = Told(questions, answered, previewed, refused)
-        others = [source for source in dict.fromkeys(read.values()) if source not in questions]
-        asked = [*(question for question in questions if question not in read), *others]
-        running = [(question, self._steps(question, trace, tokens, begin_with)) for question in asked]
-        # Every question gets its first part before any gets the rest.
-        for most in (1, None):
-            running = [one for one in running if not self._advance(*one, most, told)]
-        for derived in (one for one in questions if isinstance(one, DerivedQuestion)):
-            self._advance(derived, self._derived(derived, read[derived], told), None, told)
+        self._answer(questions, read, partial(self._steps, trace, tokens, OnScreen(layers, *in_sight)), told)
         self._answers = {question: self._answers[question] for question in keys if question in self._answers}
         for question, answer in self._answers.items():
             self._keep(keys[question], answer.value)
         return self._told(questions, None)
+
+    def _answer(
+        self,
+        questions: Sequence[TraceQuestion[Any]],
+        read: Mapping[TraceQuestion[Any], TraceQuestion[Any]],
+        steps: Callable[[TraceQuestion[Any]], Iterator[Any]],
+        told: Told,
+    ) -> None:
+        """Answer what is asked, and what that is read from: every question's first part before the rest of any."""
+        others = [source for source in dict.fromkeys(read.values()) if source not in questions]
+        asked = [*(question for question in questions if question not in read), *others]
+        running = [(question, steps(question)) for question in asked]
+        for most in (1, None):
+            running = [one for one in running if not self._advance(*one, most, told)]
+        for derived in (one for one in questions if isinstance(one, DerivedQuestion)):
+            self._advance(derived, self._derived(derived, read[derived], told), None, told)
 
     def _advance(self, question: TraceQuestion[Any], steps: Iterator[Any], most: int | None, told: Told) -> bool:
         """Take the next parts of an answer, or all that are left; whether there are no more."""
@@ -173,7 +182,7 @@ class Live:
         with suppress(ValueError):
             self._recent[key] = answer
 
-    def _steps(self, question: TraceQuestion[Any], trace: Trace, tokens: Tokens, on_screen: OnScreen) -> Iterator[Any]:
+    def _steps(self, trace: Trace, tokens: Tokens, on_screen: OnScreen, question: TraceQuestion[Any]) -> Iterator[Any]:
         """Bring the answer up to date; each part is held, so that nothing is lost when the rest is given up."""
         held = self._answers.get(question)
         if held is not None and held.interventions != trace.interventions:
