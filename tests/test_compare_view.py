@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import layerwidget as lw
 from layerwidget.engine.other_run import OtherModels
@@ -28,6 +30,15 @@ def model() -> lw.HookedModel:
 @pytest.fixture(scope="module")
 def later() -> lw.HookedModel:
     return lw.HookedModel(tiny("llama", seed=1), letters(), "later")
+
+
+@pytest.fixture(scope="module")
+def deep() -> lw.HookedModel:
+    """Seven layers where the others have three."""
+    torch.manual_seed(2)
+    config = copy.deepcopy(tiny("llama").config)
+    config.num_hidden_layers = 7
+    return lw.HookedModel(type(tiny("llama"))(config).eval(), letters(), "deep")
 
 
 @pytest.fixture
@@ -396,6 +407,48 @@ def test_neurons_are_compared_at_the_chosen_place(explorer: lw.Explorer, model: 
     meta = page.grid_view.shown.meta
     assert (meta["layers"], meta["columns"]["labels"]) == ([1], list(expected.columns))
     np.testing.assert_allclose(drawn(page.grid_view)["activation"], expected["activation"].change, atol=1e-5)
+
+
+def test_neurons_are_those_of_the_layer_at_the_same_share_of_the_depth(
+    model: lw.HookedModel, deep: lw.HookedModel
+) -> None:
+    explorer = compare(model, deep, A, match="depth")
+    page = page_of(explorer)
+    page.about = "neurons"
+    for explorer.layer, at in ((1, 3), (2, 6)):
+        explorer.wait()
+        own = lw.NeuronActivations(explorer.layer, 4).run(model.trace(A))
+        expected = lw.difference(own, lw.NeuronActivations(at, 4).run(deep.trace(A)), "depth")
+        np.testing.assert_allclose(drawn(page.grid_view)["activation"], expected["activation"].change, atol=1e-5)
+        assert page.found[0].layers_b == (at,)
+        said = f"neurons of layer {explorer.layer} / B: layer {at} at “e” (4)"
+        assert page.words.value.startswith(said)
+        assert page.grid_view.shown.meta["sheets"][0]["detail"] == said
+    explorer.close()
+
+
+@pytest.mark.parametrize("quantity", ["weights", "value-weighted"])
+def test_heads_are_those_of_the_layers_at_the_same_share_of_the_depth(
+    model: lw.HookedModel, deep: lw.HookedModel, quantity: str
+) -> None:
+    explorer = compare(model, deep, A, match="depth", layers="1-2")
+    page = page_of(explorer)
+    page.quantity = quantity
+    explorer.wait()
+    assert (page.heads_found.layers, page.heads_found.layers_b) == ((1, 2), (3, 6))
+    explorer.close()
+
+
+def test_layers_of_models_of_another_depth_are_refused_with_the_way_out(
+    model: lw.HookedModel, deep: lw.HookedModel
+) -> None:
+    explorer = compare(deep, model, A)
+    page = page_of(explorer)
+    page.about, explorer.layer = "neurons", 6
+    explorer.wait()
+    assert "deep has 7 layers, tiny has 3" in page.grid_view.placeholder
+    assert "match='depth'" in page.grid_view.placeholder
+    explorer.close()
 
 
 def test_heads_are_compared_by_what_they_take(explorer: lw.Explorer, model: lw.HookedModel) -> None:

@@ -83,7 +83,7 @@ def _check_tokenizers(one: HookedModel, other: HookedModel) -> None:
         )
 
 
-def _as_it_is(question: TraceQuestion[Any]) -> TraceQuestion[Any]:
+def _as_it_is(question: TraceQuestion[Any], _model: HookedModel) -> TraceQuestion[Any]:
     return question
 
 
@@ -96,15 +96,16 @@ class OtherRun:
         name: which one of them.
         prompt: its text, or the tokens that the first one reads, too.
         questions: name and question.
-        phrased: called with each question once the first run is answered: the question that is asked, which may say
-            more, such as the token that the first run predicts.
+        phrased: called with each question, and the model that is asked, once the first run is answered: the question
+            as that model is asked it, such as of the token that the first run predicts, or of its own layers; raises a
+            `LayerWidgetError` where it cannot be asked.
     """
 
     models: OtherModels
     name: str
     prompt: str | Tokens
     questions: tuple[tuple[str, TraceQuestion[Any]], ...]
-    phrased: Callable[[TraceQuestion[Any]], TraceQuestion[Any]] = field(default=_as_it_is, compare=False)
+    phrased: Callable[[TraceQuestion[Any], HookedModel], TraceQuestion[Any]] = field(default=_as_it_is, compare=False)
 
     def answers(self, interventions: Sequence[object] = ()) -> dict[str, Any]:
         """Name -> answer, or the error that says why there is none. To be called on the worker's thread.
@@ -113,16 +114,27 @@ class OtherRun:
             Cancelled: when a newer edit made this one useless.
         """
         refused: dict[TraceQuestion[Any], LayerWidgetError] = {}
-        asked = [self.phrased(question) for _, question in self.questions]
         try:
             live = self.models.live(self.name)
-            found = live.update(self.prompt, *asked, interventions=interventions, refused=refused.__setitem__)
+            asked, without = self._phrased_for(live.model)
+            found = live.update(self.prompt, *asked.values(), interventions=interventions, refused=refused.__setitem__)
         except Cancelled:
             raise
         except LayerWidgetError as error:
             return {name: error for name, _ in self.questions}
-        named = zip((name for name, _ in self.questions), asked, found, strict=True)
-        return {name: refused.get(question, answer) for name, question, answer in named}
+        named = zip(asked.items(), found, strict=True)
+        return without | {name: refused.get(question, answer) for (name, question), answer in named}
+
+    def _phrased_for(self, model: HookedModel) -> tuple[dict[str, TraceQuestion[Any]], dict[str, Any]]:
+        """By their names the questions as a model is asked them, and the reasons why it is not asked others."""
+        asked: dict[str, TraceQuestion[Any]] = {}
+        without: dict[str, Any] = {}
+        for name, question in self.questions:
+            try:
+                asked[name] = self.phrased(question, model)
+            except LayerWidgetError as error:
+                without[name] = error
+        return asked, without
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,30 @@ def difference(a: Grid, b: Grid, match: Match = "layer") -> AnyDifference:
     return _COMPARED[type(a)](two)
 
 
+def layer_beside(layer: int, n_layers: int, n_layers_b: int, match: Match) -> int:
+    """The layer of the second model that a layer of the first one is compared with.
+
+    Args:
+        layer: of the first model.
+        n_layers, n_layers_b: how many layers both have.
+        match: as `difference` says; see `check_depths`, too.
+    """
+    return round(depth(layer, n_layers) * (n_layers_b - 1)) if match == "depth" else layer
+
+
+def check_depths(a: tuple[str, int], b: tuple[str, int], match: Match) -> None:
+    """Raise unless the layers of two models, each its name and how many layers it has, can stand beside each other.
+
+    Raises:
+        QuestionError: when one has more layers than the other and `match` is `layer`.
+    """
+    if match == "layer" and a[1] != b[1]:
+        raise QuestionError(
+            f"{a[0]} has {a[1]} layers, {b[0]} has {b[1]}: no layer of the one is that of the other. "
+            "Compare those at the same share of the depth with match='depth'."
+        )
+
+
 def _check_tokens(a: Grid, b: Grid) -> None:
     """Token ids must mean the same to both models."""
     for number in a.pieces.keys() & b.pieces.keys():
@@ -72,15 +96,8 @@ def _check_tokens(a: Grid, b: Grid) -> None:
 
 def _layers(a: Grid, b: Grid, match: Match) -> list[tuple[int, int]]:
     """The layers that are compared: of `a`, and beside each the one of `b`."""
-    if match == "depth":
-        places = [(layer, round(depth(layer, a.n_layers) * (b.n_layers - 1))) for layer in a.layers]
-    elif a.n_layers == b.n_layers:
-        places = [(layer, layer) for layer in a.layers]
-    else:
-        raise QuestionError(
-            f"{a.model_name} has {a.n_layers} layers, {b.model_name} has {b.n_layers}: no layer of the one is that of "
-            "the other. Compare those at the same share of the depth with match='depth'."
-        )
+    check_depths((a.model_name, a.n_layers), (b.model_name, b.n_layers), match)
+    places = [(layer, layer_beside(layer, a.n_layers, b.n_layers, match)) for layer in a.layers]
     found = [(layer, other) for layer, other in places if other in b.layers]
     if not found:
         raise QuestionError(f"The results hold no layer in common: {a.layers} and {b.layers}.")

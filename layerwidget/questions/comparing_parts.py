@@ -58,7 +58,9 @@ def of_neurons(two: TwoResults) -> ColumnDifference:
         "contribution": Compared.by_difference("contribution", "units", "one-sided", *contribution),
     }
     columns = tuple(str(number) for number in numbers[strongest])
-    about = f"neurons of layer {two.layers[0]}{_place(a)} in A, of layer {two.layers_b[0]}{_place(b)} in B"
+    other = "" if two.layers == two.layers_b else f" / B: layer {two.layers_b[0]}"
+    place = _place(a) if _place(a) == _place(b) else f"{_place(a)} / B:{_place(b)}"
+    about = f"neurons of layer {two.layers[0]}{other}{place}"
     return ColumnDifference(
         **vars(two), columns=columns, heads=(-1,) * len(columns), quantities=quantities, about=about
     )

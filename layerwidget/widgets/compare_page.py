@@ -13,13 +13,14 @@ import traitlets as t
 from layerwidget.engine.fitting import attention_that_fits
 from layerwidget.engine.other_run import ModelSource, OfBoth, OtherModels, OtherRun
 from layerwidget.errors import LayerWidgetError, QuestionError
+from layerwidget.layers import parse_layers
 from layerwidget.questions import TraceQuestion
 from layerwidget.questions.alignment import Alignment, aligned
 from layerwidget.questions.attention import Attention
 from layerwidget.questions.attention_flow import AllHeadScores, ValueWeightedAttention
 from layerwidget.questions.attribution import AttributionGrid, DirectLogitAttribution
 from layerwidget.questions.compared import ColumnDifference
-from layerwidget.questions.comparing import AnyDifference, Match, difference
+from layerwidget.questions.comparing import AnyDifference, Match, check_depths, difference, layer_beside
 from layerwidget.questions.depth import SettleDepth
 from layerwidget.questions.lens import LogitLens
 from layerwidget.questions.neurons import NeuronActivations
@@ -224,12 +225,23 @@ class ComparePage(CompareView):
         own, other = (DirectLogitAttribution(standpoint.token, position=place) for place in (position, at))
         return {"attribution": (own, other)}, ""
 
-    def _phrased(self, question: TraceQuestion[Any]) -> TraceQuestion[Any]:
-        """Of one token in both runs: the one that the first one predicts, where none is chosen."""
+    def _phrased(self, question: TraceQuestion[Any], model: HookedModel) -> TraceQuestion[Any]:
+        """Of one token in both runs: the one that the first one predicts, where none is chosen. Of B's own layers."""
         own = self._answers.get("attribution")
         if isinstance(question, DirectLogitAttribution) and isinstance(own, AttributionGrid):
             return replace(question, token=own.token)
+        if isinstance(question, NeuronActivations):
+            return replace(question, layer=self._beside_in(model, question.layer))
+        if isinstance(question, Attention | ValueWeightedAttention):
+            layers = parse_layers(question.layers, self._model.anatomy.n_layers)
+            return replace(question, layers=tuple(dict.fromkeys(self._beside_in(model, one) for one in layers)))
         return question
+
+    def _beside_in(self, model: HookedModel, layer: int) -> int:
+        """The layer of another model that one of the page's own is compared with."""
+        n_layers, n_layers_b, match = self._model.anatomy.n_layers, model.anatomy.n_layers, self._match
+        check_depths((self._model.name, n_layers), (model.name, n_layers_b), match)
+        return layer_beside(layer, n_layers, n_layers_b, match)
 
     def _columns(self, tokens: Tokens) -> Alignment:
         """What stands beside what; found once for two prompts, however often it is asked for."""

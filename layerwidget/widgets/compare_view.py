@@ -231,6 +231,8 @@ def _words(found: AnyDifference) -> str:
     """Which models, and how much of the prompts is the same, in words."""
     a, b, columns = found.a, found.b, found.alignment
     names = "" if a.model_name == b.model_name else f"A: {a.model_name} · B: {b.model_name} · "
+    if found.layers != found.layers_b:
+        names += f"layers at the same share of the depth: {found.layers[-1]} / B: {found.layers_b[-1]} · "
     if np.array_equal(a.token_ids, b.token_ids):
         return f"{names}the same prompt"
     only_a, only_b = int((columns.b < 0).sum()), int((columns.a < 0).sum())
