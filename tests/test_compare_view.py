@@ -373,6 +373,30 @@ def test_the_tuned_lens_is_that_of_its_page(explorer: lw.Explorer, model: lw.Hoo
     np.testing.assert_allclose(shown, lw.difference(a, b)["entropy"].change, atol=1e-5)
 
 
+def test_translators_of_one_model_are_not_used_on_another(model: lw.HookedModel, later: lw.HookedModel) -> None:
+    # Loaded twice, it is the same model; of the other one a tuned lens would be shown that is none.
+    again = lw.HookedModel(tiny("llama"), letters(), "again")
+    explorer = compare(model, {"again": again, "later": later}, A)
+    explorer.page("tuned").translators = lw.Translators(
+        np.random.default_rng(3).standard_normal((N_LAYERS, 36, 36)), np.zeros((N_LAYERS, 36)), "tiny"
+    )
+    page = page_of(explorer)
+    page.about = "tuned"
+    explorer.wait()
+    assert not drawn(page.grid_view)["entropy"].any()
+    page.slider.value = "later"
+    explorer.wait()
+    assert page.grid_view.shown.meta["layers"] == []
+    for said in (page.grid_view.placeholder, page.words.value):
+        assert said.startswith("The translators of this tuned lens were made for tiny: they say nothing of later (B)")
+    # What needs no translators is compared all the same.
+    assert page.heads_found is not None
+    page.about = "lens"
+    explorer.wait()
+    assert drawn(page.grid_view)["entropy"].any()
+    explorer.close()
+
+
 def test_attributions_are_of_the_token_that_a_predicts_or_the_chosen_one(
     explorer: lw.Explorer, model: lw.HookedModel
 ) -> None:

@@ -64,7 +64,8 @@ def layer_beside(layer: int, n_layers: int, n_layers_b: int, match: Match) -> in
 
     Args:
         layer: of the first model.
-        n_layers, n_layers_b: how many layers both have.
+        n_layers: how many layers the first model has.
+        n_layers_b: how many the second one has.
         match: as `difference` says; see `check_depths`, too.
     """
     return round(depth(layer, n_layers) * (n_layers_b - 1)) if match == "depth" else layer

@@ -230,12 +230,27 @@ class ComparePage(CompareView):
         own = self._answers.get("attribution")
         if isinstance(question, DirectLogitAttribution) and isinstance(own, AttributionGrid):
             return replace(question, token=own.token)
+        if isinstance(question, TunedLens):
+            self._check_trained_for(model, question.translators.model_name)
         if isinstance(question, NeuronActivations):
             return replace(question, layer=self._beside_in(model, question.layer))
         if isinstance(question, Attention | ValueWeightedAttention):
             layers = parse_layers(question.layers, self._model.anatomy.n_layers)
             return replace(question, layers=tuple(dict.fromkeys(self._beside_in(model, one) for one in layers)))
         return question
+
+    def _check_trained_for(self, model: HookedModel, trained_for: str) -> None:
+        """Raise unless another model is the page's own, or has its weights: translators are made for one model."""
+        # Not above: the views of a file are drawn where there is no torch.
+        from layerwidget.model.fingerprint import fingerprint
+
+        if model is self._model or fingerprint(model).digest == fingerprint(self._model).digest:
+            return
+        raise QuestionError(
+            f"The translators of this tuned lens were made for {trained_for or self._model.name}: they say nothing "
+            f"of {model.name} (B), whose weights are others. Train a tuned lens for each of the two and compare their "
+            "answers in Python: lw.difference(lw.TunedLens(own).run(trace), lw.TunedLens(other).run(other_trace))."
+        )
 
     def _beside_in(self, model: HookedModel, layer: int) -> int:
         """The layer of another model that one of the page's own is compared with."""
