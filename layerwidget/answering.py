@@ -16,6 +16,7 @@ from layerwidget.engine.turns import Turns
 from layerwidget.engine.worker import Worker
 from layerwidget.errors import LayerWidgetError
 from layerwidget.questions import TraceQuestion
+from layerwidget.widgets.attribution_view import AttributionView
 from layerwidget.widgets.page import Page, Standpoint
 from layerwidget.widgets.tuned_page import TunedPage
 
@@ -93,7 +94,7 @@ class Answering:
         place = {name: getattr(explorer, name) for name in ("layers", "layer", "head", "position", "token")}
         return Standpoint(
             tokens=tokens, anatomy=self._model.anatomy, pinned=tuple(explorer.tokens),
-            interventions=explorer.interventions, translators=self._translators, **place,
+            interventions=explorer.interventions, translators=self._translators, minus=self._minus, **place,
         )  # fmt: skip
 
     @property
@@ -101,6 +102,12 @@ class Answering:
         """Those of the page that trains them, where it was ever open."""
         pages = (page for page in self._explorer.stack.made_pages if isinstance(page, TunedPage))
         return next((page.translators for page in pages), None)
+
+    @property
+    def _minus(self) -> int | None:
+        """The choice of the page of attributions, where it was ever open."""
+        pages = (page for page in self._explorer.stack.made_pages if isinstance(page, AttributionView))
+        return next((page.parts.minus for page in pages), None)
 
     def _all_asked(
         self, standpoint: Standpoint, questions: Mapping[TraceQuestion[Any], object] | None = None

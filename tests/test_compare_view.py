@@ -420,6 +420,24 @@ def test_attributions_are_of_the_token_that_a_predicts_or_the_chosen_one(
     assert page.grid_view.placeholder.startswith("“c” (2) is in A only.")
 
 
+def test_attributions_are_of_the_difference_that_their_page_has(explorer: lw.Explorer, model: lw.HookedModel) -> None:
+    page = page_of(explorer)
+    page.prompt, page.about = B, "attribution"
+    explorer.position = 4
+    explorer.wait()
+    for minus in (9, 5, None):
+        explorer.page("attribution").parts.minus = minus
+        explorer.wait()
+        own = lw.DirectLogitAttribution(None, minus, 4).run(model.trace(A))
+        other = lw.DirectLogitAttribution(own.token, minus, 4).run(model.trace(B))
+        expected = lw.difference(own, other)
+        np.testing.assert_allclose(drawn(page.grid_view)["logits"], expected["logits"].change, atol=1e-4)
+        assert ("minus" in page.words.value) == (minus is not None)
+    explorer.page("attribution").parts.minus = 9
+    explorer.wait()
+    assert "minus “j”: A " in page.words.value
+
+
 def test_neurons_are_compared_at_the_chosen_place(explorer: lw.Explorer, model: lw.HookedModel) -> None:
     page = page_of(explorer)
     page.prompt, page.about = "abxxde", "neurons"

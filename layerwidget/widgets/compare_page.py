@@ -222,7 +222,8 @@ class ComparePage(CompareView):
         if self.about == "neurons":
             layer = standpoint.layer
             return {"neurons": (NeuronActivations(layer, position), NeuronActivations(layer, at))}, ""
-        own, other = (DirectLogitAttribution(standpoint.token, position=place) for place in (position, at))
+        token, minus = standpoint.token, standpoint.minus
+        own, other = (DirectLogitAttribution(token, minus, place) for place in (position, at))
         return {"attribution": (own, other)}, ""
 
     def _phrased(self, question: TraceQuestion[Any], model: HookedModel) -> TraceQuestion[Any]:

@@ -42,6 +42,7 @@ class Standpoint:
         pinned: the token ids that are pinned.
         interventions: what is changed in the run that is on screen.
         translators: what the tuned lens of this explorer is made of; None before there are any.
+        minus: the token whose logit is taken off in attributions, as their page has it; mostly None.
     """
 
     tokens: Tokens
@@ -54,6 +55,7 @@ class Standpoint:
     pinned: tuple[int, ...]
     interventions: tuple[Any, ...] = ()
     translators: Translators | None = None
+    minus: int | None = None
 
     @property
     def changed(self) -> str:
