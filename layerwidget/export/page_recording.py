@@ -66,7 +66,8 @@ def page_recording(explorer: Explorer, prompts: Sequence[str] = ()) -> PageRecor
     layout = Layout()
     blocks: list[str] = []
     steps: list[dict[str, Any]] = []
-    with _kept_as_it_is(explorer), _followed(explorer):
+    # The place first: else the lens of the last prompt would be computed once more, for nobody.
+    with _followed(explorer), _kept_as_it_is(explorer):
         pages = _pages(explorer)
         at_end = explorer.standpoint is None or explorer.position >= len(explorer.standpoint.tokens) - 1
         for step in (*range(n_scenes), *texts):
@@ -103,6 +104,7 @@ def _followed(explorer: Explorer) -> Iterator[None]:
         yield
     finally:
         page.follow = 0
+        explorer.wait(_PATIENCE_S)
 
 
 def _pages(explorer: Explorer) -> list[str]:
