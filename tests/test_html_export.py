@@ -17,6 +17,7 @@ import pytest
 from playwright._impl._driver import compute_driver_executable
 
 import layerwidget as lw
+from layerwidget.analysis import logit_lens
 from layerwidget.cli import main
 from layerwidget.errors import ExportError
 from layerwidget.export.html import page_text, write_html
@@ -438,3 +439,24 @@ def test_the_command_writes_a_page(
     assert "layerwidget: " in capsys.readouterr().err
     # What could not be made is given back without an error.
     gc.collect()
+
+
+def test_nothing_is_computed_only_to_put_the_page_back(explorer: lw.Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[int] = []
+    cells = logit_lens.lens_cells
+
+    def counted(question: lw.LogitLens, *rest: object) -> object:
+        decoded.append(question.follow)
+        return cells(question, *rest)
+
+    monkeypatch.setattr(logit_lens, "lens_cells", counted)
+    followed: list[tuple[int, str]] = []
+    explorer.page("lens").observe(lambda change: followed.append((change["new"], explorer.prompt)), "follow")
+    before, results = explorer.lens_view.shown, explorer.results
+    page_recording(explorer, ["ab", "fghijk"])
+    assert followed == [(10, "abcde"), (0, "abcde")]
+    assert set(decoded) == {10}
+    after = explorer.lens_view.shown
+    assert (explorer.prompt, after.meta) == ("abcde", before.meta)
+    assert all(np.array_equal(after.arrays[name], array) for name, array in before.arrays.items())
+    assert explorer.results["lens"] is results["lens"]
