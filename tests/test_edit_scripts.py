@@ -58,7 +58,7 @@ def follow(live: lw.Live, prompts: Iterator[list[int]], draw: random.Random) -> 
             polls, most = count(), draw.randrange(1, 9)
             try:
                 with cancelled_by(lambda polls=polls, most=most: next(polls) >= most):  # type: ignore[misc]
-                    live.update([*prompt, prompt[0]], LENS)
+                    live.update([*prompt[: draw.randrange(len(prompt))], *reversed(prompt)], LENS)
             except Cancelled:
                 given_up += 1
         (found,) = live.update(prompt, LENS)
