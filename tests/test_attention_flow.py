@@ -50,6 +50,21 @@ def test_rollout_is_the_product_of_its_layers(kind: str) -> None:
     assert (grid.hides_first, grid.note) == (False, "")
 
 
+@pytest.mark.parametrize("kind", ["llama", "gpt_oss", "jamba"])
+def test_rollout_without_the_sink_is_the_product_of_what_is_left(kind: str) -> None:
+    trace = tiny.hooked(kind).trace(tiny.ids(6))
+    expected = torch.eye(6, dtype=torch.float64)
+    for layer in trace.attention_layers:
+        left = trace.pattern(layer).mean(0).double()
+        left[:, 0] = 0
+        # The first position sees the first token alone: of it nothing is left.
+        left[1:] /= left[1:].sum(-1, keepdim=True)
+        mixed = left + torch.eye(6)
+        expected = (mixed / mixed.sum(-1, keepdim=True)) @ expected
+    expected[0] = 0
+    np.testing.assert_allclose(lw.AttentionRollout().run(trace).rollout, expected, atol=1e-6)
+
+
 def test_the_sink_is_hidden_by_default_and_named() -> None:
     trace = tiny.hooked("llama").trace(tiny.ids(6))
     grid = lw.AttentionRollout().run(trace)
@@ -75,11 +90,14 @@ def test_a_head_that_looks_at_one_offset_scores_one(kind: str, offset: int) -> N
     assert _score(pattern, lw.HeadScores(kind, n_tokens=5)).tolist() == [1, 0]
 
 
+@pytest.mark.parametrize(
+    ("score", "first", "offset"), [("induction", 20, 19), ("duplicate", 20, 20), ("previous", 1, 1)]
+)
 @pytest.mark.parametrize("kind", ["llama", "jamba", "gpt_oss"])
-def test_head_scores_are_means_of_the_pattern(kind: str) -> None:
+def test_head_scores_are_means_of_the_pattern(kind: str, score: str, first: int, offset: int) -> None:
     model = tiny.hooked(kind)
     told: list[tuple[int, int]] = []
-    question = lw.HeadScores("induction", n_tokens=20, seed=1)
+    question = lw.HeadScores(score, n_tokens=20, seed=1)
     grid = question.run(model, progress=lambda done, of: told.append((done, of)))
     assert told == [(1, question.n_passes(model))]
     np.testing.assert_array_equal(grid.token_ids[:20], grid.token_ids[20:])
@@ -88,7 +106,7 @@ def test_head_scores_are_means_of_the_pattern(kind: str) -> None:
     for layer in range(model.anatomy.n_layers):
         if layer in trace.attention_layers:
             pattern = trace.pattern(layer)
-            expected = torch.stack([pattern[:, query, query - 19] for query in range(20, 40)]).mean(0)
+            expected = torch.stack([pattern[:, query, query - offset] for query in range(first, 40)]).mean(0)
             np.testing.assert_allclose(grid.values[layer], expected, atol=1e-6)
         else:
             assert np.isnan(grid.values[layer]).all()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 
 import layerwidget as lw
 from layerwidget.ledger import Added
@@ -66,6 +67,21 @@ def test_the_parts_are_those_of_plain_torch() -> None:
         assert sum(by_hand) + given(block.bias.detach()) == pytest.approx(parts[f"attn{layer}"], abs=1e-4)
     assert parts["norm_bias"] == pytest.approx(float(norm.bias.detach() @ row), abs=1e-4)
     assert parts["head_bias"] == 0
+
+
+def test_the_bias_of_the_unembedding_is_a_part() -> None:
+    torch.manual_seed(0)
+    config = transformers.PhiConfig(
+        vocab_size=tiny.D_VOCAB, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4
+    )
+    hf_model = transformers.PhiForCausalLM(config).eval()
+    torch.nn.init.normal_(hf_model.lm_head.bias)
+    model = lw.HookedModel(hf_model)
+    trace, own = model.trace(tiny.ids(7)), hf_model.lm_head.bias.detach()
+    for minus, bias in ((None, own[23]), (5, own[23] - own[5])):
+        found = lw.DirectLogitAttribution(23, minus).run(trace)
+        assert dict(zip(found.names, found.values.tolist(), strict=True))["head_bias"] == pytest.approx(float(bias))
+        assert abs(found.error) <= 1e-4 * max(1.0, abs(found.logit))
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma3", "granite", "falcon", "jamba"])
