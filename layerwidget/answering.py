@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from layerwidget.analysis.check import check
 from layerwidget.engine.local import Live
@@ -22,10 +22,10 @@ from layerwidget.widgets.tuned_page import TunedPage
 
 if TYPE_CHECKING:
     from layerwidget.explorer import Explorer
-    from layerwidget.questions.translators import Translators
     from layerwidget.tokens import Tokens
     from layerwidget.widgets.request_desk import RequestDesk
 
+_Kind = TypeVar("_Kind", bound=Page)
 #: A question -> the pages that ask it, and under which names.
 _Wanted = dict[TraceQuestion[Any], list[tuple[Page, str]]]
 
@@ -92,22 +92,20 @@ class Answering:
     def _standpoint(self, tokens: Tokens) -> Standpoint:
         explorer = self._explorer
         place = {name: getattr(explorer, name) for name in ("layers", "layer", "head", "position", "token")}
+        tuned, attribution = self._made(TunedPage), self._made(AttributionView)
         return Standpoint(
-            tokens=tokens, anatomy=self._model.anatomy, pinned=tuple(explorer.tokens),
-            interventions=explorer.interventions, translators=self._translators, minus=self._minus, **place,
-        )  # fmt: skip
+            tokens=tokens,
+            anatomy=self._model.anatomy,
+            pinned=tuple(explorer.tokens),
+            interventions=explorer.interventions,
+            translators=None if tuned is None else tuned.translators,
+            minus=None if attribution is None else attribution.parts.minus,
+            **place,
+        )
 
-    @property
-    def _translators(self) -> Translators | None:
-        """Those of the page that trains them, where it was ever open."""
-        pages = (page for page in self._explorer.stack.made_pages if isinstance(page, TunedPage))
-        return next((page.translators for page in pages), None)
-
-    @property
-    def _minus(self) -> int | None:
-        """The choice of the page of attributions, where it was ever open."""
-        pages = (page for page in self._explorer.stack.made_pages if isinstance(page, AttributionView))
-        return next((page.parts.minus for page in pages), None)
+    def _made(self, kind: type[_Kind]) -> _Kind | None:
+        """The page of a type, open or hidden; None where it was never open."""
+        return next((page for page in self._explorer.stack.made_pages if isinstance(page, kind)), None)
 
     def _all_asked(
         self, standpoint: Standpoint, questions: Mapping[TraceQuestion[Any], object] | None = None

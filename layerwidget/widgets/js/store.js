@@ -2,7 +2,7 @@
 
 import { markAlive } from "./dom.js";
 
-export const ARRAY_TYPES = {
+const ARRAY_TYPES = {
   uint8: Uint8Array, uint16: Uint16Array, int32: Int32Array, uint32: Uint32Array, float32: Float32Array,
 };
 
