@@ -98,9 +98,9 @@ def _followed(explorer: Explorer) -> Iterator[None]:
             yield
         finally:
             with explorer.asking_once():
-                page.follow = 0
                 explorer.scene = scene
                 explorer.state = state
+                page.follow = 0
             explorer.wait(_PATIENCE_S)
             # The picture is the one of before, and so is what it took.
             explorer.status.work = work
