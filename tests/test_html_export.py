@@ -31,6 +31,7 @@ from layerwidget.tokens import Tokens
 from layerwidget.widgets import esm
 from layerwidget.widgets.base import View
 from layerwidget.widgets.esm import wrapped
+from layerwidget.widgets.state import restore
 from tests.tiny import N_LAYERS, letters, tiny
 
 LONG = (
@@ -290,12 +291,21 @@ def test_coming_back_computes_nothing(explorer: lw.Explorer, roomy: bool, monkey
         updates.append(f"{len(tokens)}: {max(getattr(one, 'follow', 0) for one in questions)}")
         return update(tokens, *questions, **told)
 
+    def unheard(one: lw.Explorer, state: Any) -> None:
+        asked = one._answering.turns.asked
+        restore(one, state)
+        assert one._answering.turns.asked == asked
+        restored.append(state["prompt"])
+
+    restored: list[str] = []
+    monkeypatch.setattr("layerwidget.explorer.restore", unheard)
     monkeypatch.setattr(lw.LogitLens, "answers", counted)
     monkeypatch.setattr(explorer._answering.live, "update", noted)
     views = (explorer.lens_view, explorer.attention_view)
     before = [one._message for one in views]
     results, state, work = explorer.results, explorer.state, explorer.status.work
     page_recording(explorer, ["ab", "fghijkl"])
+    assert restored == ["abcde"]
     assert computed[0] == (10, 5)
     assert set(computed) == {(10, 5), (10, 2), (10, 7)}
     # The last one is the way back, and no other asks for a lens that is not recorded.
