@@ -196,6 +196,7 @@ def test_curves_follow_the_quantity_and_the_position(page: Page, exported: Expor
     page.keyboard.press("Enter")
     expect(twin).to_be_focused()
     expect(twin.locator("caption")).to_contain_text("nats after “␣the” · rows 1 to 24 of 30")
+    expect(twin.locator("tr", has=page.locator("[aria-current=true]")).locator("th")).to_have_text("29")
     expect(twin.locator("tbody th")).to_have_text([str(layer) for layer in range(29, 5, -1)])
     told = [float(value) for value in twin.locator("tbody td").all_inner_texts()]
     np.testing.assert_allclose(told, lens.entropy_nats[:5:-1, 12], atol=6e-4)

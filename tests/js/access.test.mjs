@@ -225,6 +225,8 @@ test("curves have a table, cut around the chosen layer", () => {
   assert.equal(told.caption, "Over layers · rows 19 to 42 of 60");
   assert.deepEqual(told.rows[told.here.row], { name: "29", cells: ["30"] });
   assert.equal(curveTable("Over layers", {}, 2), null);
+  assert.equal(curveTable("Over layers", table, 60).here, null);
+  assert.equal(curveTable("Over layers", table, 60).rows[0].name, "59");
 });
 
 test("curves of a page without a kernel have the same table", () => {

@@ -124,6 +124,7 @@ export default withStore(({ model, el, store }) => {
     legend.replaceChildren();
     drawn = ready ? sheet.svg ? svgNode(sheet.svg) : lines(sheet) : null;
     blank.textContent = model.get("blank");
+    bar.parentElement.classList.toggle("lw-blank", !sheet);
     stage.replaceChildren(...(drawn ? [drawn] : sheet ? [] : [blank]));
     mark();
     describe(sheet);
