@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -400,6 +400,14 @@ class Explorer(PicturedBox, SelectionTraits):
         """Something was chosen: compute what the open pages need to know of it, unless they know it already."""
         if not self._answering.knows_all():
             self._ask(None)
+
+    def asking_once(self) -> AbstractContextManager[None]:
+        """Whatever is set meanwhile is asked for at the end, and nothing of what is only passed through."""
+        return self._answering.turns.once()
+
+    def keeping_answers(self) -> AbstractContextManager[None]:
+        """What is shown now can be shown again meanwhile without being computed, whatever is asked in between."""
+        return self._answering.live.keeping()
 
     @property
     def standpoint(self) -> Standpoint | None:

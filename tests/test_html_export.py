@@ -11,9 +11,11 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from cachetools import LRUCache
 from playwright._impl._driver import compute_driver_executable
 
 import layerwidget as lw
@@ -25,9 +27,11 @@ from layerwidget.export.layout import Layout
 from layerwidget.export.levels import Rows, grouped, levels_of
 from layerwidget.export.packing import Buffers, array_at, plain, unpacked
 from layerwidget.export.page_recording import dependence, page_recording
+from layerwidget.tokens import Tokens
 from layerwidget.widgets import esm
 from layerwidget.widgets.base import View
 from layerwidget.widgets.esm import wrapped
+from layerwidget.widgets.state import restore
 from tests.tiny import N_LAYERS, letters, tiny
 
 LONG = (
@@ -266,6 +270,54 @@ def test_several_prompts_are_recorded_and_the_explorer_is_as_before(explorer: lw
     assert (explorer.prompt, explorer.layers, explorer.selection, explorer.tokens, explorer.pages) == before
     assert explorer.lens_view._message[0]["meta"]["prompt"] == "abcde"
     assert explorer.results["attention"].layers == (1, 2)
+
+
+@pytest.mark.parametrize("roomy", [True, False])
+def test_coming_back_computes_nothing(explorer: lw.Explorer, roomy: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the last prompt without what is recorded besides, nor what was shown, even where no cache has held it."""
+    if not roomy:
+        explorer._answering.live._recent = LRUCache(1, getsizeof=lambda answer: 2)
+    explorer.tokens = [4]
+    explorer.wait()
+    computed: list[tuple[int, int]] = []
+    updates: list[str] = []
+    answers, update = lw.LogitLens.answers, explorer._answering.live.update
+
+    def counted(question: lw.LogitLens, trace: lw.Trace, *others: Any) -> Any:
+        computed.append((question.follow, len(trace.tokens)))
+        return answers(question, trace, *others)
+
+    def noted(tokens: Tokens, *questions: Any, **told: Any) -> Any:
+        updates.append(f"{len(tokens)}: {max(getattr(one, 'follow', 0) for one in questions)}")
+        return update(tokens, *questions, **told)
+
+    def unheard(one: lw.Explorer, state: Any) -> None:
+        asked = one._answering.turns.asked
+        restore(one, state)
+        assert one._answering.turns.asked == asked
+        restored.append(state["prompt"])
+
+    restored: list[str] = []
+    monkeypatch.setattr("layerwidget.explorer.restore", unheard)
+    monkeypatch.setattr(lw.LogitLens, "answers", counted)
+    monkeypatch.setattr(explorer._answering.live, "update", noted)
+    views = (explorer.lens_view, explorer.attention_view)
+    before = [one._message for one in views]
+    results, state, work = explorer.results, explorer.state, explorer.status.work
+    page_recording(explorer, ["ab", "fghijkl"])
+    assert restored == ["abcde"]
+    assert computed[0] == (10, 5)
+    assert set(computed) == {(10, 5), (10, 2), (10, 7)}
+    # The last one is the way back, and no other asks for a lens that is not recorded.
+    assert [one for one in updates if one.endswith(": 0")] == updates[-1:] == ["5: 0"]
+    for view, (content, buffers) in zip(views, before, strict=True):
+        assert view._message is not None
+        assert view._message[0] | {"revision": 0} == content | {"revision": 0}
+        assert view._message[1] == buffers
+    assert {name: id(one) for name, one in explorer.results.items()} == {name: id(one) for name, one in results.items()}
+    assert explorer.state == state
+    assert explorer.status.work == work
+    assert explorer._answering.live._kept == {}
 
 
 def test_whoever_is_at_the_end_is_at_the_end_of_other_prompts(model: lw.HookedModel) -> None:

@@ -7,7 +7,7 @@ no position sees what comes after it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -58,7 +58,21 @@ class Live:
         self._continuation = Continuation(model)
         self._answers: dict[TraceQuestion[Any], _Answer] = {}
         self._recent: LRUCache[_Key, Any] = LRUCache(answer_bytes, getsizeof=_n_bytes)
+        self._kept: dict[_Key, Any] = {}
         self.reused = self.reused_layers = 0
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """The answers of now are not dropped meanwhile, whatever is asked in between and however large they are."""
+        self._kept = {
+            (question, one.tokens.ids.tobytes(), one.interventions): one.value
+            for question, one in dict(self._answers).items()
+            if _is_whole(one.value)
+        }
+        try:
+            yield
+        finally:
+            self._kept = {}
 
     @property
     def answer_bytes(self) -> int:
@@ -118,9 +132,13 @@ class Live:
         changes = canonical(interventions, self.model.anatomy.n_layers)
         read = sources(questions)
         keys = {question: (question, tokens.ids.tobytes(), changes) for question in (*questions, *read.values())}
-        if all(key in self._recent for key in keys.values()):
+        kept = self._kept
+        if all(key in kept or key in self._recent for key in keys.values()):
             self.reused, self.reused_layers = len(tokens), 0
-            self._answers = {question: _Answer(tokens, changes, self._recent[key]) for question, key in keys.items()}
+            self._answers = {
+                question: _Answer(tokens, changes, kept[key] if key in kept else self._recent[key])
+                for question, key in keys.items()
+            }
             return self._told(questions, answered)
         trace = self._continuation.trace(tokens, changes)
         self.reused, self.reused_layers = self._continuation.reused, self._continuation.reused_layers

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from layerwidget.engine.worker import Worker
 from layerwidget.errors import Cancelled, LayerWidgetError
@@ -39,7 +40,7 @@ class Turns:
         self._stopping = False
         self._error: Exception | None = None
         self.asked = self.shown = 0
-        self.closed = False
+        self.closed = self._held_back = False
 
     @property
     def busy(self) -> bool:
@@ -50,10 +51,22 @@ class Turns:
     def ask(self) -> None:
         """Something has changed: answer it, unless a newer change comes first."""
         with self._change:
-            if self.closed:
+            if self.closed or self._held_back:
                 return
             self.asked += 1
         self._worker.submit(self._client, self._take)
+
+    @contextmanager
+    def once(self) -> Iterator[None]:
+        """Whatever changes meanwhile is answered at the end: nothing of what is only passed through."""
+        with self._change:
+            self._held_back = True
+        try:
+            yield
+        finally:
+            with self._change:
+                self._held_back = False
+            self.ask()
 
     def wait(self, timeout_s: float) -> None:
         """Return when the newest is answered.

@@ -52,6 +52,7 @@ def recorded_figure(figure: LayerFigure, prompt: str, n_pos: int) -> tuple[Trait
         "title": figure.driver.title,
         "quantity": figure.quantity,
         "quantities": [[name, quantity.label, quantity.tooltip] for name, quantity in figure.quantities.items()],
+        "axes": {name: quantity.axis for name, quantity in figure.quantities.items()},
         "sheets": sheets,
         "frames": list(frames),
         "words": words,

@@ -66,8 +66,7 @@ def page_recording(explorer: Explorer, prompts: Sequence[str] = ()) -> PageRecor
     layout = Layout()
     blocks: list[str] = []
     steps: list[dict[str, Any]] = []
-    # The place first: else the lens of the last prompt would be computed once more, for nobody.
-    with _followed(explorer), _kept_as_it_is(explorer):
+    with _followed(explorer):
         pages = _pages(explorer)
         at_end = explorer.standpoint is None or explorer.position >= len(explorer.standpoint.tokens) - 1
         for step in (*range(n_scenes), *texts):
@@ -83,28 +82,28 @@ def page_recording(explorer: Explorer, prompts: Sequence[str] = ()) -> PageRecor
 
 
 @contextmanager
-def _kept_as_it_is(explorer: Explorer) -> Iterator[None]:
-    state, scene = explorer.state, explorer.scene
-    try:
-        yield
-    finally:
-        explorer.scene = scene
-        explorer.state = state
-        explorer.wait(_PATIENCE_S)
-
-
-@contextmanager
 def _followed(explorer: Explorer) -> Iterator[None]:
-    """The lens knows more words of all layers than those that are pinned: nobody can be asked later."""
+    """The lens knows more words of all layers than those that are pinned: nobody can be asked later.
+
+    Afterwards all is as it was, and none of it is computed again: neither what was shown before, nor, on the way back
+    to it, anything about the last prompt.
+    """
     page = explorer.page("lens")
     assert isinstance(page, LensPage)
-    page.follow = _FOLLOWED
-    explorer.wait(_PATIENCE_S)
-    try:
-        yield
-    finally:
-        page.follow = 0
-        explorer.wait(_PATIENCE_S)
+    state, scene, work = explorer.state, explorer.scene, explorer.status.work
+    with explorer.keeping_answers():
+        try:
+            page.follow = _FOLLOWED
+            explorer.wait(_PATIENCE_S)
+            yield
+        finally:
+            with explorer.asking_once():
+                explorer.scene = scene
+                explorer.state = state
+                page.follow = 0
+            explorer.wait(_PATIENCE_S)
+            # The picture is the one of before, and so is what it took.
+            explorer.status.work = work
 
 
 def _pages(explorer: Explorer) -> list[str]:

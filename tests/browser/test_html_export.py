@@ -190,6 +190,20 @@ def test_curves_follow_the_quantity_and_the_position(page: Page, exported: Expor
     )
     colour = page.evaluate("getComputedStyle(document.querySelector('.lw-depth .lw-cursor')).stroke")
     assert colour not in ("none", "rgb(0, 0, 0)")
+    button, twin = page.locator(".lw-depth .lw-twin-button"), page.locator(".lw-depth .lw-twin")
+    expect(twin.locator("td")).to_have_count(0)
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(twin).to_be_focused()
+    expect(twin.locator("caption")).to_contain_text("nats after “␣the” · rows 1 to 24 of 30")
+    expect(twin.locator("tr", has=page.locator("[aria-current=true]")).locator("th")).to_have_text("29")
+    expect(twin.locator("tbody th")).to_have_text([str(layer) for layer in range(29, 5, -1)])
+    told = [float(value) for value in twin.locator("tbody td").all_inner_texts()]
+    np.testing.assert_allclose(told, lens.entropy_nats[:5:-1, 12], atol=6e-4)
+    page.locator('.lw-depth [data-quantity="kl"]').click()
+    expect(twin.locator("tbody td").nth(3)).to_have_text(f"{lens.kl_to_final_nats[26, 12]:.3f}")
+    button.click()
+    expect(twin.locator("td")).to_have_count(0)
 
 
 def test_words_are_pinned_and_followed_and_what_is_not_recorded_says_so(page: Page, exported: Exported) -> None:

@@ -9,6 +9,12 @@ from playwright.sync_api import Locator, expect
 
 from tests.browser.explorer_page import PROMPT, ExplorerPage
 
+#: How many colours a canvas shows.
+COLOURS = """(canvas) => {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    return new Set(new Uint32Array(data.buffer)).size;
+}"""
+
 
 def test_typing_changes_the_grid_to_the_right_words(explorer: ExplorerPage) -> None:
     explorer.prompt.click()
@@ -38,6 +44,45 @@ def test_forty_characters_at_twelve_per_second_lose_none(explorer: ExplorerPage)
         "ex.results['lens'].token_ids.tolist() == model.tokenize(ex.prompt).ids.tolist()", True
     )
     assert explorer.prompt.evaluate("area => document.activeElement === area")
+
+
+#: The page loses the binary part of all that the kernel sends to widgets that are made from now on.
+LOSE_BUFFERS = """() => {
+    const { kernel } = jupyterapp.shell.currentWidget.context.sessionContext.session;
+    const known = new Set(kernel._comms.keys());
+    window.buffersLost = 0;
+    kernel._handleCommMsg = (message) => {
+        const lost = message.buffers?.length && !known.has(message.content.comm_id);
+        if (lost) window.buffersLost += 1;
+        return Object.getPrototypeOf(kernel)._handleCommMsg.call(kernel, lost ? { ...message, buffers: [] } : message);
+    };
+}"""
+FIND_BUFFERS = "() => { delete jupyterapp.shell.currentWidget.context.sessionContext.session.kernel._handleCommMsg; }"
+LOSSY_VIEW = "lossy = lw.LogitLensView(ex.results['lens'], layers='18-29', layer=29, position=20)\nlossy"
+
+
+def test_a_page_that_loses_binary_data_draws_all_the_same(explorer: ExplorerPage) -> None:
+    notebook, page = explorer.notebook, explorer.notebook.page
+    page.evaluate(LOSE_BUFFERS)
+    try:
+        with notebook.one_more_cell(LOSSY_VIEW) as cell:
+            lens, numbers = cell.locator(".lw-lens"), cell.locator(".lw-words .lw-number")
+            expect(lens).to_have_class(re.compile(r"\blw-ready\b"))
+            said = notebook.value("[f'{p:.3f}' for p in ex.results['lens'].top_probs[29, 20]]")
+            expect(numbers).to_have_text(said)
+            assert page.evaluate("window.buffersLost") > 0
+            assert notebook.value("lossy._as_text")
+            lost = page.evaluate("window.buffersLost")
+            # Cells in many shades, and words in them.
+            assert lens.locator(".lw-scroll canvas").evaluate(COLOURS) > 50
+            # From then on nothing is lost: another result comes as text, too.
+            notebook.run("lossy.show(lw.LogitLens(k=10).run(model.trace('The capital of France is')))")
+            said = notebook.value("[f'{p:.3f}' for p in lossy._top_probs[29, 4]]")
+            expect(numbers).to_have_text(said)
+            assert page.evaluate("window.buffersLost") == lost
+    finally:
+        page.evaluate(FIND_BUFFERS)
+        notebook.run("lossy.close()")
 
 
 def drag_end(explorer: ExplorerPage, part: str, by_layers: float) -> None:

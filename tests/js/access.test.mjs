@@ -7,7 +7,6 @@ import test from "node:test";
 import { approximateNote, galleryTable } from "../../layerwidget/widgets/js/attention_view.js";
 import { shareTraits } from "../../layerwidget/widgets/js/bus.js";
 import { makeRamp, readPalette, signedRamps } from "../../layerwidget/widgets/js/colour.js";
-import { curveTable } from "../../layerwidget/widgets/js/curve_driver.js";
 import { onFrame } from "../../layerwidget/widgets/js/dom.js";
 import { tipPlace } from "../../layerwidget/widgets/js/focus_tip.js";
 import { pairCell, stepQuery } from "../../layerwidget/widgets/js/head_compare_view.js";
@@ -15,8 +14,9 @@ import { cellValue } from "../../layerwidget/widgets/js/heat_grid.js";
 import { lensCell } from "../../layerwidget/widgets/js/logit_lens_view.js";
 import { movedPointer, strongest } from "../../layerwidget/widgets/js/matrix_keys.js";
 import { tileRow } from "../../layerwidget/widgets/js/patterns.js";
+import { linesTold, marksTold } from "../../layerwidget/widgets/js/recorded_figure.js";
 import { settleCell } from "../../layerwidget/widgets/js/settle_strip.js";
-import { around, cutText, layerTable, listTable, matrixTable } from "../../layerwidget/widgets/js/table_twin.js";
+import { around, curveTable, cutText, layerTable, listTable, matrixTable } from "../../layerwidget/widgets/js/table_twin.js";
 
 test("a table is cut around what is chosen, and says so", () => {
   assert.deepEqual(around(0, 5, 24), [0, 5]);
@@ -225,4 +225,38 @@ test("curves have a table, cut around the chosen layer", () => {
   assert.equal(told.caption, "Over layers · rows 19 to 42 of 60");
   assert.deepEqual(told.rows[told.here.row], { name: "29", cells: ["30"] });
   assert.equal(curveTable("Over layers", {}, 2), null);
+  assert.equal(curveTable("Over layers", table, 60).here, null);
+  assert.equal(curveTable("Over layers", table, 60).rows[0].name, "59");
+});
+
+test("curves of a page without a kernel have the same table", () => {
+  const curves = [
+    { name: "cat", layers: [0, 1, 3], values: [0.5, Number.NaN, 12] },
+    { name: "cat", layers: [0, 1, 3], values: [0.25, 0, 0.125], say: (value) => value.toFixed(1) },
+    { name: "", layers: [0, 1, 3], values: null },
+  ];
+  const told = linesTold(curves, "nats");
+  // Two words that look alike have a column each.
+  assert.deepEqual(told.columns, ["cat", "cat", "nats"]);
+  assert.deepEqual(told.rows, [
+    ["3", "12", "0.1", "not recorded here"],
+    ["1", "–", "0.0", "not recorded here"],
+    ["0", "0.500", "0.3", "not recorded here"],
+  ]);
+  const table = curveTable("Over layers", told, 3);
+  assert.deepEqual(table.rows[table.here.row], { name: "3", cells: ["12", "0.1", "not recorded here"] });
+  assert.equal(curveTable("Over layers", linesTold([], "nats"), 3), null);
+});
+
+test("bars of a picture have it, too", () => {
+  const marks = [
+    { layer: "2", name: "attention", value: "0.5" },
+    { layer: "10", name: "attention", value: "-1.5" },
+    { layer: "10", name: "FFN", value: "20" },
+  ];
+  assert.deepEqual(marksTold(marks, "share"), {
+    columns: ["attention", "FFN"],
+    rows: [["10", "-1.500", "20"], ["2", "0.500", "–"]],
+  });
+  assert.deepEqual(marksTold([{ layer: "0", value: "3" }], "nats"), { columns: ["nats"], rows: [["0", "3"]] });
 });

@@ -5,21 +5,7 @@ import { element, markAlive } from "./dom.js";
 import { followFocus } from "./focus_tip.js";
 import { layerNumbers } from "./rows.js";
 import { dimWhile, isStale } from "./store.js";
-import { around, cutText, makeTwin } from "./table_twin.js";
-
-/** The table of curves over the layers, a row per layer, cut around the chosen one; null where nothing is drawn. */
-export function curveTable(title, { columns, rows } = {}, layer) {
-  if (!rows?.length) return null;
-  const row = Math.max(0, rows.findIndex(([name]) => name === String(layer)));
-  const down = around(row, rows.length);
-  return {
-    caption: [title, cutText(down, rows.length, "rows")].filter(Boolean).join(" · "),
-    corner: "layer",
-    columns,
-    rows: rows.slice(...down).map(([name, ...cells]) => ({ name, cells })),
-    here: { row: row - down[0], column: 0 },
-  };
-}
+import { curveTable, makeTwin } from "./table_twin.js";
 
 export default {
   render({ model, el }) {

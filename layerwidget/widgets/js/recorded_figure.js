@@ -6,6 +6,7 @@ import { exactValue } from "./heat_cells.js";
 import { curveLegend, drawLines, pinnedCurves, sheetCurves } from "./recorded_lines.js";
 import { layerNumbers } from "./rows.js";
 import { withStore } from "./store.js";
+import { curveTable, makeTwin } from "./table_twin.js";
 
 /** First and last of each run of neighbouring layers, ascending. */
 export function layerRuns(layers) {
@@ -20,6 +21,28 @@ export function layerRuns(layers) {
 /** A value in full; what is counted, such as a rank, without decimals. */
 export function writtenValue(value) {
   return Number.isInteger(value) && Math.abs(value) > 1 ? String(value) : exactValue(value);
+}
+
+/** What stands in a table where there is no value, as in Python's. */
+const NO_VALUE = "–";
+
+/** Lines as the table of curves has them: a row per layer, the last one on top; a curve without a name is called what the axis is. */
+export function linesTold(curves, axis) {
+  const told = ({ values, say = writtenValue }, row) => {
+    if (!values) return "not recorded here";
+    return Number.isFinite(values[row]) ? say(values[row]) : NO_VALUE;
+  };
+  const rows = (curves[0]?.layers ?? []).map((layer, row) => [String(layer), ...curves.map((curve) => told(curve, row))]);
+  return { columns: curves.map(({ name }) => name || axis), rows: rows.reverse() };
+}
+
+/** The same of a picture that Python has drawn, whose marks say which layer, which curve and which value they are. */
+export function marksTold(marks, axis) {
+  const once = (all) => [...new Set(all)];
+  const columns = once(marks.map(({ name }) => name || axis));
+  const layers = once(marks.map(({ layer }) => Number(layer))).sort((one, other) => other - one);
+  const told = new Map(marks.map(({ layer, name, value }) => [`${layer} ${name || axis}`, writtenValue(Number(value))]));
+  return { columns, rows: layers.map((layer) => [String(layer), ...columns.map((name) => told.get(`${layer} ${name}`) ?? NO_VALUE)]) };
 }
 
 /** An SVG text as nodes of this page. */
@@ -54,7 +77,8 @@ export default withStore(({ model, el, store }) => {
   const blank = element("div", { class: "lw-placeholder" });
   el.classList.add("lw-figure", "lw-recorded-figure");
   const legend = element("div", { class: "lw lw-figure-legend" });
-  el.append(element("div", { class: "lw lw-curves" }, element("div", { class: "lw-bar" }, title, detail)), buttons, stage, legend);
+  const bar = element("div", { class: "lw-bar" }, title, detail);
+  el.append(element("div", { class: "lw lw-curves" }, bar), buttons, stage, legend);
   let drawn = null;
   let hover = null;
 
@@ -62,12 +86,13 @@ export default withStore(({ model, el, store }) => {
     const sheets = model.get("sheets")[model.get("quantity")] ?? [];
     return sheets[Math.min(shared.get("position"), sheets.length - 1)] ?? null;
   };
+  const about = (sheet) => `${model.get("title")}${sheet?.detail ? ` · ${sheet.detail}` : ""}`;
   const describe = (sheet) => {
     const said = hover !== null && drawn ? valuesAt(hover) : "";
     const words = said ? `layer ${hover}: ${said}` : sheet?.detail ?? "";
     title.textContent = model.get("title");
     detail.textContent = words && ` · ${words}`;
-    stage.setAttribute("aria-label", `${model.get("title")}${sheet ? ` · ${sheet.detail}` : ""}`);
+    stage.setAttribute("aria-label", about(sheet));
   };
   const valuesAt = (layer) => [...drawn.querySelectorAll(`[data-value][data-layer="${layer}"]`)]
     .map(({ dataset }) => `${dataset.name ? `${dataset.name} ` : ""}${dataset.said ?? writtenValue(Number(dataset.value))}`).join(" · ");
@@ -85,6 +110,12 @@ export default withStore(({ model, el, store }) => {
     legend.replaceChildren(...curveLegend(curves));
     return svg;
   };
+  const twin = makeTwin(bar, () => {
+    const [sheet, axis] = [sheetNow(), model.get("axes")[model.get("quantity")] ?? ""];
+    if (!drawn) return null;
+    const marks = () => [...drawn.querySelectorAll("[data-value][data-layer]")].map(({ dataset }) => dataset);
+    return curveTable(about(sheet), sheet.svg ? marksTold(marks(), axis) : linesTold(curvesOf(sheet), axis), shared.get("layer"));
+  });
   const mark = () => { if (drawn) markLayers(drawn, layerNumbers(shared.get("layers")), shared.get("layer")); };
   const draw = () => {
     const sheet = sheetNow();
@@ -93,10 +124,12 @@ export default withStore(({ model, el, store }) => {
     legend.replaceChildren();
     drawn = ready ? sheet.svg ? svgNode(sheet.svg) : lines(sheet) : null;
     blank.textContent = model.get("blank");
+    bar.parentElement.classList.toggle("lw-blank", !sheet);
     stage.replaceChildren(...(drawn ? [drawn] : sheet ? [] : [blank]));
     mark();
     describe(sheet);
     el.dataset.quantity = model.get("quantity");
+    twin.changed();
   };
   const offer = () => {
     const quantities = model.get("quantities");
@@ -127,12 +160,14 @@ export default withStore(({ model, el, store }) => {
   stage.addEventListener("pointerleave", () => { hover = null; describe(sheetNow()); });
   stage.addEventListener("click", () => { if (hover !== null) shared.set({ layer: hover }); });
   shared.listen((name) => {
+    if (name === "layer") twin.changed();
     if (name === "layers" || name === "layer") marking();
     else if (name === "position" || name === "tokens") later();
   });
   store.listen(later);
-  const watched = ["sheets", "frames", "words", "quantity", "quantities", "title", "blank"];
+  const watched = ["sheets", "frames", "words", "quantity", "quantities", "axes", "title", "blank"];
   for (const name of watched) model.on(`change:${name}`, name === "quantity" ? () => { offer(); draw(); } : later);
   offer();
   draw();
+  return twin.close;
 });

@@ -56,6 +56,21 @@ export function listTable(title, what, unit, labels, place, say) {
   };
 }
 
+/** The table of curves over the layers, a row per layer, cut around the chosen one; null where nothing is drawn. */
+export function curveTable(title, { columns, rows } = {}, layer) {
+  if (!rows?.length) return null;
+  const row = rows.findIndex(([name]) => name === String(layer));
+  const down = around(Math.max(0, row), rows.length);
+  return {
+    caption: [title, cutText(down, rows.length, "rows")].filter(Boolean).join(" · "),
+    corner: "layer",
+    columns,
+    rows: rows.slice(...down).map(([name, ...cells]) => ({ name, cells })),
+    // Not every curve goes through every layer.
+    here: row < 0 ? null : { row: row - down[0], column: 0 },
+  };
+}
+
 /** The table as a page has it. One of the same shape keeps its cells, so that a reader is not thrown out of it. */
 function fill(box, { caption, corner, columns, rows, here }) {
   const shape = `${rows.length}x${columns.length}`;
