@@ -50,3 +50,8 @@ def test_modules_import_what_they_call() -> None:
         )
         missing = {function for function in called - imported - own if homes[function] != name}
         assert not missing, f"{name}.js calls {missing} of other modules and does not import it."
+
+
+def test_only_one_function_clips() -> None:
+    """A clip that is not taken back outlives its drawing: an axis beside it kept the numbers of the prompt before."""
+    assert [name for name in MODULES if ".clip()" in (HOME / f"{name}.js").read_text(encoding="utf-8")] == ["dom"]

@@ -15,6 +15,9 @@ from layerwidget.widgets.heat_grid import HeatGrid
 #: A head is called after its largest score from here on.
 NAMED_FROM = 0.4
 _SINK = "sink share"
+_RESTING = "share of attention on token 0"
+#: No head has chosen it.
+_SINGLE = "one token: all of every head's attention is on it"
 _DETAILS = {
     "induction": "weight on what followed the same token",
     "previous": "weight on the token before",
@@ -91,5 +94,5 @@ def _sheet(grid: SinkGrid | HeadScoreGrid, n_layers: int, n_heads: int) -> Sheet
     values = _values(grid)
     of_all[list(grid.layers), : values.shape[1]] = values
     if isinstance(grid, SinkGrid):
-        return Sheet(_SINK, of_all, limits=1.0, detail="share of attention on token 0")
+        return Sheet(_SINK, of_all, limits=1.0, detail=_SINGLE if grid.on_first.shape[-1] == 1 else _RESTING)
     return Sheet(grid.kind, of_all, limits=1.0, detail=_DETAILS[grid.kind])

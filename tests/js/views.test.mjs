@@ -35,7 +35,7 @@ import { rolloutText } from "../../layerwidget/widgets/js/rollout_view.js";
 import { layerNumbers, layersTitle, rowHeight } from "../../layerwidget/widgets/js/rows.js";
 import { cellColours, expertWords, neuronTitle } from "../../layerwidget/widgets/js/neuron_words.js";
 import { steppedLayer, steppedScene, sceneKey } from "../../layerwidget/widgets/js/scene_bar.js";
-import { pointIn } from "../../layerwidget/widgets/js/dom.js";
+import { clipped, pointIn } from "../../layerwidget/widgets/js/dom.js";
 import { curveFrame, layerMark, settledBy, settleLevel, sharesText } from "../../layerwidget/widgets/js/settle_cells.js";
 import { layerText, settleText } from "../../layerwidget/widgets/js/settle_strip.js";
 import { largestPlace, sourceEnds, sourceWidth } from "../../layerwidget/widgets/js/source_bars.js";
@@ -555,6 +555,14 @@ test("the bars of an attribution stand around zero and its rows are the whole lo
   assert.deepEqual(rows.map(({ name }) => name), ["mlp1", "embed", "2 others", "error", "logit"]);
   assert.equal(rows.slice(0, -1).reduce((sum, row) => sum + row.logit, 0), rows.at(-1).logit);
   assert.deepEqual(ledgerRows({ parts, n_others: 0, others: 0, error: 0, logit: 2 }).map(({ text }) => text), [undefined, undefined, "0", undefined]);
+});
+
+test("a box that is drawn inside holds for nothing that is drawn later", () => {
+  const calls = [];
+  const note = (name) => (...given) => calls.push([name, ...given].join(" "));
+  const context = Object.fromEntries(["save", "beginPath", "rect", "clip", "restore"].map((name) => [name, note(name)]));
+  clipped(context, [1, 2, 3, 4], note("draw"));
+  assert.deepEqual(calls, ["save", "beginPath", "rect 1 2 3 4", "clip", "draw", "restore"]);
 });
 
 test("the bars of source tokens are as wide as fits, and alike on both sides of zero", () => {

@@ -84,6 +84,16 @@ export function sizedContext(canvas, width, height) {
   return context;
 }
 
+/** Draws inside a box only: a clip that is not taken back would hold for whatever the canvas is drawn with later. */
+export function clipped(context, box, draw) {
+  context.save();
+  context.beginPath();
+  context.rect(...box);
+  context.clip();
+  draw();
+  context.restore();
+}
+
 const fitted = new Map();
 
 /** The longest head of `text` that fits into `width`, with an ellipsis where it was cut. */

@@ -1,7 +1,7 @@
 // The cells of a heat grid: the colour of a value, the number in the cell, and what is said of it in full.
 
 import { shade, typeSize } from "./colour.js";
-import { fitText } from "./dom.js";
+import { clipped, fitText } from "./dom.js";
 
 /** Where a value lies on its scale: 0 to 1 from the ground, below 0 where it is coloured as a negative one. */
 export function heatShare(value, { kind, limits: [low, high] }) {
@@ -51,19 +51,16 @@ export function heatColours({ kind }, { fills, above, below }) {
 
 /** Diagonal lines for a cell that has no value. */
 export function hatch(context, left, top, width, height, colour) {
-  context.save();
-  context.beginPath();
-  context.rect(left, top, width, height);
-  context.clip();
-  context.strokeStyle = colour;
-  context.lineWidth = 1;
-  context.beginPath();
-  for (let x = left - height; x < left + width; x += 6) {
-    context.moveTo(x, top + height);
-    context.lineTo(x + height, top);
-  }
-  context.stroke();
-  context.restore();
+  clipped(context, [left, top, width, height], () => {
+    context.strokeStyle = colour;
+    context.lineWidth = 1;
+    context.beginPath();
+    for (let x = left - height; x < left + width; x += 6) {
+      context.moveTo(x, top + height);
+      context.lineTo(x + height, top);
+    }
+    context.stroke();
+  });
 }
 
 /** Paints the cells of a layer grid; the scene has `{values, held, sheet, labels, palette, texts}`. */

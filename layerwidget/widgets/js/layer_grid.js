@@ -1,7 +1,7 @@
 // A grid whose rows are the layers in view, last one on top: layer numbers on the left, a label below each column.
 
 import { typeSize } from "./colour.js";
-import { fitText, pointIn, sizedContext } from "./dom.js";
+import { clipped, fitText, pointIn, sizedContext } from "./dom.js";
 import { GRID_HEIGHT, rowHeight } from "./rows.js";
 
 const NUMBERS_WIDTH = 26;
@@ -90,15 +90,6 @@ export function makeLayerGrid({ canvas, spacer, scroll }, paint, widest) {
       context.fillText(fitText(context, labels[c], column - 3), left(c) + column / 2, foot + LABELS_HEIGHT / 2 + 1);
     }
   };
-  const clipped = (context, box, draw) => {
-    context.save();
-    context.beginPath();
-    context.rect(...box);
-    context.clip();
-    draw();
-    context.restore();
-  };
-
   /** Scrolls as far as needed to show a cell. */
   const reveal = ({ layer, column }) => {
     if (!drawn) return;

@@ -1,6 +1,6 @@
 import { shareTraits } from "./bus.js";
 import { readPalette, typeSize } from "./colour.js";
-import { KEYS, element, fitText, onFrame, pointIn, setFacts, sizedContext, watchLook } from "./dom.js";
+import { KEYS, clipped, element, fitText, onFrame, pointIn, setFacts, sizedContext, watchLook } from "./dom.js";
 import { exactValue, shortValue } from "./heat_cells.js";
 import { dimStale, withStore } from "./store.js";
 import { listTable, makeTwin } from "./table_twin.js";
@@ -97,15 +97,14 @@ export default withStore(({ model, el, store }) => {
     const context = sizedContext(canvas, width, PLOT_HEIGHT + WORDS_HEIGHT);
     context.textBaseline = "middle";
     axis(context, scene);
-    context.beginPath();
-    context.rect(AXIS_WIDTH, 0, width, PLOT_HEIGHT + WORDS_HEIGHT);
-    context.clip();
     const stop = Math.min(count, Math.ceil((x + width - AXIS_WIDTH) / column));
-    for (let place = Math.floor(x / column); place < stop; place += 1) {
-      const left = AXIS_WIDTH + place * column - x;
-      bar(context, place, left);
-      word(context, place, left);
-    }
+    clipped(context, [AXIS_WIDTH, 0, width, PLOT_HEIGHT + WORDS_HEIGHT], () => {
+      for (let place = Math.floor(x / column); place < stop; place += 1) {
+        const left = AXIS_WIDTH + place * column - x;
+        bar(context, place, left);
+        word(context, place, left);
+      }
+    });
   };
   const dim = () => dimStale(el, shared, store.data);
   const draw = onFrame(() => {
