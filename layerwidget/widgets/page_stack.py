@@ -52,6 +52,8 @@ class PageStack(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         # They stay where they are and only their children change: what stands behind them would be drawn anew.
         self._above, self._below = (ipywidgets.VBox(layout=ipywidgets.Layout(width="100%")) for _ in range(2))
         self._first = ipywidgets.HBox(layout=ipywidgets.Layout(**_ROW))
+        for box, place in ((self._above, "above"), (self._first, "first"), (self._below, "below")):
+            box.add_class(f"lw-{place}")
         super().__init__(
             [self.tab_bar, self._above, self._first, self._below],
             shown=list(shown),
@@ -111,4 +113,6 @@ class PageStack(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         self._above.children = first.above
         self._first.children = (self._slider, first.beside) if first.has_rail else (first.beside,)
         self._below.children = (*first.below, *others)
+        # A page that is open alone can be arranged as one: by its name, in `js/style.css`.
+        self._dom_classes = ("lw-stack", *(f"lw-only-{name}" for name in self.shown[:1] if not others))
         self.tab_bar.shown = list(self.shown)
