@@ -59,7 +59,7 @@ class AttributionView(Page):
         self.parts = AttributionPanel(answered=pieces is not None, **selection)
         self.curves = AttributionFigure(**selection)
         self.curves.layout = ipywidgets.Layout(flex="1 1 0", min_width="0")
-        self.curves.talk_size = (270, 160)
+        self.curves.talk_size = (298, 160)
         self.sources = SourceBars(**selection)
         row = ipywidgets.Layout(align_items="flex-start", width="100%", min_width="0", flex="1 1 auto")
         super().__init__(

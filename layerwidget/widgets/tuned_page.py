@@ -84,7 +84,7 @@ class TunedPage(Page):
         # One scale for both, or they could not be compared.
         t.link((self.plain_view, "colour"), (self.tuned_view, "colour"))
         self.trust, self.held_out = TrustCurves(**shared), HeldOutCurves(**shared)
-        self.trust.talk_size = self.held_out.talk_size = (300, 160)
+        self.trust.talk_size = self.held_out.talk_size = (300, 184)
         # Its axes stand as low as those beside it, which have buttons above them.
         self.held_out.figure.layout.margin = "30px 0 0"
         self.bar = RequestBar(label="Train", layout=ipywidgets.Layout(width="100%", margin="4px 0 0"))

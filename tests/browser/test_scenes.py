@@ -34,7 +34,8 @@ SPY = """() => {
     const fillText = window.fillTextAlone;
     CanvasRenderingContext2D.prototype.fillText = function (...words) {
         const size = parseFloat(this.font.match(/([0-9.]+)px/)[1]);
-        window.drawnSizes.push(size * this.getTransform().a / devicePixelRatio * (this.getTransform().b ? NaN : 1));
+        // What is behind another tab is drawn, too, and not seen.
+        if (this.canvas.checkVisibility()) window.drawnSizes.push(size * this.getTransform().a / devicePixelRatio * (this.getTransform().b ? NaN : 1));
         return fillText.apply(this, words);
     };
 }"""
@@ -45,7 +46,10 @@ TYPE = """(root) => {
     while (walker.nextNode()) {
         const node = walker.currentNode.parentElement;
         if (!walker.currentNode.data.trim() || !node.checkVisibility({ visibilityProperty: true })) continue;
-        const size = parseFloat(getComputedStyle(node).fontSize) * (node.currentCSSZoom ?? 1);
+        const svg = node.closest("svg[viewBox]");
+        const { width, height } = svg?.getBoundingClientRect() ?? {};
+        const drawn = svg ? Math.min(width / svg.viewBox.baseVal.width, height / svg.viewBox.baseVal.height) : node.currentCSSZoom ?? 1;
+        const size = parseFloat(getComputedStyle(node).fontSize) * drawn;
         const name = node.className.baseVal ?? node.className ?? "";
         found[name || node.tagName] = Math.min(size, found[name || node.tagName] ?? Infinity);
     }
