@@ -53,7 +53,7 @@ class PageStack(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         self._above, self._below = (ipywidgets.VBox(layout=ipywidgets.Layout(width="100%")) for _ in range(2))
         self._first = ipywidgets.HBox(layout=ipywidgets.Layout(**_ROW))
         for box, place in ((self._above, "above"), (self._first, "first"), (self._below, "below")):
-            box.add_class(f"lw-{place}")
+            box.add_class(f"lw-stack-{place}")
         super().__init__(
             [self.tab_bar, self._above, self._first, self._below],
             shown=list(shown),

@@ -165,8 +165,8 @@ function makeViews(modules, place, saved) {
 /** The open pages, one under the other, as in the notebook: the slider stands beside the first. */
 function makePages(head, views, shared, { slider, tabs }) {
   const column = (name, ...inside) => element("div", { class: `widget-box widget-vbox ${name}`, style: "width:100%" }, ...inside);
-  const [above, below] = [column("lw-above"), column("lw-below")];
-  const first = element("div", { class: "widget-box widget-hbox lw-first", style: "align-items:flex-start;width:100%" });
+  const [above, below] = [column("lw-stack-above"), column("lw-stack-below")];
+  const first = element("div", { class: "widget-box widget-hbox lw-stack-first", style: "align-items:flex-start;width:100%" });
   const stack = column("lw-stack", tabs, above, first, below);
   const made = new Map();
   const make = (page) => {
