@@ -110,9 +110,9 @@ class PageStack(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
 
     def _arrange(self, _change: object) -> None:
         first, *others = self.open_pages
+        # A page that is open alone can be arranged as one, by its name, in `js/style.css`; figures measure their place.
+        self._dom_classes = ("lw-stack", *(f"lw-only-{name}" for name in self.shown[:1] if not others))
         self._above.children = first.above
         self._first.children = (self._slider, first.beside) if first.has_rail else (first.beside,)
         self._below.children = (*first.below, *others)
-        # A page that is open alone can be arranged as one: by its name, in `js/style.css`.
-        self._dom_classes = ("lw-stack", *(f"lw-only-{name}" for name in self.shown[:1] if not others))
         self.tab_bar.shown = list(self.shown)
