@@ -205,8 +205,11 @@ def test_choices_are_those_of_the_explorer(explorer: lw.Explorer) -> None:
 def test_an_empty_prompt_clears_everything(explorer: lw.Explorer) -> None:
     page = page_of(explorer)
     page._show_skipped(lw.SkipEffect((1, 2)).run(explorer.model), "ab")
+    (figures,) = [part for part in page.below if page.skip in getattr(part, "children", ())]
+    assert figures._dom_classes == ("lw-side", "lw-skipped")
     explorer.prompt = ""
     explorer.wait()
+    assert figures._dom_classes == ("lw-side",)
     for view in (page.strip, page.loss):
         assert sent(view) == ({"layers": [], "prompt": ""}, {})
     assert page.verdict.value == ""

@@ -177,6 +177,17 @@ def test_curves_are_recorded_for_every_quantity_and_position(explorer: lw.Explor
     assert explorer.curves.driver.position == 3
 
 
+def test_in_a_talk_figures_are_drawn_as_large_as_their_place(explorer: lw.Explorer, tmp_path: Path) -> None:
+    explorer.curves.talk_size = (123, 145)
+    sizes = []
+    for preset in ("explore", "talk"):
+        explorer.preset = preset
+        page = explorer.to_html(tmp_path / "talk.html").read_text(encoding="utf-8")
+        frames = shown(page, 0)["recorded_figure"]["traits"]["frames"]
+        sizes.append({re.search(r'viewBox="0 0 (\d+) (\d+)"', frame).groups() for frame in frames})
+    assert sizes == [{("250", "270")}, {("123", "145")}]
+
+
 def test_the_words_that_the_model_says_next_are_known_in_every_layer(explorer: lw.Explorer, tmp_path: Path) -> None:
     explorer.tokens = [4, 9]
     explorer.wait()

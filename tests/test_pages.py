@@ -163,6 +163,14 @@ def test_tabs_and_pages_are_one(explorer: lw.Explorer) -> None:
         with pytest.raises(lw.SelectionError, match="open pages"):
             explorer.pages = wrong
     assert explorer.pages == ["stream", "lens"]
+
+
+def test_a_page_that_is_open_alone_can_be_arranged_as_one(explorer: lw.Explorer) -> None:
+    assert explorer.stack._dom_classes == ("lw-stack", "lw-only-lens")
+    explorer.pages = ["lens", "map"]
+    assert explorer.stack._dom_classes == ("lw-stack",)
+    explorer.pages = ["map"]
+    assert explorer.stack._dom_classes == ("lw-stack", "lw-only-map")
     with pytest.raises(lw.SelectionError, match="nowhere"):
         explorer.page("nowhere")
     with pytest.raises(lw.SelectionError, match="open pages"):

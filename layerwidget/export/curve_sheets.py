@@ -89,14 +89,18 @@ def _lines(figure: LayerFigure, curves: Curves, quantity: str, frames: dict[str,
 
 def _svg(figure: LayerFigure, curves: Curves, quantity: str) -> str:
     """Without a title: the page has one above the buttons."""
+    width, height = _size(figure)
     return curve_svg(
         replace(curves, detail=""), n_layers=figure.n_layers, title="", margin=0, theme="host",
         axis=figure.quantities[quantity].axis if figure.labelled else "",
         layers_in_view=parse_layers(figure.driver.layers, figure.n_layers), layer=figure.driver.layer,
-        width=_width(figure), height=_HEIGHT,
+        width=width, height=height,
     )  # fmt: skip
 
 
-def _width(figure: LayerFigure) -> float:
+def _size(figure: LayerFigure) -> tuple[float, float]:
+    """Width and height of its place in the page, px: what is drawn for another place would change its type there."""
+    if figure.scale > 1:
+        return figure.talk_size
     given = figure.layout.width or ""
-    return float(given.removesuffix("px")) if given.endswith("px") else _WIDTH
+    return (float(given.removesuffix("px")) if given.endswith("px") else _WIDTH), _HEIGHT

@@ -59,11 +59,12 @@ class AttributionView(Page):
         self.parts = AttributionPanel(answered=pieces is not None, **selection)
         self.curves = AttributionFigure(**selection)
         self.curves.layout = ipywidgets.Layout(flex="1 1 0", min_width="0")
+        self.curves.talk_size = (298, 160)
         self.sources = SourceBars(**selection)
         row = ipywidgets.Layout(align_items="flex-start", width="100%", min_width="0", flex="1 1 auto")
         super().__init__(
             ipywidgets.HBox([self.heads, self.parts], layout=row).add_class("lw-row"),
-            ipywidgets.HBox([self.curves, self.sources], layout=row).add_class("lw-row"),
+            ipywidgets.HBox([self.curves, self.sources], layout=row).add_class("lw-row").add_class("lw-side"),
         )
         self.parts.observe(self._offer_words, ["tokens", "token", "minus"])
         if grid is not None:

@@ -89,15 +89,12 @@ class DepthProfile(Page):
         figures = (self.influence, self.angles, self.skip)
         for figure in figures:
             figure.layout = ipywidgets.Layout(flex="1 1 0", min_width="0", margin="0 14px 0 0")
+            figure.talk_size = (330, 170)
         self._depths: dict[str, tuple[str | None, DepthGrid]] = {}
-        super().__init__(
-            self.strip,
-            ipywidgets.HBox(
-                [self.skip_bar, self.verdict], layout=ipywidgets.Layout(width="100%", height="30px", margin="8px 0 0")
-            ),
-            ipywidgets.HBox(figures, layout=ipywidgets.Layout(**_ROW)),
-            self.loss,
-        )
+        line = ipywidgets.Layout(width="100%", height="30px", margin="8px 0 0")
+        self._figures = ipywidgets.HBox(figures, layout=ipywidgets.Layout(**_ROW)).add_class("lw-side")
+        bar = ipywidgets.HBox([self.skip_bar, self.verdict], layout=line).add_class("lw-skip-bar")
+        super().__init__(self.strip, bar, self._figures, self.loss)
         self.n = min(self.n, longest)
         t.link((self, "n"), (self.angles, "n"))
         self.requests = (Request(self.skip_bar, _skip_effect, self._show_skipped),)
@@ -204,6 +201,8 @@ class DepthProfile(Page):
     def _show_skipped(self, skipped: SkipGrid | None, prompt: str | None) -> None:
         self.skip.show(skipped, prompt)
         self.verdict.value = "" if skipped is None else agreement(skipped)
+        # Where there is room for two figures only, `js/style.css` leaves out another one for it.
+        self._figures.remove_class("lw-skipped") if skipped is None else self._figures.add_class("lw-skipped")
 
 
 def _skip_effect(standpoint: Standpoint) -> SkipEffect:

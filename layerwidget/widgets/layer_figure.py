@@ -80,6 +80,8 @@ class LayerFigure(PicturedBox):
     nothing_drawn: ClassVar[str] = "Nothing is drawn yet."
     picture_width: ClassVar[float] = 520
     kept_width: ClassVar[float | None] = 440
+    #: Its place in an exported talk, px: a page that gives it another one in `js/style.css` says so here.
+    talk_size: tuple[float, float] = (430, 270)
 
     quantity = t.Unicode()
     scale = t.Float(1.0, min=0.1)

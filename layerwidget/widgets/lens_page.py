@@ -57,6 +57,7 @@ class LensPage(Page):
         self.attention_view = AttentionView(**shared)
         self.curves = DepthCurves(**shared)
         self.curves.layout = ipywidgets.Layout(width="250px", flex="0 0 auto")
+        self.curves.talk_size = (250, 196)
         # Whoever asks how far to trust the lens sees it over all layers, too.
         self._quantity = self.curves.quantity
         self.lens_view.observe(self._trust, "colour")

@@ -52,6 +52,8 @@ class PageStack(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         # They stay where they are and only their children change: what stands behind them would be drawn anew.
         self._above, self._below = (ipywidgets.VBox(layout=ipywidgets.Layout(width="100%")) for _ in range(2))
         self._first = ipywidgets.HBox(layout=ipywidgets.Layout(**_ROW))
+        for box, place in ((self._above, "above"), (self._first, "first"), (self._below, "below")):
+            box.add_class(f"lw-stack-{place}")
         super().__init__(
             [self.tab_bar, self._above, self._first, self._below],
             shown=list(shown),
@@ -108,6 +110,8 @@ class PageStack(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
 
     def _arrange(self, _change: object) -> None:
         first, *others = self.open_pages
+        # A page that is open alone can be arranged as one, by its name, in `js/style.css`; figures measure their place.
+        self._dom_classes = ("lw-stack", *(f"lw-only-{name}" for name in self.shown[:1] if not others))
         self._above.children = first.above
         self._first.children = (self._slider, first.beside) if first.has_rail else (first.beside,)
         self._below.children = (*first.below, *others)

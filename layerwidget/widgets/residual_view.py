@@ -100,6 +100,7 @@ class ResidualView(Page):
         self.grid_view = HeatGrid(title="Residual stream", **selection)
         self.curves = StreamCurves(**selection)
         self.curves.layout = ipywidgets.Layout(width="330px", flex="0 0 auto", padding="0 0 0 14px")
+        self.curves.talk_size = (316, 390)
         self.ledger = ipywidgets.Label(layout=ipywidgets.Layout(margin="2px 0 8px", width="100%"))
         self.ledger.add_class("lw-note")
         side_by_side = ipywidgets.Layout(align_items="flex-start", width="100%", min_width="0", flex="1 1 auto")

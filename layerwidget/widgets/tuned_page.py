@@ -84,6 +84,7 @@ class TunedPage(Page):
         # One scale for both, or they could not be compared.
         t.link((self.plain_view, "colour"), (self.tuned_view, "colour"))
         self.trust, self.held_out = TrustCurves(**shared), HeldOutCurves(**shared)
+        self.trust.talk_size = self.held_out.talk_size = (300, 184)
         # Its axes stand as low as those beside it, which have buttons above them.
         self.held_out.figure.layout.margin = "30px 0 0"
         self.bar = RequestBar(label="Train", layout=ipywidgets.Layout(width="100%", margin="4px 0 0"))
@@ -138,6 +139,7 @@ class TunedPage(Page):
         self._side = ipywidgets.VBox(layout=half)
         row = ipywidgets.HBox([ipywidgets.VBox([self.trust], layout=half), self._side])
         row.layout = ipywidgets.Layout(align_items="flex-start", width="100%")
+        row.add_class("lw-side")
         return text, self.bar, self.about, row
 
     def _describe(self, _change: object) -> None:

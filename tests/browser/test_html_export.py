@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 import layerwidget as lw
 from tests.browser.explorer_page import PROMPT
+from tests.browser.test_scenes import SPY, TOO_WIDE, TYPE
 
 OTHER = "When Mary and John went to the store, John gave a drink to"
 VIEWPORT = {"width": 1280, "height": 1300}
@@ -34,6 +35,7 @@ class Exported:
     path: Path
     all_pages: Path
     scenes: Path
+    talk: Path
     lenses: dict[str, lw.LensGrid]
     attention: lw.AttentionGrid
     neurons: lw.NeuronGrid
@@ -62,10 +64,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     before = explorer.state
     scenes = explorer.to_html(path.with_name("scenes.html"))
     assert explorer.state == before
+    explorer.preset, explorer.pages = "talk", PAGES
+    explorer.scenes = [lw.Scene("A fact", "Where Rome appears.", prompt=PROMPT, layers="all", pages=["lens"])]
+    talk = explorer.to_html(path.with_name("talk_pages.html"), title="Where Rome comes from")
     explorer.close()
     traces = {text: model.trace(text) for text in (PROMPT, OTHER)}
     lenses = {text: lw.LogitLens(k=10).run(trace) for text, trace in traces.items()}
-    return Exported(path, everything, scenes, lenses, lw.Attention().run(traces[PROMPT]), neurons, traces[PROMPT])
+    return Exported(path, everything, scenes, talk, lenses, lw.Attention().run(traces[PROMPT]), neurons, traces[PROMPT])
 
 
 @pytest.fixture(params=["light", "dark"])
@@ -328,6 +333,40 @@ def test_every_page_is_drawn_under_the_policy(page: Page, exported: Exported) ->
     expect(page.locator(".lw-lens.lw-ready")).to_be_visible()
     expect(page.locator(".lw-heat.lw-ready:visible")).to_have_count(1)
     assert page.evaluate("window.violations") == []
+
+
+#: Page -> what of it is drawn last.
+LAST = {
+    "lens": ".lw-recorded-figure svg", "tuned": ".lw-recorded-figure svg", "residual": ".lw-recorded-figure svg",
+    "attention": ".lw-attention.lw-ready", "attribution": ".lw-sources.lw-ready", "neurons": ".lw-neurons.lw-ready",
+    "depth": ".lw-loss.lw-ready", "compare": ".lw-head-pair.lw-ready", "map": ".lw-map.lw-ready",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("width", "least"), [(1920, 18), (1280, 14)])
+def test_every_page_of_a_talk_is_one_screen(browser: Browser, exported: Exported, width: int, least: float) -> None:
+    # Whoever waits for a function asks the page to run a text, which its policy forbids.
+    context = browser.new_context(viewport={"width": width, "height": width * 9 // 16}, offline=True, bypass_csp=True)
+    page = context.new_page()
+    page.goto(exported.talk.as_uri())
+    expect(page.locator("#lw-page")).to_have_class(re.compile("lw-ready"), timeout=60_000)
+    page.evaluate(SPY)
+    for number, name in [*enumerate(PAGES)][::-1]:
+        page.evaluate("window.drawnSizes = []")
+        page.locator(".lw-tab").nth(number).click()
+        root = page.locator(".lw-explorer")
+        expect(page.locator(f".lw-only-{name} {LAST[name]}").first).to_be_attached()
+        # Two pages have no canvas with words.
+        page.wait_for_function("window.drawnSizes.length || document.querySelector('.lw-only-neurons, .lw-only-map')")
+        page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+        sizes = [size for size in page.evaluate("window.drawnSizes") if size]
+        assert min(sizes, default=least) >= least, name
+        small = {what: size for what, size in root.evaluate(TYPE).items() if size < least}
+        assert not small, (name, small)
+        assert root.evaluate(TOO_WIDE) == [0], name
+        # On a smaller screen the last lines may be scrolled to.
+        assert page.evaluate("document.documentElement.scrollHeight") <= (1080 if width == 1920 else 830), name
+    context.close()
 
 
 def test_the_page_keeps_its_budget(exported: Exported) -> None:

@@ -32,10 +32,15 @@ logit_lens._Board.fill = until_first
 
 def test_an_appended_word_costs_one_position(explorer: ExplorerPage) -> None:
     explorer.notebook.expect_value("ex.report is not None", True)
-    explorer.prompt.press_sequentially(" Rome")
+    explorer.prompt.press_sequentially(" Oslo")
     explorer.settle()
-    expect(explorer.root.locator(".lw-work")).to_contain_text("22 tokens")
-    assert explorer.notebook.value("ex._answering.live.reused") >= 20
+    # Whatever was held before, this prompt is held now.
+    explorer.prompt.press_sequentially("!")
+    explorer.settle()
+    expect(explorer.prompt).to_have_value(f"{PROMPT} Oslo!")
+    expect(explorer.root.locator(".lw-work")).to_contain_text("1 recomputed")
+    n_pos = explorer.notebook.value("ex.results['lens'].top_ids.shape[1]")
+    assert explorer.notebook.value("ex._answering.live.reused") == n_pos - 1
     expected = explorer.notebook.value("lw.LogitLens(k=1).run(model.trace(ex.prompt)).top_ids[:, -1, 0].tolist()")
     assert explorer.notebook.value("ex.results['lens'].top_ids[:, -1, 0].tolist()") == expected
     explorer.prompt.fill(PROMPT)

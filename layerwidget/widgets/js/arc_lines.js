@@ -23,11 +23,11 @@ export function arcLines(shares) {
     .sort((a, b) => a.share - b.share);
 }
 
-export function makeArcs(canvas, height) {
+export function makeArcs(canvas) {
   let drawn = null;
-  const middle = (index, count) => (index + 0.5) * Math.min(ROW_MOST, height / count);
+  const middle = (index, count) => (index + 0.5) * Math.min(ROW_MOST, drawn.height / count);
   const column = (context, words, left, align, colourOf) => {
-    const row = Math.min(ROW_MOST, height / words.length);
+    const row = Math.min(ROW_MOST, drawn.height / words.length);
     context.textAlign = align;
     words.forEach((word, index) => {
       context.font = `${Math.max(Math.min(11, Math.max(8, row - 1)), Math.min(row, drawn.palette.least ?? 0))}px ${drawn.palette.mono}`;
@@ -36,10 +36,10 @@ export function makeArcs(canvas, height) {
     });
   };
   return {
-    /** Draws the scene of the matrix: `{chosen, words, keyWords, palette, hideFirst, position, hover}`. */
-    draw({ chosen, words, keyWords = words, palette, hideFirst, position, hover }, room) {
+    /** Draws the scene of the matrix, `{chosen, words, keyWords, palette, hideFirst, position, hover}`, as large as a box. */
+    draw({ chosen, words, keyWords = words, palette, hideFirst, position, hover }, { clientWidth: room, clientHeight: height }) {
       const context = sizedContext(canvas, room, height);
-      drawn = { words, keyWords, palette, room };
+      drawn = { words, keyWords, palette, room, height };
       context.textBaseline = "middle";
       const query = hover ? hover.query : position;
       const whole = chosen?.size === words.length;
@@ -65,7 +65,7 @@ export function makeArcs(canvas, height) {
       const [x, y] = pointIn(canvas, event);
       const side = x < WORDS_WIDTH ? "words" : x > drawn.room - WORDS_WIDTH ? "keyWords" : "";
       if (!side) return null;
-      const index = Math.floor(y / Math.min(ROW_MOST, height / drawn[side].length));
+      const index = Math.floor(y / Math.min(ROW_MOST, drawn.height / drawn[side].length));
       if (index < 0 || index >= drawn[side].length) return null;
       return side === "words" ? { query: index } : { key: index };
     },

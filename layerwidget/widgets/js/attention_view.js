@@ -117,8 +117,8 @@ export default withStore(({ model, el, store }) => {
   const shared = shareTraits(model, TRAITS, OWN_TRAITS);
   const page = buildPage(el, shared);
   const gallery = makeGallery(page.gallery.firstChild, PANEL_HEIGHT);
-  const matrix = makeMatrix(page.matrix.firstChild, PANEL_HEIGHT);
-  const arcs = makeArcs(page.arcs.firstChild, PANEL_HEIGHT);
+  const matrix = makeMatrix(page.matrix.firstChild);
+  const arcs = makeArcs(page.arcs.firstChild);
   const choose = makeChooser(shared);
   let palette = null;
   let scene = null;
@@ -143,7 +143,7 @@ export default withStore(({ model, el, store }) => {
       return;
     }
     gallery.draw(scene);
-    matrix.draw(scene.matrix, page.matrix.clientWidth);
+    matrix.draw(scene.matrix, page.matrix);
     drawArcs(scene.matrix);
     describe(scene);
     twins.forEach((twin) => twin.changed());
@@ -215,7 +215,7 @@ export default withStore(({ model, el, store }) => {
     const said = page.arcs.hidden ? [] : [` · from “${words[query]}”`, ` · width by ${store.data.unit ? "length" : "weight"}`];
     page.arcTitle.replaceChildren(element("b", {}, "Lines"), ...said.map((words_) => element("span", {}, words_)));
     if (page.arcs.hidden) arcs.forget();
-    else arcs.draw(drawn, page.arcs.clientWidth);
+    else arcs.draw(drawn, page.arcs);
   };
   const legend = ({ unit, limit }) => {
     page.legend.hidden = !unit;

@@ -130,10 +130,14 @@ export default withStore(({ model, el, store }) => {
     return { kind, title: `${kind} · ${mapOf(name).layers.length} layers` };
   };
   const ends = (name) => ({ source: "tokens", goal: name === "encoder" ? "encoder output" : `${longAmount(drawn.d_vocab)} logits per position` });
+  /** The height that the style sheet wants, in px; 0 where it leaves that to the map. */
+  const room = () => Number.parseFloat(getComputedStyle(el).getPropertyValue("--lw-map-high")) || 0;
+  let built = 0;
   const build = () => {
     const both = drawn.encoder ? ["encoder", "own"] : ["own"];
     // A model keeps one height, whatever is open; more layers than fit into it are scrolled.
-    const height = Math.min(HIGH, Math.max(LOW, ...both.map((name) => stackHeight(mapOf(name), names(name).title))));
+    const height = room() || Math.min(HIGH, Math.max(LOW, ...both.map((name) => stackHeight(mapOf(name), names(name).title))));
+    built = room();
     page.body.style.height = `${height}px`;
     stacks = Object.fromEntries(both.map((name) => {
       const stack = makeStack(mapOf(name), { title: names(name).title, ...ends(name), height, open: (end) => show({ stack: name, end }) });
@@ -189,7 +193,7 @@ export default withStore(({ model, el, store }) => {
       [drawn, revision] = [map, data.revision];
       open = { stack: "own", layer: chosen() };
       build();
-    }
+    } else if (drawn && built !== room()) build();
     page.empty.hidden = Boolean(map);
     el.classList.toggle("lw-blank", !map);
     el.classList.toggle("lw-ready", Boolean(map));

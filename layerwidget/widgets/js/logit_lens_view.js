@@ -180,7 +180,8 @@ export default withStore(({ model, el, store }) => {
     // The rest of an answer must not take a reader back who has scrolled away meanwhile.
     if (!scene || grid.sees(scene.here) || store.data?.prompt !== revealed) reveal();
     revealed = store.data?.prompt;
-  }), watchLook(el, () => {
+    // Of its grid: in a talk, the words beside it can leave it less room while the whole is as wide as before.
+  }), watchLook(page.scroll.parentElement, () => {
     // A place that was in sight stays there when there is less room.
     if (scene && grid.sees(scene.here)) reveal();
     draw();

@@ -79,7 +79,7 @@ export function cellNumbers({ chosen, scale, hideFirst }) {
   }).flat().filter(([, , , place]) => place > 0);
 }
 
-export function makeMatrix(canvas, height) {
+export function makeMatrix(canvas) {
   const sheet = makeSheet();
   let drawn = null;
 
@@ -104,8 +104,8 @@ export function makeMatrix(canvas, height) {
   };
 
   return {
-    /** Draws `{chosen, words, keyWords, scale, palette, hideFirst, position, hover}`; `chosen` may be null. */
-    draw(scene, room) {
+    /** Draws `{chosen, words, keyWords, scale, palette, hideFirst, position, hover}` as large as a box; `chosen` may be null. */
+    draw(scene, { clientWidth: room, clientHeight: height }) {
       const { chosen, scale, palette, position, hover } = scene;
       const context = sizedContext(canvas, room, height);
       drawn = null;

@@ -163,10 +163,11 @@ function makeViews(modules, place, saved) {
 }
 
 /** The open pages, one under the other, as in the notebook: the slider stands beside the first. */
-function makePages(head, views, shared, slider) {
-  const column = (...inside) => element("div", { class: "widget-box widget-vbox", style: "width:100%" }, ...inside);
-  const [above, below] = [column(), column()];
-  const first = element("div", { class: "widget-box widget-hbox", style: "align-items:flex-start;width:100%" });
+function makePages(head, views, shared, { slider, tabs }) {
+  const column = (name, ...inside) => element("div", { class: `widget-box widget-vbox ${name}`, style: "width:100%" }, ...inside);
+  const [above, below] = [column("lw-stack-above"), column("lw-stack-below")];
+  const first = element("div", { class: "widget-box widget-hbox lw-stack-first", style: "align-items:flex-start;width:100%" });
+  const stack = column("lw-stack", tabs, above, first, below);
   const made = new Map();
   const make = (page) => {
     const dim = (whole) => [parts.beside, ...parts.above, ...parts.below].forEach((node) => node?.classList.toggle("lw-faded", whole));
@@ -180,12 +181,13 @@ function makePages(head, views, shared, slider) {
   };
   const parts = ({ beside, above: over, below: under, line }) => [line.node, ...over, ...(beside ? [beside] : []), ...under];
   return {
-    nodes: [above, first, below],
+    node: stack,
     arrange(shown) {
       const [top, ...others] = shown.map(open);
       above.replaceChildren(top.line.node, ...top.above);
       first.replaceChildren(...[top.page.rail ? slider : null, top.beside].filter(Boolean));
-      below.replaceChildren(...top.below, ...others.map((other) => column(...parts(other))));
+      below.replaceChildren(...top.below, ...others.map((other) => column("", ...parts(other))));
+      stack.className = `widget-box widget-vbox lw-stack ${others.length ? "" : `lw-only-${shown[0]}`}`;
     },
     tell(prompt) {
       for (const [name, { line }] of made) line.show(prompt.about[name] ?? {}, prompt.place);
@@ -222,8 +224,8 @@ async function openPage(root, modules) {
   const choice = makePromptChoice(head.prompts, (index) => show(index));
   const scenes = makeSceneBar(head.prompts, place, modules, (index) => show(index));
   const slider = views.build(head.parts.slider);
-  const pages = makePages(head, views, shared, slider);
   const tabs = { node: element("div", {}), open: () => {} };
+  const pages = makePages(head, views, shared, { slider, tabs: tabs.node });
   const show = async (index) => {
     if (index === now) return;
     now = index;
@@ -241,7 +243,7 @@ async function openPage(root, modules) {
     await views.mountAll();
     root.dataset.prompt = index;
   };
-  const body = element("div", { class: "widget-box widget-vbox lw-body" }, choice.node, views.build(head.parts.editor), tabs.node, ...pages.nodes);
+  const body = element("div", { class: "widget-box widget-vbox lw-body" }, choice.node, views.build(head.parts.editor), pages.node);
   const status = views.build(head.parts.status);
   const box = element("div", { class: `lw-explorer lw-${head.preset}` }, status, ...(scenes.count ? [scenes.node] : []), body);
   root.replaceChildren(...[head.title ? element("h1", { class: "lw-page-title" }, head.title) : null, box, foot(head)].filter(Boolean));

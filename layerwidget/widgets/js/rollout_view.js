@@ -44,7 +44,7 @@ function buildRolloutPage(el, shared) {
 export default withStore(({ model, el, store }) => {
   const shared = shareTraits(model, ["position"], ["hide_first", "can_hide"]);
   const page = buildRolloutPage(el, shared);
-  const matrix = makeMatrix(page.matrix.firstChild, ROLLOUT_HEIGHT);
+  const matrix = makeMatrix(page.matrix.firstChild);
   let palette = null;
   let scene = null;
   let hover = null;
@@ -82,7 +82,7 @@ export default withStore(({ model, el, store }) => {
     page.readout.textContent = scene ? rolloutText(scene) : "";
     if (!scene) return;
     palette = readPalette(el, palette);
-    matrix.draw({ ...scene, chosen: scene.matrix, scale: 1, palette, hideFirst: false }, page.matrix.clientWidth);
+    matrix.draw({ ...scene, chosen: scene.matrix, scale: 1, palette, hideFirst: false }, page.matrix);
     twin.changed();
     el.dataset.revision = data.revision;
     el.dataset.prompt = data.prompt ?? "";

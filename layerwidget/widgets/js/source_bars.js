@@ -6,8 +6,8 @@ import { dimStale, withStore } from "./store.js";
 import { listTable, makeTwin } from "./table_twin.js";
 import { makeVoice } from "./voice.js";
 
-const PLOT_HEIGHT = 190;
 const WORDS_HEIGHT = 78;
+const SCROLL_BAR = 14;
 const AXIS_WIDTH = 44;
 const WIDTHS = [52, 36, 24, 16, 12];
 const PAD = 14;
@@ -54,9 +54,10 @@ export default withStore(({ model, el, store }) => {
     const [low, high] = sourceEnds(values);
     const column = sourceWidth(count, width - AXIS_WIDTH);
     spacer.style.width = `${AXIS_WIDTH + column * count}px`;
-    spacer.style.height = `${PLOT_HEIGHT + WORDS_HEIGHT}px`;
-    const y = (value) => PAD + ((high - value) / (high - low)) * (PLOT_HEIGHT - 2 * PAD);
-    return { data, values, count, width, column, low, high, y, x: scroll.scrollLeft, largest: largestPlace(values) };
+    const foot = scroll.offsetHeight - SCROLL_BAR - WORDS_HEIGHT;
+    spacer.style.height = `${foot + WORDS_HEIGHT}px`;
+    const y = (value) => PAD + ((high - value) / (high - low)) * (foot - 2 * PAD);
+    return { data, values, count, width, column, low, high, y, foot, x: scroll.scrollLeft, largest: largestPlace(values) };
   };
   const axis = (context, { width, low, high, y }) => {
     context.font = `${typeSize(palette, 11)} ${palette.font}`;
@@ -81,24 +82,24 @@ export default withStore(({ model, el, store }) => {
     context.fillText(shortValue(value, 2), left + column / 2, value < 0 ? foot + 8 : top - 7);
   };
   const word = (context, place, left) => {
-    const { data, column } = scene;
+    const { data, column, foot } = scene;
     context.font = `${typeSize(palette, 11)} ${palette.mono}`;
     context.fillStyle = place === shared.get("position") ? palette.accent : place === hover ? palette.ink : palette.muted;
     const upright = column >= 52;
     context.save();
-    context.translate(left + column / 2, PLOT_HEIGHT + (upright ? 10 : 4));
+    context.translate(left + column / 2, foot + (upright ? 10 : 4));
     if (!upright) context.rotate(-Math.PI / 2);
     context.textAlign = upright ? "center" : "right";
     context.fillText(fitText(context, data.labels[place], upright ? column - 3 : WORDS_HEIGHT - 8), 0, 0);
     context.restore();
   };
   const paint = () => {
-    const { column, count, width, x } = scene;
-    const context = sizedContext(canvas, width, PLOT_HEIGHT + WORDS_HEIGHT);
+    const { column, count, width, x, foot } = scene;
+    const context = sizedContext(canvas, width, foot + WORDS_HEIGHT);
     context.textBaseline = "middle";
     axis(context, scene);
     const stop = Math.min(count, Math.ceil((x + width - AXIS_WIDTH) / column));
-    clipped(context, [AXIS_WIDTH, 0, width, PLOT_HEIGHT + WORDS_HEIGHT], () => {
+    clipped(context, [AXIS_WIDTH, 0, width, foot + WORDS_HEIGHT], () => {
       for (let place = Math.floor(x / column); place < stop; place += 1) {
         const left = AXIS_WIDTH + place * column - x;
         bar(context, place, left);
