@@ -1,5 +1,5 @@
 import { shareTraits } from "./bus.js";
-import { KEYS, element, keepInSight } from "./dom.js";
+import { KEYS, element, keepInSight, watchLook } from "./dom.js";
 import { withStore } from "./store.js";
 import { makeVoice } from "./voice.js";
 
@@ -40,14 +40,14 @@ export default withStore(({ model, el, store }) => {
   const voice = makeVoice(shared, el);
   let replaced = false;
   let stopped = false;
-  let fitted = "";
+  let fitted = null;
   const fitHeight = () => {
     // Measuring makes the page lay itself out: a letter more that fits needs none of it.
-    const grows = area.value.startsWith(fitted) && area.scrollHeight <= area.clientHeight;
+    const grows = fitted !== null && area.value.startsWith(fitted) && area.scrollHeight <= area.clientHeight;
     fitted = area.value;
     if (grows) return;
     area.style.height = "auto";
-    area.style.height = `${Math.min(160, Math.max(42, area.scrollHeight + 2))}px`;
+    area.style.height = `${Math.min(160, area.scrollHeight + 2)}px`;
   };
   const send = () => {
     // Half of a surrogate pair cannot cross to the kernel.
@@ -136,9 +136,14 @@ export default withStore(({ model, el, store }) => {
   model.on("change:prompt", fromKernel);
   fromKernel();
   draw();
-  requestAnimationFrame(fitHeight);
+  // Of another width or size of type, the same text takes other room.
+  const offLook = watchLook(el, () => {
+    fitted = null;
+    fitHeight();
+  });
   return () => {
     offStore();
+    offLook();
     stopped = true;
     shared.tell(textName, undefined);
     voice.close();
