@@ -20,6 +20,7 @@ BROWSER_ROWS = {
     "painted": "(k) a key pressed → the grid painted for the new prompt, ms",
     "settled": "(k) a key pressed → everything answered, ms",
     "engine": "(k) of which the engine says that it worked, ms",
+    "alone": "(k) between two keys: (h) in the same kernel, nothing drawn, ms",
     "frames": "(k) frames per second while the layers are dragged, 30 layers × 64 tokens × 9 heads",
     "slowest": "(k) the longest time between two of those frames, ms",
     "messages": "(k) messages sent to the kernel during a drag",
@@ -38,6 +39,7 @@ _CELLS = (
     "import time\nex.wait()\n"
     # The idle work of a new explorer, and what is done once for each model, come before the first key.
     "while ex.report is None:\n    time.sleep(0.1)",
+    "from tests.bench.contestants import Append\nalone = Append(Workload(model))\nalone.check({n})",
 )
 
 # The grid says in its attributes what it shows, in the frame in which it draws it. A message that it posts then
@@ -112,7 +114,7 @@ def measure(n: int, turns: int) -> dict[str, list[float]]:
             notebook.run_all()
             page = ExplorerPage(notebook)
             page.settle()
-            found = {**_type(page, turns + 1), **_drag(page, turns)}
+            found = {**_type(page, n, turns + 1), **_drag(page, turns)}
             path = _exported(notebook, Path(home))
             notebook.close()
             return {**found, "page": frames_of_page(browser, path, turns)}
@@ -124,9 +126,13 @@ def _context(browser: Browser) -> Any:
     return browser.new_context(viewport=VIEWPORT)
 
 
-def _type(page: ExplorerPage, turns: int) -> dict[str, list[float]]:
-    """Press a key at the end of the prompt, wait until all is quiet, and press the next; the first warms up."""
-    found: dict[str, list[float]] = {"painted": [], "settled": [], "engine": []}
+def _type(page: ExplorerPage, n: int, turns: int) -> dict[str, list[float]]:
+    """Press a key at the end of the prompt, wait until all is quiet, and press the next; the first warms up.
+
+    Between two keys the kernel answers an edit like it for nobody: what a machine that others use takes changes from
+    minute to minute, and what the picture adds is seen in the same minute only.
+    """
+    found: dict[str, list[float]] = {"painted": [], "settled": [], "engine": [], "alone": []}
     page.prompt.press("End")
     page.notebook.page.evaluate(_WATCH_KEYS)
     for turn in range(turns):
@@ -135,6 +141,8 @@ def _type(page: ExplorerPage, turns: int) -> dict[str, list[float]]:
         found["painted"].append(moments["painted"])
         found["settled"].append(moments["settled"])
         found["engine"].append(_engine_ms(page))
+        page.notebook.page.wait_for_timeout(300)
+        found["alone"].append(page.notebook.value(f"alone.times_ms({n}, {turn})['append']"))
         page.notebook.page.wait_for_timeout(300)
     return {row: values[1:] for row, values in found.items()}
 
