@@ -31,6 +31,8 @@ from layerwidget.widgets.page import Page
 MODES = {"change": "B − A", "a": "A", "b": "B", "both": "A beside B"}
 TITLES: dict[Mode, str] = {"change": "B − A", "a": "A", "b": "B"}
 _PLACEHOLDER = "Type a second prompt above, and what differs from the first one appears here."
+#: What the switch shows instead is whole.
+_NOTHING_SHARED = "No token of A has one of B beside it, so nothing can be subtracted. The switch shows A and B themselves."
 #: Kind of results -> what their difference is called among what is recorded.
 _NAMES = {
     LensGrid: "lens", ResidualGrid: "residual", DepthGrid: "settle", AttributionGrid: "attribution",
@@ -202,6 +204,11 @@ class CompareView(Page):
             grid.show(None, **self._texts)
             return
         one = self.found[0]
+        if mode == "change" and isinstance(one, Difference) and not len(one.alignment.pairs):
+            # All hatched it would say nothing.
+            grid.placeholder = _NOTHING_SHARED
+            grid.show(None, **self._texts)
+            return
         sheets = [sheet for found in self.found for sheet in sheets_of(found, mode)]
         grid.show(sheets, columns_of(one, mode), layers=one.layers, n_layers=one.a.n_layers, **self._texts)
 

@@ -92,5 +92,5 @@ class ExplorerPage:
         """Where a cell of the lens grid is, within the canvas; 26 px of layer numbers, 22 px of tokens."""
         box = self.grid.bounding_box()
         assert box is not None
-        width = 36 if self.chips.count() > 14 else 52 if self.chips.count() > 11 else 68
+        width = int(self.lens.locator(".lw-scroll").get_attribute("data-column") or 0)
         return {"x": 26 + (column + 0.5) * width, "y": (row + 0.5) * (box["height"] - 22) / rows}
