@@ -337,7 +337,7 @@ test("columns do not jump to and fro while the tokens of a word come and go", ()
   assert.deepEqual(typed([21, 14]), [36, 52]);
   assert.equal(columnWidth(14, room, 0, 272, { column: 36, columns: 15, room: 700 }), 52);
   // Larger type, which a column has no room for, comes first.
-  assert.equal(columnWidth(14, room, 11.5, 272, { column: 36, columns: 15, room }), 52);
+  assert.equal(columnWidth(14, room, 11.5, 272, { column: 36, columns: 15, room }), 54);
 });
 
 test("the text box is as high as whole lines of it", () => {
