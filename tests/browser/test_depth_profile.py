@@ -56,7 +56,7 @@ def test_what_is_said_is_what_python_holds(notebook: Notebook) -> None:
         expect(readout(strip(notebook))).to_contain_text(f"is settled from layer {settled} on")
         expect(readout(strip(notebook))).to_contain_text(f"first at layer {emerged} · layer {layer}: rank {rank}")
     for column in (1, 20):
-        loss(notebook).locator(".lw-loss-stage").hover(position={"x": 38 + (column + 0.5) * width, "y": 80})
+        loss(notebook).locator(".lw-loss-stage").hover(position={"x": 38 + (column + 0.5) * BAR, "y": 80})
         nats = notebook.value(f"format(float(grids['position_loss'].nats[{column}]), '.3f')")
         expect(readout(loss(notebook))).to_contain_text(f"(position {column}): {nats} nats")
     mean = notebook.value("format(float(grids['position_loss'].nats[1:].mean()), '.3f')")
