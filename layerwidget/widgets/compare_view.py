@@ -33,7 +33,9 @@ MODES = {"change": "B − A", "a": "A", "b": "B", "both": "A beside B"}
 TITLES: dict[Mode, str] = {"change": "B − A", "a": "A", "b": "B"}
 _PLACEHOLDER = "Type a second prompt above, and what differs from the first one appears here."
 #: In place of cells of which none has a value.
-_NOTHING_SHARED = "No token of A has one of B beside it, so nothing can be subtracted. The switch shows A and B themselves."
+_NOTHING_SHARED = (
+    "No token of A has one of B beside it: nothing can be subtracted. The switch shows A and B themselves."
+)
 #: Kind of results -> what their difference is called among what is recorded.
 _NAMES = {
     LensGrid: "lens", ResidualGrid: "residual", DepthGrid: "settle", AttributionGrid: "attribution",
