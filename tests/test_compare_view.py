@@ -82,6 +82,25 @@ def test_the_view_alone_draws_both_and_their_difference(model: lw.HookedModel) -
     assert view.grid_view._message[0]["meta"]["layers"] == []
 
 
+def test_prompts_that_share_no_token_say_so(model: lw.HookedModel) -> None:
+    said = "No token of A has one of B beside it"
+    view = lw.CompareView(lens(model, "abc"), lens(model, "xy"))
+    assert all(sheet["empty"].startswith(said) for sheet in sheets_said(view.grid_view))
+    assert said in view.grid_view.to_svg()
+    view.mode = "a"
+    assert not any(sheet["empty"] for sheet in sheets_said(view.grid_view))
+    assert said not in view.grid_view.to_svg()
+    a, b = (lw.Attention().run(model.trace(prompt)) for prompt in ("abc", "xy"))
+    heads = lw.CompareView(a, b).heads_view
+    assert sheets_said(heads)[0]["name"] == "moved attention"
+    assert sheets_said(heads)[0]["empty"].startswith(said)
+
+
+def sheets_said(grid: lw.HeatGrid) -> list[dict[str, Any]]:
+    sheets: list[dict[str, Any]] = grid._message[0]["meta"]["sheets"]
+    return sheets
+
+
 def words(grid: lw.HeatGrid, sheet: str, key: str = "words") -> np.ndarray:
     """What the cells of a sheet say, shape [layer, column]."""
     content, buffers = grid._message

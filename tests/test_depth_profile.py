@@ -15,6 +15,7 @@ import layerwidget as lw
 from layerwidget.widgets.layer_effects import AngleFigure, InfluenceFigure, SkipFigure, agreement
 from layerwidget.widgets.position_loss_view import PositionLossView
 from layerwidget.widgets.settle_strip import SettleStrip
+from tests.pictures import words
 from tests.test_pages import until
 from tests.test_views import sent
 from tests.tiny import hooked, ids, letters, tiny
@@ -86,6 +87,14 @@ def test_the_loss_view_marks_lengths(trace: lw.Trace) -> None:
     assert sent(view)[0]["prompt"] == "text"
     view.show(None)
     assert sent(view) == ({"layers": [], "prompt": None}, {})
+
+
+def test_one_token_has_no_loss_and_no_bars() -> None:
+    view = PositionLossView(lw.PositionLoss().run(hooked("llama").trace(ids(1))))
+    assert "One token has no loss: nothing predicts the first token." in words(view.to_svg())
+    view.show(lw.PositionLoss().run(hooked("llama").trace(ids(2))))
+    assert "nats per token" in " ".join(words(view.to_svg()))
+    assert "has no loss" not in " ".join(words(view.to_svg()))
 
 
 def test_the_figures_draw_what_the_results_hold(trace: lw.Trace) -> None:

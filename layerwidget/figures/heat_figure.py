@@ -121,6 +121,9 @@ def heat_picture(heat: Heat, empty: str, width: float, theme: Theme) -> Picture:
     """Title line, grid, and the chosen cell in words."""
     if not heat.shown.layers:
         return above([heading(heat.title, "", width, theme), placeholder(empty, width, 160, theme)])
+    if nothing := heat.drawn.get("empty"):
+        title = heading(heat.title, _detail(heat, ""), width, theme)
+        return above([title, placeholder(nothing, width, 160, theme)])
     labels = heat.shown.meta["columns"]["labels"]
     columns = grid_columns(len(labels), heat.here[1], width)
     grid = grid_picture(heat.rows, labels, columns, heat.here, _painter(heat, columns, theme), theme)

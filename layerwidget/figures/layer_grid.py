@@ -12,9 +12,9 @@ from layerwidget.figures.words import fitted, wrapped
 _NUMBERS = 30
 _LABELS = 22
 # As `js/layer_grid.js` and `js/rows.js` have them.
-_WIDTHS = (544, 272, 136, 68, 52, 36)
+_WIDTHS = (544, 272, 204, 136, 102, 68, 52, 36)
 #: How wide a column is where there are few.
-WIDEST = 136
+WIDEST = 272
 _HEIGHT, _LOWEST, _HIGHEST = 420, 14, 42
 
 

@@ -55,6 +55,8 @@ def loss_picture(loss: Loss, empty: str, width: float, theme: Theme) -> Picture:
     """Title line, bars, and the chosen position in words."""
     if not loss.shown.layers:
         return above([heading(loss.title, "", width, theme), placeholder(empty, width, _HEIGHT, theme)])
+    if not np.isfinite(loss.nats).any():
+        return above([heading(loss.title, "", width, theme), placeholder(_without(loss), width, _HEIGHT, theme)])
     room = width - _LEFT - 8
     step = min(36.0, room / len(loss.labels))
     columns = Columns.fitting(len(loss.labels), loss.here, room, [max(step, 1.0)])
@@ -65,6 +67,13 @@ def loss_picture(loss: Loss, empty: str, width: float, theme: Theme) -> Picture:
         heading(loss.title, _detail(loss, columns.cut), whole, theme), plot.picture(whole),
         Picture(whole, 20, text(0, 10, readout, size=TEXT_SIZE, fill=theme.muted)),
     ])  # fmt: skip
+
+
+def _without(loss: Loss) -> str:
+    """What stands in place of the bars where no token has a loss, as `js/loss_bars.js` has it."""
+    if len(loss.labels) > 1:
+        return "No token of this prompt has a loss."
+    return "One token has no loss: nothing predicts the first token."
 
 
 def _detail(loss: Loss, cut: str = "") -> str:

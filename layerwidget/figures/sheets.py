@@ -28,6 +28,7 @@ class Sheet:
         detail: what the title line says of it.
         words: what each cell says in place of its number, shape [layer, column], text; numbers where None.
         in_full: the same for the line below the grid, where that says more than the cell.
+        empty: what stands in place of the cells where none has a value.
 
     Raises:
         ValueError: when the values cannot be those of that kind, the limits are no limits of it, or words have
@@ -43,6 +44,7 @@ class Sheet:
     detail: str = ""
     words: TextArray | None = None
     in_full: TextArray | None = None
+    empty: str = "No cell has a value."
 
     def __post_init__(self) -> None:
         """Check the values and limits against the kind."""

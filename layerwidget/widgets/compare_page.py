@@ -102,7 +102,7 @@ class ComparePage(CompareView):
         """What the grid and the heads are compared by, and the button for what heads are."""
         subject = ipywidgets.Dropdown(
             options=[(said, name) for name, said in SUBJECTS.items()], description="compare",
-            style={"description_width": "auto"}, layout=ipywidgets.Layout(width="190px", flex="0 0 auto"),
+            style={"description_width": "auto"}, layout=ipywidgets.Layout(width="204px", flex="0 0 auto"),
         )  # fmt: skip
         self.by = ipywidgets.ToggleButtons(
             options=[WEIGHTS, VALUE_WEIGHTED], style={"button_width": "auto"},

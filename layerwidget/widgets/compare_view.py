@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, TypedDict
 
 import ipywidgets
@@ -31,6 +32,10 @@ from layerwidget.widgets.page import Page
 MODES = {"change": "B − A", "a": "A", "b": "B", "both": "A beside B"}
 TITLES: dict[Mode, str] = {"change": "B − A", "a": "A", "b": "B"}
 _PLACEHOLDER = "Type a second prompt above, and what differs from the first one appears here."
+#: In place of cells of which none has a value.
+_NOTHING_SHARED = (
+    "No token of A has one of B beside it: nothing can be subtracted. The switch shows A and B themselves."
+)
 #: Kind of results -> what their difference is called among what is recorded.
 _NAMES = {
     LensGrid: "lens", ResidualGrid: "residual", DepthGrid: "settle", AttributionGrid: "attribution",
@@ -202,7 +207,7 @@ class CompareView(Page):
             grid.show(None, **self._texts)
             return
         one = self.found[0]
-        sheets = [sheet for found in self.found for sheet in sheets_of(found, mode)]
+        sheets = [replace(sheet, empty=_NOTHING_SHARED) for found in self.found for sheet in sheets_of(found, mode)]
         grid.show(sheets, columns_of(one, mode), layers=one.layers, n_layers=one.a.n_layers, **self._texts)
 
     def _heads_chosen(self, change: dict[str, Any]) -> None:
@@ -216,6 +221,7 @@ class CompareView(Page):
             return
         sheets = list(head_sheets(found, mode)) if isinstance(found, AttentionDifference) else []
         sheets += [score_sheet(one, mode, found.layers, found.heads) for one in self.scores]
+        sheets = [replace(sheet, empty=_NOTHING_SHARED) for sheet in sheets]
         # What moved is there in the difference only: who comes back to it finds it again.
         if mode == "change" and self._heads_sheet:
             grid.sheet = self._heads_sheet

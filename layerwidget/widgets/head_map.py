@@ -16,8 +16,8 @@ from layerwidget.widgets.heat_grid import HeatGrid
 NAMED_FROM = 0.4
 _SINK = "sink share"
 _RESTING = "share of attention on token 0"
-#: No head has chosen it.
-_SINGLE = "one token: all of every head's attention is on it"
+#: No head has chosen it: a map of that would be one colour, and the strongest one.
+_SINGLE = "One token: all of every head's attention is on it. Of two tokens, how much rests on the first appears here."
 _DETAILS = {
     "induction": "weight on what followed the same token",
     "previous": "weight on the token before",
@@ -44,9 +44,10 @@ class HeadMap(HeatGrid):
 
     def show_sink(self, sink: SinkGrid | None, prompt: str | None = None, note: str = "") -> None:
         """Draw the share of attention on token 0 of a prompt; None where there is none, and `note` why."""
-        self._sink = (sink, prompt)
+        single = sink is not None and sink.on_first.shape[-1] == 1
+        self._sink = (None if single else sink, prompt)
         if note or sink is not None:
-            self.placeholder = note
+            self.placeholder = _SINGLE if single else note
         self._draw()
 
     def show_scores(self, scores: Sequence[HeadScoreGrid]) -> None:
@@ -94,5 +95,5 @@ def _sheet(grid: SinkGrid | HeadScoreGrid, n_layers: int, n_heads: int) -> Sheet
     values = _values(grid)
     of_all[list(grid.layers), : values.shape[1]] = values
     if isinstance(grid, SinkGrid):
-        return Sheet(_SINK, of_all, limits=1.0, detail=_SINGLE if grid.on_first.shape[-1] == 1 else _RESTING)
+        return Sheet(_SINK, of_all, limits=1.0, detail=_RESTING)
     return Sheet(grid.kind, of_all, limits=1.0, detail=_DETAILS[grid.kind])

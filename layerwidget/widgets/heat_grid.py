@@ -104,6 +104,7 @@ def _described(sheet: Sheet) -> dict[str, Any]:
     return {
         "name": sheet.name, "unit": sheet.unit, "kind": sheet.kind, "limits": [low, high], "digits": sheet.digits,
         "detail": sheet.detail, "clipped": beyond, "absent": bool(np.isnan(sheet.values).any()),
+        "empty": "" if np.isfinite(sheet.values).any() else sheet.empty,
     }  # fmt: skip
 
 

@@ -101,7 +101,7 @@ class AngleFigure(LayerFigure):
         sizes = range(1, self.longest + 1)
         choice = ipywidgets.Dropdown(
             options=[(f"{n} layer{'s' if n > 1 else ''}", n) for n in sizes], value=self.n, description="blocks of",
-            style={"description_width": "auto"}, layout=ipywidgets.Layout(width="160px", margin="0"),
+            style={"description_width": "auto"}, layout=ipywidgets.Layout(width="160px", margin="3px 0 1px"),
         )  # fmt: skip
         t.link((self, "n"), (choice, "value"))
         self.choice = choice

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 _WORDS_PER_CELL = 5
 _UNTRAINED = (
     "A tuned lens has a translator for every layer: an affine map of what enters the layer, trained so that the final "
-    "norm and head can read it. It has to be trained first, on a text below, or loaded from a folder."
+    "norm and head can read it. It has to be trained first, on a text of its own or on the prompt, or loaded from a "
+    "folder."
 )
 _TEXT = "A text to train on, a few thousand tokens of the kind that the lens is for. Left empty, it is the prompt."
 _WORDS = (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import ViewportSize, expect
+import re
+
+from playwright.sync_api import Locator, ViewportSize, expect
 
 from tests.browser.notebook import Notebook, rest
 
@@ -22,6 +24,12 @@ _CLOSE = """(root) => {
     root.querySelectorAll("details[open]").forEach((details) => { details.open = false; });
     document.querySelectorAll(".lw-scroll, .lw-gallery, .jp-WindowedPanel-outer").forEach((box) => box.scrollTo(0, 0));
 }"""
+
+
+def column_width(scroll: Locator) -> int:
+    """How wide a column of a grid is, in the grid's own px, as `js/layer_grid.js` says."""
+    expect(scroll).to_have_attribute("data-column", re.compile(r"\d+"))
+    return int(scroll.get_attribute("data-column") or 0)
 
 
 class ExplorerPage:
@@ -92,5 +100,5 @@ class ExplorerPage:
         """Where a cell of the lens grid is, within the canvas; 26 px of layer numbers, 22 px of tokens."""
         box = self.grid.bounding_box()
         assert box is not None
-        width = 36 if self.chips.count() > 14 else 52 if self.chips.count() > 11 else 68
+        width = column_width(self.lens.locator(".lw-scroll"))
         return {"x": 26 + (column + 0.5) * width, "y": (row + 0.5) * (box["height"] - 22) / rows}

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.browser.explorer_page import PROMPT, ExplorerPage
+from tests.browser.explorer_page import PROMPT, ExplorerPage, column_width
 
 SECOND = PROMPT.replace("Paris", "London")
 
@@ -57,7 +57,7 @@ def test_a_cell_says_the_difference_and_is_selected_everywhere(explorer: Explore
     change = "float(ex.page('compare').found[0]['entropy'].change[{}, {}])"
     expect(heat).to_contain_text("A “␣Paris” (9), B “␣London” (9) · entropy: ")
     expect(heat).to_contain_text(f"{in_full(explorer.notebook.value(change.format(24, 9)))} nats")
-    heat.locator("canvas").click(position={"x": 26 + 9.5 * 36, "y": 10})
+    heat.locator("canvas").click(position={"x": 26 + 9.5 * column_width(heat.locator(".lw-scroll")), "y": 10})
     explorer.notebook.expect_value("[ex.layer, ex.position]", [29, 9])
     expect(heat).to_contain_text(f"{in_full(explorer.notebook.value(change.format(29, 9)))} nats")
     expect(explorer.chips.nth(9)).to_have_class("lw-chip lw-here")
@@ -121,7 +121,8 @@ def test_the_matrices_say_pythons_weights(explorer: ExplorerPage, heat: Locator)
 
 def test_a_head_of_the_map_is_drawn_in_both(explorer: ExplorerPage, heat: Locator) -> None:
     heads = explorer.root.locator(".lw-heat").nth(2)
-    heads.locator(".lw-scroll").click(position={"x": 26 + 3.5 * 36, "y": (29 - 20 + 0.5) * 420 / 12})
+    scroll = heads.locator(".lw-scroll")
+    scroll.click(position={"x": 26 + 3.5 * column_width(scroll), "y": (29 - 20 + 0.5) * 420 / 12})
     explorer.notebook.expect_value("[ex.layer, ex.head]", [20, 3])
     expect(pair(explorer).locator(".lw-detail")).to_contain_text("layer 20 · head 3")
     moved = explorer.notebook.value("float(ex.page('compare').heads_found.moved[2, 3])")
@@ -223,10 +224,11 @@ def test_second_prompts_of_any_length(explorer: ExplorerPage, heat: Locator, sec
     assert abs(after["height"] - before["height"]) <= 24
 
 
-#: Whether a column of 36 px is in sight as a whole, and no column is cut on the left.
+#: Whether a column is in sight as a whole, and no column is cut on the left.
 IN_SIGHT = """([box, column]) => {
     const [left, room] = [box.scrollLeft, box.clientWidth - 26];
-    return left % 36 === 0 && left <= column * 36 && column * 36 <= left + room - 36;
+    const width = Number(box.dataset.column);
+    return left % width === 0 && left <= column * width && column * width <= left + room - width;
 }"""
 
 

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, expect
 
 from layerwidget.figures.themes import colour_of
-from tests.browser.explorer_page import VIEWPORT
+from tests.browser.explorer_page import VIEWPORT, column_width
 from tests.browser.jupyter import JupyterServer
 from tests.browser.notebook import Notebook
 from tests.pictures import elements, words
@@ -68,10 +68,9 @@ def live_cells(
     ]
 
 
-def column_width(notebook: Notebook, kind: str) -> float:
-    """As `js/layer_grid.js` chooses it."""
-    room = notebook.page.locator(f".lw-{kind} .lw-scroll").evaluate("node => node.clientWidth") - NUMBERS_WIDTH
-    return next((width for width in (136, 68, 52, 36) if width * 5 <= room), 36)
+def live_width(notebook: Notebook, kind: str) -> float:
+    """Of a column on the screen."""
+    return column_width(notebook.page.locator(f".lw-{kind} .lw-scroll"))
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -79,7 +78,7 @@ def test_the_heat_grid_on_paper_is_the_one_on_the_screen(notebook: Notebook, the
     notebook.use_theme(theme)
     expect(notebook.page.locator(".lw-heat.lw-ready")).to_be_visible()
     svg = str(notebook.value(f"heat.to_svg(theme='{'paper' if theme == 'light' else theme}')"))
-    width = column_width(notebook, "heat")
+    width = live_width(notebook, "heat")
     cells = live_cells(notebook, "heat", svg, 9, width, "data-column")
     assert len(cells) == ROWS * 5 - 1
     assert [live for live, _ in cells] == [saved for _, saved in cells]
@@ -96,7 +95,7 @@ def test_the_lens_on_paper_is_the_one_on_the_screen(
     notebook.run(f"view.colour = '{colour}'")
     expect(notebook.page.locator(".lw-lens.lw-ready select[aria-label='Colour of the cells']")).to_have_value(colour)
     svg = str(notebook.value(f"view.to_svg(theme='{'paper' if theme == 'light' else theme}')"))
-    width = column_width(notebook, "lens")
+    width = live_width(notebook, "lens")
     cells = live_cells(notebook, "lens", svg, 11, width, "data-position")
     assert len(cells) == ROWS * 5
     assert [live for live, _ in cells] == [saved for _, saved in cells]

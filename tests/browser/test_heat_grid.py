@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, expect
 
 from tests.browser.conftest import running_notebook, watched
+from tests.browser.explorer_page import column_width
 from tests.browser.jupyter import JupyterServer
 from tests.browser.notebook import Notebook
 
@@ -29,8 +30,7 @@ tokens.layers, tokens.layer, tokens.position, tokens.sheet = 'all', 11, 4, 'norm
 heads.show([lw.Sheet('score', scores, kind='signed')], lw.HeatColumns.heads(range(9)), layers=range(12))
 heads.layer, heads.head = 11, 0
 """
-# Of the five tokens a column is wider than of the nine heads.
-ROWS, GRID_HEIGHT, NUMBERS_WIDTH, TOKEN_WIDTH, WIDTH = 12, 420, 26, 136, 68
+ROWS, GRID_HEIGHT, NUMBERS_WIDTH = 12, 420, 26
 
 
 @pytest.fixture(scope="module")
@@ -56,16 +56,16 @@ def readout(notebook: Notebook, place: int) -> Locator:
     return view(notebook, place).locator(".lw-heat-readout")
 
 
-def cell(layer: int, column: int, rows: int = ROWS, width: int = WIDTH) -> dict[str, float]:
+def cell(notebook: Notebook, place: int, layer: int, column: int, rows: int = ROWS) -> dict[str, float]:
     """Where a cell of a grid of all layers is, from the upper left corner of the grid."""
-    height = GRID_HEIGHT / rows
+    height, width = GRID_HEIGHT / rows, column_width(view(notebook, place).locator(".lw-scroll"))
     return {"x": NUMBERS_WIDTH + (column + 0.5) * width, "y": (rows - layer - 0.5) * height}
 
 
 def test_a_click_chooses_layer_and_position_or_head(notebook: Notebook) -> None:
-    view(notebook, 0).locator(".lw-scroll").click(position=cell(7, 2, width=TOKEN_WIDTH))
+    view(notebook, 0).locator(".lw-scroll").click(position=cell(notebook, 0, 7, 2))
     notebook.expect_value("[tokens.layer, tokens.position]", [7, 2])
-    view(notebook, 1).locator(".lw-scroll").click(position=cell(4, 8))
+    view(notebook, 1).locator(".lw-scroll").click(position=cell(notebook, 1, 4, 8))
     notebook.expect_value("[heads.layer, heads.head, heads.position]", [4, 8, 0])
     view(notebook, 1).locator(".lw-scroll").press("ArrowUp")
     view(notebook, 1).locator(".lw-scroll").press("ArrowLeft")
@@ -79,15 +79,15 @@ def in_full(notebook: Notebook, value: str) -> str:
 
 def test_the_line_below_says_the_value_to_three_decimals(notebook: Notebook) -> None:
     for layer, column in ((0, 0), (5, 3), (11, 1)):
-        view(notebook, 0).locator(".lw-scroll").hover(position=cell(layer, column, width=TOKEN_WIDTH))
+        view(notebook, 0).locator(".lw-scroll").hover(position=cell(notebook, 0, layer, column))
         value = in_full(notebook, f"norms[{layer}, {column}]")
         expect(readout(notebook, 0)).to_have_text(
             f"layer {layer} · “{['The', '␣cat', '␣sat', '␣on'][column]}” (position {column}) · norm: {value} units"
         )
-        view(notebook, 1).locator(".lw-scroll").hover(position=cell(layer, column))
+        view(notebook, 1).locator(".lw-scroll").hover(position=cell(notebook, 1, layer, column))
         value = in_full(notebook, f"scores[{layer}, {column}]")
         expect(readout(notebook, 1)).to_have_text(f"layer {layer} · head {column} · score: {value}")
-    view(notebook, 0).locator(".lw-scroll").hover(position=cell(3, 1, width=TOKEN_WIDTH))
+    view(notebook, 0).locator(".lw-scroll").hover(position=cell(notebook, 0, 3, 1))
     expect(readout(notebook, 0)).to_contain_text("no value")
     expect(view(notebook, 0).locator(".lw-legend")).to_contain_text("no value")
 

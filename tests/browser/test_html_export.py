@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 import layerwidget as lw
-from tests.browser.explorer_page import PROMPT
+from tests.browser.explorer_page import PROMPT, column_width
 from tests.browser.test_scenes import SPY, TOO_WIDE, TYPE
 
 OTHER = "When Mary and John went to the store, John gave a drink to"
@@ -101,11 +101,11 @@ def page(browser: Browser, exported: Exported, scheme: str) -> Iterator[Page]:
     assert not violations, violations
 
 
-def cell(page: Page, layer: int, position: int, rows: int, columns: int) -> dict[str, float]:
+def cell(page: Page, layer: int, position: int, rows: int) -> dict[str, float]:
     """Where a cell of the lens grid is, within its canvas; 22 px of tokens stand below it."""
     box = page.locator(".lw-lens .lw-scroll canvas").bounding_box()
     assert box is not None
-    width = 36 if columns > 14 else 52 if columns > 11 else 68
+    width = column_width(page.locator(".lw-lens .lw-scroll"))
     return {"x": NUMBERS_WIDTH + (position + 0.5) * width, "y": (29 - layer + 0.5) * (box["height"] - 22) / rows}
 
 
@@ -139,7 +139,7 @@ def shaded(page: Page, first: int, last: int) -> None:
 def test_what_is_said_of_a_cell_is_what_python_says(page: Page, exported: Exported) -> None:
     lens = exported.lenses[PROMPT]
     for layer, position in ((29, 20), (25, 14), (18, 3)):
-        page.locator(".lw-lens .lw-scroll canvas").hover(position=cell(page, layer, position, 12, 21))
+        page.locator(".lw-lens .lw-scroll canvas").hover(position=cell(page, layer, position, 12))
         expect(page.locator(".lw-top .lw-panel-title").first).to_contain_text(f"(position {position})")
         expect(page.locator(".lw-words .lw-number")).to_have_text(
             [f"{value:.3f}" for value in lens.top_probs[layer, position]]
@@ -226,7 +226,7 @@ def test_words_are_pinned_and_followed_and_what_is_not_recorded_says_so(page: Pa
     expect(page.locator(".lw-figure-legend").first).to_contain_text(word)
     values = [float(value) for value in dots.evaluate_all("nodes => nodes.map(({ dataset }) => dataset.value)")]
     assert [f"{value:.3f}" for value in values] == [f"{value:.3f}" for value in probabilities]
-    page.locator(".lw-lens .lw-scroll canvas").hover(position=cell(page, 24, 20, 12, 21))
+    page.locator(".lw-lens .lw-scroll canvas").hover(position=cell(page, 24, 20, 12))
     expect(pins.locator(".lw-number")).to_have_text(f"{probabilities[24]:.3f} · rank {at.token_ranks[24, 20, 0]}")
     page.locator('.lw-depth [data-quantity="rank"]').click()
     expect(page.locator('.lw-depth svg [data-layer="24"]')).to_have_attribute(

@@ -25,7 +25,7 @@ def test_a_cell_says_its_number_and_is_selected_everywhere(explorer: ExplorerPag
     expect(heat).to_contain_text(f"{norm:.3f}")
     expect(explorer.chips.nth(9)).to_have_class("lw-chip lw-here")
     explorer.notebook.rest()
-    column = heat.locator(".lw-scroll").evaluate("(node) => Math.floor((node.scrollLeft + 18) / 36)")
+    column = heat.locator(".lw-scroll").evaluate("(node) => Math.floor((node.scrollLeft + 18) / node.dataset.column)")
     heat.locator(".lw-scroll").click(position={"x": 26 + 18, "y": 10})
     explorer.notebook.expect_value("[ex.layer, ex.position]", [29, column])
     norm = explorer.notebook.value(f"float(ex.results['residual'].norm('resid_post')[29, {column}])")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, TimeoutError as PlaywrightTimeout, expect
 
-from tests.browser.explorer_page import PROMPT, ExplorerPage
+from tests.browser.explorer_page import PROMPT, ExplorerPage, column_width
 
 SCENES = f"""
 scenes = lw.Scenes([
@@ -254,10 +254,10 @@ def test_presets_come_and_go(talk: ExplorerPage) -> None:
     assert size(legend) >= 13.5
     zoom = talk.root.evaluate("(node) => node.currentCSSZoom")
     assert zoom == pytest.approx(1.2)
-    # A click in what is drawn larger chooses the cell under the pointer: columns of 52 px beside 26 px of numbers.
+    # A click in what is drawn larger chooses the cell under the pointer, beside 26 px of numbers.
     grid = talk.root.locator(".lw-lens .lw-scroll")
     for layer, position in ((29, 20), (26, 18)):
-        x = 26 + (position + 0.5) * 52 - grid.evaluate("(node) => node.scrollLeft")
+        x = 26 + (position + 0.5) * column_width(grid) - grid.evaluate("(node) => node.scrollLeft")
         grid.click(position={"x": zoom * x, "y": 10 + (29 - layer) * 35 * zoom})
         notebook.expect_value("[ex.layer, ex.position]", [layer, position])
     notebook.run("ex.preset = 'paper'")

@@ -23,12 +23,13 @@ import {
   rangeText, shortAmount, stepGroups, weightLines,
 } from "../../layerwidget/widgets/js/map_words.js";
 import { inSight, singleKey } from "../../layerwidget/widgets/js/head_gallery.js";
-import { lossFrame, lossSummary, lossText, meanOf } from "../../layerwidget/widgets/js/loss_bars.js";
+import { lossFrame, lossSummary, lossText, meanOf, withoutLoss } from "../../layerwidget/widgets/js/loss_bars.js";
 import { movedKeys, pairText, pairWord } from "../../layerwidget/widgets/js/head_compare_view.js";
 import { differenceOf, pairPixels } from "../../layerwidget/widgets/js/matrix_row.js";
 import { cellNumbers, labelled } from "../../layerwidget/widgets/js/pattern_matrix.js";
 import { blend, exactMatrix, galleryPixels, largestShown, matrixPixels, rowShares, rowWeights, sameRows } from "../../layerwidget/widgets/js/patterns.js";
 import { layerRuns, writtenValue } from "../../layerwidget/widgets/js/recorded_figure.js";
+import { promptHeight } from "../../layerwidget/widgets/js/prompt_editor.js";
 import { recordedModel } from "../../layerwidget/widgets/js/recorded_model.js";
 import { movedAway, placeWords } from "../../layerwidget/widgets/js/recorded_page.js";
 import { rolloutText } from "../../layerwidget/widgets/js/rollout_view.js";
@@ -311,10 +312,37 @@ test("cells and numbers are short", () => {
   assert.deepEqual([7, 49152].map(shortCount), ["7", "49k"]);
   assert.deepEqual([columnWidth(9, 700), columnWidth(12, 700), columnWidth(400, 700)], [68, 52, 36]);
   // Of few tokens they are wider, those of the lens most: its first words have room.
-  assert.deepEqual([columnWidth(5, 700), columnWidth(1, 700)], [136, 136]);
-  assert.deepEqual([1, 2, 3].map((count) => columnWidth(count, 700, 0, LENS_WIDEST)), [544, 272, 136]);
+  assert.deepEqual([6, 5, 3, 2, 1].map((count) => columnWidth(count, 700)), [102, 136, 204, 272, 272]);
+  assert.deepEqual([1, 2, 3].map((count) => columnWidth(count, 700, 0, LENS_WIDEST)), [544, 272, 204]);
   // Four letters of the smallest type of a talk need more than the narrowest column.
-  assert.deepEqual([columnWidth(9, 700, 11.5), columnWidth(400, 700, 11.5)], [68, 52]);
+  assert.deepEqual([columnWidth(9, 700, 11.5), columnWidth(400, 700, 11.5)], [68, 53]);
+  // Where they scroll, no room is left over for less than a column; in the narrowest place there is one.
+  assert.deepEqual([682, 321, 40, 20, 0].map((room) => columnWidth(400, room)), [37, 40, 40, 36, 36]);
+});
+
+test("columns do not jump to and fro while the tokens of a word come and go", () => {
+  const room = 760;
+  const typed = (counts) => {
+    let before = null;
+    return counts.map((columns) => {
+      const column = columnWidth(columns, room, 0, 272, before);
+      before = { column, columns, room };
+      return column;
+    });
+  };
+  // 14 columns of 52 px fit, 15 do not.
+  assert.deepEqual(typed([14, 15, 14, 15, 14]), [52, 36, 36, 36, 36]);
+  // Two fewer have room for one more; another text, or another room, begins anew.
+  assert.deepEqual(typed([15, 14, 13, 14]), [36, 36, 52, 52]);
+  assert.deepEqual(typed([21, 14]), [36, 52]);
+  assert.equal(columnWidth(14, room, 0, 272, { column: 36, columns: 15, room: 700 }), 52);
+  // Larger type, which a column has no room for, comes first.
+  assert.equal(columnWidth(14, room, 11.5, 272, { column: 36, columns: 15, room }), 54);
+});
+
+test("the text box is as high as whole lines of it", () => {
+  assert.deepEqual([20, 60, 140, 141, 2000].map((text) => promptHeight(text, 20, 20)), [40, 80, 160, 160, 160]);
+  assert.equal(promptHeight(0, 22, 10), 32);
 });
 
 test("a wide cell of the lens has room for its first words, each with its probability", () => {
@@ -623,6 +651,9 @@ test("positions share the width, and what cannot be seen of them is said", () =>
   assert.equal(lossText(0, data), "“a” (position 0): nothing predicts the first token");
   assert.equal(lossText(2, long), "“c” (position 2): 3.000 nats, probability 0.0498 · past the trained length");
   assert.equal(lossFrame(1000, 170, Float32Array.of(NaN)).high, 1);
+  assert.match(withoutLoss(Float32Array.of(NaN)), /^One token has no loss/);
+  assert.match(withoutLoss(Float32Array.of(NaN, NaN)), /^No token/);
+  assert.equal(withoutLoss(nats), null);
 });
 
 test("neurons have a name, experts their weights, and values with a sign two colours", () => {

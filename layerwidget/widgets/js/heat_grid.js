@@ -127,11 +127,17 @@ export default withStore(({ model, el, store }) => {
     palette = readPalette(el, palette);
     scene = ready ? makeScene(data) : null;
     if (!scene) {
+      el.classList.remove("lw-nothing");
       setFacts(page.detail, []);
       page.readout.textContent = "";
       return;
     }
     offer(scene);
+    // All hatched, it would say nothing.
+    const nothing = Boolean(scene.sheet.empty);
+    if (nothing) page.empty.textContent = scene.sheet.empty;
+    page.empty.hidden = !nothing;
+    el.classList.toggle("lw-nothing", nothing);
     grid.draw(scene);
     describe(scene);
     twin.changed();

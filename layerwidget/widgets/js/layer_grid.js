@@ -5,13 +5,25 @@ import { clipped, fitText, pointIn, sizedContext } from "./dom.js";
 import { GRID_HEIGHT, rowHeight } from "./rows.js";
 
 const NUMBERS_WIDTH = 26;
-const COLUMN_WIDTHS = [544, 272, 136, 68, 52, 36];
+const COLUMN_WIDTHS = [544, 272, 204, 136, 102, 68, 52, 36];
+/** How wide a column of numbers is where there are few. */
+const WIDEST = 272;
 export const LABELS_HEIGHT = 22;
 
-/** Column width: the widest step at which all columns fit, else the narrowest with room for four letters, which scrolls. */
-export function columnWidth(count, room, least = 0, widest = 136) {
+/**
+ * Column width: the widest step at which all columns fit, else the narrowest with room for four letters, which scrolls
+ * and is so much wider that a whole number of columns fills the room.
+ *
+ * A word that is being typed is a token more and a token less from letter to letter: columns that it has made narrow
+ * (`before`: `{column, columns, room}`) stay so until there is room for one more, and do not jump to and fro.
+ */
+export function columnWidth(count, room, least = 0, widest = WIDEST, before = null) {
   const wide = COLUMN_WIDTHS.filter((width) => width >= 4 * least && width <= widest);
-  return wide.find((width) => width * count <= room) ?? wide.at(-1);
+  const narrowest = wide.at(-1);
+  const filling = room < narrowest ? narrowest : Math.floor(room / Math.floor(room / narrowest));
+  const found = wide.find((width) => width > filling && width * count <= room) ?? filling;
+  const typed = before !== null && before.room === room && Math.abs(before.columns - count) <= 2 && before.column >= filling;
+  return typed && before.column < found && found * (count + 1) > room ? before.column : found;
 }
 
 /** Where an arrow key, Home, End, Page up or Page down leads from a cell; null for other keys. */
@@ -41,19 +53,21 @@ export function makeLayerGrid({ canvas, spacer, scroll }, paint, widest) {
   const measure = ({ labels, rows, palette }) => {
     const [width, height] = [scroll.clientWidth, scroll.clientHeight];
     const columns = labels.length;
-    const column = columnWidth(columns, width - NUMBERS_WIDTH, palette.least, widest);
+    const room = width - NUMBERS_WIDTH;
+    const column = columnWidth(columns, room, palette.least, widest, drawn);
+    scroll.dataset.column = column;
     const row = rowHeight(rows.length);
     const body = Math.round(rows.length * row);
     const foot = Math.min(height - LABELS_HEIGHT, body);
     const [x, y] = [scroll.scrollLeft, scroll.scrollTop];
     // Scrolled to its end, the grid begins with a whole column.
-    const over = columns * column > width - NUMBERS_WIDTH ? Math.max(0, width - NUMBERS_WIDTH) % column : 2;
+    const over = columns * column > room ? Math.max(0, room) % column : 2;
     spacer.style.width = `${NUMBERS_WIDTH + columns * column + over}px`;
     spacer.style.height = `${body + LABELS_HEIGHT}px`;
     return {
-      rows, column, row, width, foot, x, y, columns, height: Math.min(height, body + LABELS_HEIGHT),
+      rows, column, row, width, room, foot, x, y, columns, height: Math.min(height, body + LABELS_HEIGHT),
       visibleRows: [Math.floor(y / row), Math.min(rows.length, Math.ceil((y + foot) / row))],
-      visibleColumns: [Math.floor(x / column), Math.min(columns, Math.ceil((x + width - NUMBERS_WIDTH) / column))],
+      visibleColumns: [Math.floor(x / column), Math.min(columns, Math.ceil((x + room) / column))],
     };
   };
   const left = (column) => NUMBERS_WIDTH + column * drawn.column - drawn.x;

@@ -10,6 +10,12 @@ function roundStep(high) {
   return [1, 2, 5, 10].map((each) => each * decade).find((step) => high / step <= 4.000001);
 }
 
+/** What stands in place of the bars where no token has a value; null where one has. */
+export function withoutLoss(nats) {
+  if (nats.some(Number.isFinite)) return null;
+  return nats.length > 1 ? "No token of this prompt has a loss." : "One token has no loss: nothing predicts the first token.";
+}
+
 /** Mean of the values that are there; NaN without any. */
 export function meanOf(values) {
   const there = values.filter(Number.isFinite);

@@ -1,7 +1,7 @@
 import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
 import { KEYS, element, onFrame, pointIn, setFacts, sizedContext, watchLook } from "./dom.js";
-import { lossFrame, lossSummary, lossText, paintLoss } from "./loss_bars.js";
+import { lossFrame, lossSummary, lossText, paintLoss, withoutLoss } from "./loss_bars.js";
 import { dimStale, withStore } from "./store.js";
 import { listTable, makeTwin } from "./table_twin.js";
 import { makeVoice } from "./voice.js";
@@ -36,14 +36,16 @@ export default withStore(({ model, el, store }) => {
     const { data } = store;
     const ready = Boolean(data?.layers.length);
     title.textContent = model.get("title");
-    empty.textContent = model.get("placeholder");
-    empty.hidden = ready;
+    const none = ready ? withoutLoss(data.nats.data) : model.get("placeholder");
+    empty.textContent = none;
+    empty.hidden = none === null;
     el.classList.toggle("lw-ready", ready);
     dim();
     palette = readPalette(el, palette);
     const width = stage.clientWidth;
-    const context = sizedContext(canvas, width, ready ? HEIGHT : 1);
-    if (!ready) {
+    const context = sizedContext(canvas, width, none === null ? HEIGHT : 1);
+    el.dataset.prompt = ready ? data.prompt ?? "" : "";
+    if (none !== null) {
       frame = null;
       setFacts(detail, []);
       readout.textContent = "";
@@ -55,7 +57,6 @@ export default withStore(({ model, el, store }) => {
     readout.textContent = lossText(hover ?? here(), data);
     twin.changed();
     el.dataset.revision = data.revision;
-    el.dataset.prompt = data.prompt ?? "";
   });
 
   const at = (event) => frame?.positionAt(pointIn(stage, event)[0]) ?? null;

@@ -21,6 +21,14 @@ function drawChips(strip, data, select) {
   }
 }
 
+/** The most lines of a prompt that are seen at once. */
+const MOST_LINES = 7;
+
+/** Height of the text box in px: all its lines, up to a whole number of them; `edges` is what it is higher than its text. */
+export function promptHeight(text, line, edges) {
+  return Math.min(MOST_LINES * line, Math.max(line, text)) + edges;
+}
+
 export default withStore(({ model, el, store }) => {
   const shared = shareTraits(model, ["position"]);
   const readOnly = model.get("read_only");
@@ -47,7 +55,7 @@ export default withStore(({ model, el, store }) => {
     fitted = area.value;
     if (grows) return;
     area.style.height = "auto";
-    area.style.height = `${Math.min(160, area.scrollHeight + 2)}px`;
+    area.style.height = `${promptHeight(area.scrollHeight, parseFloat(getComputedStyle(area).lineHeight), area.offsetHeight - area.clientHeight)}px`;
   };
   const send = () => {
     // Half of a surrogate pair cannot cross to the kernel.
@@ -140,6 +148,9 @@ export default withStore(({ model, el, store }) => {
   const offLook = watchLook(el, () => {
     fitted = null;
     fitHeight();
+    // In a talk there is one line of tokens: the chosen one stays in sight.
+    const chip = strip.children[shared.get("position")];
+    if (chip) keepInSight(strip, chip);
   });
   return () => {
     offStore();
