@@ -13,6 +13,7 @@ from layerwidget.analysis.check import check
 from layerwidget.engine.local import Live
 from layerwidget.engine.memory import give_back
 from layerwidget.engine.turns import Turns
+from layerwidget.engine.work_words import computed_words, kept_words, tokens_words
 from layerwidget.engine.worker import Worker
 from layerwidget.errors import LayerWidgetError
 from layerwidget.questions import TraceQuestion
@@ -55,6 +56,9 @@ class Answering:
         self.note = ""
         self._placing = threading.RLock()
         self._comparing = threading.RLock()
+        # What was said of the last picture, and the memory of its pass as it was counted last.
+        self._said: tuple[list[str], list[str]] | None = None
+        self._pass_bytes = 0
         # What was asked last, and of which prompt.
         self._asked_of: tuple[Tokens | None, object] = (None, None)
 
@@ -194,7 +198,7 @@ class Answering:
         finally:
             if self._explorer.report is None:
                 self._worker.submit_idle(self._explorer.status, self._check)
-            self._worker.submit_idle(self._explorer.stack, give_back)
+            self._worker.submit_idle(self._explorer.stack, self._tidy)
 
     def _stopped(self) -> None:
         self._explorer.status.state = "stopped"
@@ -210,6 +214,12 @@ class Answering:
             status.report = "\n".join([repr(report), edits, changes, *self._model.notes])
         self._explorer.report = report
 
+    def _tidy(self) -> None:
+        """When there is nothing else to do: give back what is free, and say what is not."""
+        give_back()
+        self._pass_bytes = self.live.held_pass_bytes
+        self._show_work()
+
     # What is said about it
 
     def _show_tokens(self, tokens: Tokens) -> None:
@@ -223,7 +233,7 @@ class Answering:
 
     def _show_empty(self, prompt: str) -> None:
         explorer = self._explorer
-        self.tokens, self._asked_of = None, (None, None)
+        self.tokens, self._asked_of, self._said = None, (None, None), None
         explorer.editor.show_tokens(None)
         for page in explorer.stack.made_pages:
             page.clear(prompt)
@@ -235,11 +245,17 @@ class Answering:
     def _show_done(self, prompt: str, tokens: Tokens, took_ms: float, notes: list[str]) -> None:
         status = self._explorer.status
         changed = [one.describe(self._explorer.n_layers) for one in self._explorer.interventions]
-        kept = f"{self.live.answer_bytes >> 20} MB kept" if self.live.answer_bytes >> 20 else ""
-        parts = [_count(tokens), *changed, _computed(self.live, len(tokens)), f"{took_ms:.0f} ms", kept, *notes]
+        done = [tokens_words(len(tokens)), *changed, computed_words(self.live, len(tokens)), f"{took_ms:.0f} ms"]
+        self._said = done, notes
         with status.hold_sync():
-            status.work = " · ".join(part for part in parts if part)
+            self._show_work()
             status.prompt, status.state = prompt, "fresh"
+
+    def _show_work(self) -> None:
+        if self._said is not None:
+            done, notes = self._said
+            kept = kept_words(self._pass_bytes, self.live.held_answer_bytes)
+            self._explorer.status.work = " · ".join(part for part in (*done, kept, *notes) if part)
 
     def _show_error(self, error: Exception | None) -> None:
         panel, status = self._explorer.error_panel, self._explorer.status
@@ -248,17 +264,6 @@ class Answering:
             panel.message = "" if error is None else f"{name}{error}"
             panel.traceback = "" if error is None else "".join(traceback.format_exception(error))
         if error is not None:
+            self._said = None
             with status.hold_sync():
                 status.work, status.state = panel.message, "failed"
-
-
-def _count(tokens: Tokens) -> str:
-    return f"{len(tokens)} token{'s' if len(tokens) > 1 else ''}"
-
-
-def _computed(live: Live, n_pos: int) -> str:
-    """How much of a prompt was run through the model for the last picture."""
-    if live.reused_layers:
-        return f"recomputed from layer {live.reused_layers}"
-    n_new = n_pos - live.reused
-    return "nothing recomputed" if not n_new else "" if n_new == n_pos else f"{n_new} recomputed"
