@@ -56,6 +56,8 @@ class Answering:
         self.note = ""
         self._placing = threading.RLock()
         self._comparing = threading.RLock()
+        # The thread that takes the reader along with the end of a prompt, while it does so.
+        self._taking_along: int | None = None
         # What was said of the last picture, and the memory of its pass as it was counted last.
         self._said: tuple[list[str], list[str]] | None = None
         self._pass_bytes = 0
@@ -83,7 +85,9 @@ class Answering:
         return {name: question for question, wanted in asked.items() for _, name in wanted}
 
     def knows_all(self) -> bool:
-        """Whether the open pages ask nothing from here that was not asked already."""
+        """Whether the open pages ask nothing from here that was not asked already, or is about to be."""
+        if self._taking_along == threading.get_ident():
+            return True
         with self._comparing:
             tokens, asked = self._asked_of
             return tokens is None or self.turns.closed or self._all_asked(self._standpoint(tokens)) == asked
@@ -228,7 +232,11 @@ class Answering:
             before, self.tokens = self.tokens, tokens
             # Whoever is at the end, or beyond it now, goes along with what is typed.
             if (before is None or len(before) != n_pos) and (self.follows_last or explorer.position >= n_pos - 1):
-                explorer.position = n_pos - 1
+                self._taking_along = threading.get_ident()
+                try:
+                    explorer.position = n_pos - 1
+                finally:
+                    self._taking_along = None
         explorer.editor.show_tokens(tokens, self.note)
 
     def _show_empty(self, prompt: str) -> None:
