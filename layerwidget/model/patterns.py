@@ -56,15 +56,16 @@ class FusedAttention:
         if query.dim() > 2 and key.shape[-3] != query.shape[-3]:
             key = key.repeat_interleave(query.shape[-3] // key.shape[-3], dim=-3)
         scale = 1.0 / math.sqrt(query.shape[-1]) if self.scale is None else self.scale
-        scores = query @ key.transpose(-2, -1) * scale
+        # In place: of thousands of tokens, every copy is hundreds of megabytes.
+        scores = (query @ key.transpose(-2, -1)).mul_(scale)
         if self.is_causal:
             allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
-            scores = scores.masked_fill(~allowed, -math.inf)
+            scores.masked_fill_(allowed.logical_not_(), -math.inf)
         if self.mask is not None and self.mask.dtype == torch.bool:
             scores = scores.masked_fill(~self.mask, -math.inf)
         elif self.mask is not None:
             scores = scores + self.mask.float()
-        weights = scores.softmax(dim=-1).nan_to_num(nan=0.0)
+        weights = scores.softmax(dim=-1).nan_to_num_(nan=0.0)
         # With one position, transformers may lay the heads of a group along the query axis: this undoes it.
         return weights.reshape(-1, n_pos, weights.shape[-1])
 
