@@ -13,7 +13,7 @@ from layerwidget.analysis.check import check
 from layerwidget.engine.local import Live
 from layerwidget.engine.memory import give_back
 from layerwidget.engine.turns import Turns
-from layerwidget.engine.work_words import computed_words, kept_words, tokens_words
+from layerwidget.engine.work_words import computed_words, kept_words, tokens_words, took_words
 from layerwidget.engine.worker import Worker
 from layerwidget.errors import LayerWidgetError
 from layerwidget.questions import TraceQuestion
@@ -59,7 +59,7 @@ class Answering:
         # The thread that takes the reader along with the end of a prompt, while it does so.
         self._taking_along: int | None = None
         # What was said of the last picture, and the memory of its pass as it was counted last.
-        self._said: tuple[list[str], list[str]] | None = None
+        self._said: tuple[str, ...] | None = None
         self._pass_bytes = 0
         # What was asked last, and of which prompt.
         self._asked_of: tuple[Tokens | None, object] = (None, None)
@@ -253,17 +253,17 @@ class Answering:
     def _show_done(self, prompt: str, tokens: Tokens, took_ms: float, notes: list[str]) -> None:
         status = self._explorer.status
         changed = [one.describe(self._explorer.n_layers) for one in self._explorer.interventions]
-        done = [tokens_words(len(tokens)), *changed, computed_words(self.live, len(tokens)), f"{took_ms:.0f} ms"]
-        self._said = done, notes
+        computed = computed_words(self.live, len(tokens))
+        # What is left out comes early: where there is no room for all of it, the end is cut off.
+        self._said = (tokens_words(len(tokens)), *changed, *notes, computed, took_words(took_ms))
         with status.hold_sync():
             self._show_work()
             status.prompt, status.state = prompt, "fresh"
 
     def _show_work(self) -> None:
         if self._said is not None:
-            done, notes = self._said
             kept = kept_words(self._pass_bytes, self.live.held_answer_bytes)
-            self._explorer.status.work = " · ".join(part for part in (*done, kept, *notes) if part)
+            self._explorer.status.work = " · ".join(part for part in (*self._said, kept) if part)
 
     def _show_error(self, error: Exception | None) -> None:
         panel, status = self._explorer.error_panel, self._explorer.status

@@ -10,7 +10,7 @@ import torch
 
 import layerwidget as lw
 from layerwidget.engine.kept import KeptAnswers
-from layerwidget.engine.work_words import kept_words
+from layerwidget.engine.work_words import kept_words, took_words
 from layerwidget.model.held_bytes import held_bytes
 from tests import tiny
 
@@ -104,3 +104,7 @@ def test_every_storage_counts_once() -> None:
 )
 def test_the_memory_in_words(both: tuple[int, int], words: str) -> None:
     assert kept_words(*both) == words
+
+
+def test_long_times_are_in_seconds() -> None:
+    assert [took_words(ms) for ms in (0.4, 85.6, 9_999, 114_726)] == ["0 ms", "86 ms", "9999 ms", "115 s"]

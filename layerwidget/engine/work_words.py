@@ -28,3 +28,8 @@ def kept_words(pass_bytes: int, answer_bytes: int) -> str:
     parts = [f"{name} {n_bytes >> 20}" for n_bytes, name in both if n_bytes >> 20]
     of_which = f" ({' + '.join(parts)})" if len(parts) > 1 else ""
     return f"{total} MB kept{of_which}" if total else ""
+
+
+def took_words(took_ms: float) -> str:
+    """How long it took: in milliseconds while it is felt as them."""
+    return f"{took_ms:.0f} ms" if took_ms < 10_000 else f"{took_ms / 1000:.0f} s"

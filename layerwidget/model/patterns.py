@@ -179,7 +179,10 @@ class PatternRows:
     def __call__(self) -> torch.Tensor:
         """Weights, shape [head, query_pos, key_pos], fp32; sinks and an encoder's positions (later columns) are cut."""
         n_keys = self.first + self.n_rows
-        return torch.cat([source.weights(self.n_rows)[..., :n_keys] for source in self.sources])
+        weights = [source.weights(self.n_rows)[..., :n_keys] for source in self.sources]
+        # Of one fused operation they are made just now, and nobody else's.
+        fresh = len(weights) == 1 and isinstance(self.sources[0], FusedAttention)
+        return weights[0] if fresh else torch.cat(weights)
 
     def values(self) -> torch.Tensor:
         """What each head reads at each position, shape [head, key_pos, d_value], fp32.
@@ -247,7 +250,8 @@ class SplicedPattern:
         computed = [
             (part, part()[:, max(0, first - part.first) :]) for part in self.parts if part.first + part.n_rows > first
         ]
-        padded = [torch.nn.functional.pad(rows, (0, self.n_rows - rows.shape[-1])) for _, rows in computed]
+        short = [(rows, self.n_rows - rows.shape[-1]) for _, rows in computed]
+        padded = [torch.nn.functional.pad(rows, (0, n_lacking)) if n_lacking else rows for rows, n_lacking in short]
         return padded[0] if len(padded) == 1 else torch.cat(padded, dim=1)
 
     def values(self) -> torch.Tensor:
