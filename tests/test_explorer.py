@@ -257,7 +257,13 @@ def test_an_edit_gives_up_the_pass_before_it_at_the_next_layer_where_the_picture
     model = lw.HookedModel(tiny("llama"), letters(), "tiny")
     explorer = lw.Explorer(model, "abc")
     explorer.wait()
+    # What is done idly runs the model, too.
+    deadline = time.monotonic() + 60
+    while explorer.report is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert explorer.report is not None
     monkeypatch.setattr(worker, "FRESH_S", math.inf if fresh else -math.inf)
+    monkeypatch.setattr(worker, "LONG_S", math.inf)
     at_layer, go, ran, shown = threading.Event(), threading.Event(), [], []
 
     def run(number: int) -> None:
