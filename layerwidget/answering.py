@@ -13,6 +13,7 @@ from layerwidget.analysis.check import check
 from layerwidget.engine.local import Live
 from layerwidget.engine.memory import give_back
 from layerwidget.engine.turns import Turns
+from layerwidget.engine.work_words import computed_words, kept_words, tokens_words, took_words
 from layerwidget.engine.worker import Worker
 from layerwidget.errors import LayerWidgetError
 from layerwidget.questions import TraceQuestion
@@ -55,6 +56,11 @@ class Answering:
         self.note = ""
         self._placing = threading.RLock()
         self._comparing = threading.RLock()
+        # The thread that takes the reader along with the end of a prompt, while it does so.
+        self._taking_along: int | None = None
+        # What was said of the last picture, and the memory of its pass as it was counted last.
+        self._said: tuple[str, ...] | None = None
+        self._pass_bytes = 0
         # What was asked last, and of which prompt.
         self._asked_of: tuple[Tokens | None, object] = (None, None)
 
@@ -79,7 +85,9 @@ class Answering:
         return {name: question for question, wanted in asked.items() for _, name in wanted}
 
     def knows_all(self) -> bool:
-        """Whether the open pages ask nothing from here that was not asked already."""
+        """Whether the open pages ask nothing from here that was not asked already, or is about to be."""
+        if self._taking_along == threading.get_ident():
+            return True
         with self._comparing:
             tokens, asked = self._asked_of
             return tokens is None or self.turns.closed or self._all_asked(self._standpoint(tokens)) == asked
@@ -194,7 +202,7 @@ class Answering:
         finally:
             if self._explorer.report is None:
                 self._worker.submit_idle(self._explorer.status, self._check)
-            self._worker.submit_idle(self._explorer.stack, give_back)
+            self._worker.submit_idle(self._explorer.stack, self._tidy)
 
     def _stopped(self) -> None:
         self._explorer.status.state = "stopped"
@@ -210,6 +218,12 @@ class Answering:
             status.report = "\n".join([repr(report), edits, changes, *self._model.notes])
         self._explorer.report = report
 
+    def _tidy(self) -> None:
+        """When there is nothing else to do: give back what is free, and say what is not."""
+        give_back()
+        self._pass_bytes = self.live.held_pass_bytes
+        self._show_work()
+
     # What is said about it
 
     def _show_tokens(self, tokens: Tokens) -> None:
@@ -218,12 +232,16 @@ class Answering:
             before, self.tokens = self.tokens, tokens
             # Whoever is at the end, or beyond it now, goes along with what is typed.
             if (before is None or len(before) != n_pos) and (self.follows_last or explorer.position >= n_pos - 1):
-                explorer.position = n_pos - 1
+                self._taking_along = threading.get_ident()
+                try:
+                    explorer.position = n_pos - 1
+                finally:
+                    self._taking_along = None
         explorer.editor.show_tokens(tokens, self.note)
 
     def _show_empty(self, prompt: str) -> None:
         explorer = self._explorer
-        self.tokens, self._asked_of = None, (None, None)
+        self.tokens, self._asked_of, self._said = None, (None, None), None
         explorer.editor.show_tokens(None)
         for page in explorer.stack.made_pages:
             page.clear(prompt)
@@ -235,11 +253,17 @@ class Answering:
     def _show_done(self, prompt: str, tokens: Tokens, took_ms: float, notes: list[str]) -> None:
         status = self._explorer.status
         changed = [one.describe(self._explorer.n_layers) for one in self._explorer.interventions]
-        kept = f"{self.live.answer_bytes >> 20} MB kept" if self.live.answer_bytes >> 20 else ""
-        parts = [_count(tokens), *changed, _computed(self.live, len(tokens)), f"{took_ms:.0f} ms", kept, *notes]
+        computed = computed_words(self.live, len(tokens))
+        # What is left out comes early: where there is no room for all of it, the end is cut off.
+        self._said = (tokens_words(len(tokens)), *changed, *notes, computed, took_words(took_ms))
         with status.hold_sync():
-            status.work = " · ".join(part for part in parts if part)
+            self._show_work()
             status.prompt, status.state = prompt, "fresh"
+
+    def _show_work(self) -> None:
+        if self._said is not None:
+            kept = kept_words(self._pass_bytes, self.live.held_answer_bytes)
+            self._explorer.status.work = " · ".join(part for part in (*self._said, kept) if part)
 
     def _show_error(self, error: Exception | None) -> None:
         panel, status = self._explorer.error_panel, self._explorer.status
@@ -248,17 +272,6 @@ class Answering:
             panel.message = "" if error is None else f"{name}{error}"
             panel.traceback = "" if error is None else "".join(traceback.format_exception(error))
         if error is not None:
+            self._said = None
             with status.hold_sync():
                 status.work, status.state = panel.message, "failed"
-
-
-def _count(tokens: Tokens) -> str:
-    return f"{len(tokens)} token{'s' if len(tokens) > 1 else ''}"
-
-
-def _computed(live: Live, n_pos: int) -> str:
-    """How much of a prompt was run through the model for the last picture."""
-    if live.reused_layers:
-        return f"recomputed from layer {live.reused_layers}"
-    n_new = n_pos - live.reused
-    return "nothing recomputed" if not n_new else "" if n_new == n_pos else f"{n_new} recomputed"

@@ -184,6 +184,36 @@ def test_a_pass_that_is_given_up_leaves_the_beginning_right() -> None:
     assert (going.passes, going.reused) == (passes + 1, 6)
 
 
+@pytest.mark.parametrize("n_run", range(tiny.N_LAYERS))
+@pytest.mark.parametrize("kind", ["llama", "gemma3", "gpt_oss"])
+def test_a_pass_is_given_up_between_two_layers_and_each_layer_is_rolled_back(kind: str, n_run: int) -> None:
+    """Half-way, some layers of the cache are longer than others: afterwards all hold what is unchanged, and no more."""
+    hf_model = tiny.tiny(kind)
+    model = HookedModel(hf_model)
+    going, prompt, ran = Continuation(model), tiny.ids(12), []
+    going.trace(model.tokenize(prompt))
+    going.prepare()
+    prompt = [*prompt, 7]
+    going.trace(model.tokenize(prompt))
+    stack = hf_model.model.layers
+    hooks = [
+        layer.register_forward_hook(lambda *_, number=number: ran.append(number)) for number, layer in enumerate(stack)
+    ]
+    with pytest.raises(Cancelled), cancelled_by(lambda: len(ran) >= n_run):
+        going.trace(model.tokenize([*prompt, 9, 9, 9]))
+    assert ran == list(range(n_run))
+    for hook in hooks:
+        hook.remove()
+    held = going._held
+    assert held is not None
+    assert held.cache is not None
+    assert held.tokens.ids.tolist() == prompt
+    assert [layer.get_seq_length() for layer in held.cache.cache.layers] == [13] * tiny.N_LAYERS
+    passes = going.passes
+    assert_alike(going.trace(model.tokenize([*prompt, 11, 12])), model.trace([*prompt, 11, 12]))
+    assert (going.passes, going.reused) == (passes + 1, 13)
+
+
 @pytest.mark.parametrize("rope", ["dynamic", "longrope"])
 def test_angles_that_change_with_the_length_are_computed_anew(rope: str) -> None:
     factors = {"short_factor": [1.0] * 5, "long_factor": [1.5, 2.0, 2.5, 3.0, 3.5]}

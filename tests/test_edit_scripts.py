@@ -53,6 +53,7 @@ def script(n_edits: int, longest: int, new: Callable[[], int], draw: random.Rand
 def follow(live: lw.Live, prompts: Iterator[list[int]], draw: random.Random) -> tuple[int, float]:
     """Edit by edit, one in five given up half-way first; how many were, and the least share of words told apart."""
     given_up, told_apart = 0, 1.0
+    anew: dict[tuple[int, ...], lw.LensGrid] = {}
     for prompt in prompts:
         if draw.random() < 0.2:
             polls, most = count(), draw.randrange(1, 9)
@@ -62,7 +63,10 @@ def follow(live: lw.Live, prompts: Iterator[list[int]], draw: random.Random) -> 
             except Cancelled:
                 given_up += 1
         (found,) = live.update(prompt, LENS)
-        told_apart = min(told_apart, assert_same(found, LENS.run(live.model.trace(prompt))))
+        # A prompt that comes back, or that nothing was changed in, has one full pass.
+        expected = anew.get(tuple(prompt)) or LENS.run(live.model.trace(prompt))
+        anew[tuple(prompt)] = expected
+        told_apart = min(told_apart, assert_same(found, expected))
     return given_up, told_apart
 
 

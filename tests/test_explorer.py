@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import threading
 import time
 import weakref
@@ -12,6 +13,7 @@ import pytest
 
 import layerwidget as lw
 from layerwidget.analysis import logit_lens
+from layerwidget.engine import worker
 from layerwidget.errors import Cancelled
 from layerwidget.widgets import lens_page as module
 from layerwidget.widgets.parts import parts_of
@@ -244,6 +246,50 @@ def test_stop_gives_up_and_the_next_edit_works() -> None:
     explorer.wait()
     assert len(explorer.results["lens"].token_ids) == 7
     handle.remove()
+    explorer.close()
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_an_edit_gives_up_the_pass_before_it_at_the_next_layer_where_the_picture_is_fresh(
+    monkeypatch: pytest.MonkeyPatch, fresh: bool
+) -> None:
+    """Where it is not, that pass goes on to its end and is shown: else a fast typist would see nothing."""
+    model = lw.HookedModel(tiny("llama"), letters(), "tiny")
+    explorer = lw.Explorer(model, "abc")
+    explorer.wait()
+    # What is done idly runs the model, too.
+    deadline = time.monotonic() + 60
+    while explorer.report is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert explorer.report is not None
+    monkeypatch.setattr(worker, "FRESH_S", math.inf if fresh else -math.inf)
+    monkeypatch.setattr(worker, "LONG_S", math.inf)
+    at_layer, go, ran, shown = threading.Event(), threading.Event(), [], []
+
+    def run(number: int) -> None:
+        ran.append(number)
+        if number == 0 and not go.is_set():
+            at_layer.set()
+            assert go.wait(60)
+
+    hooks = [
+        layer.register_forward_pre_hook(lambda *_, number=number: run(number))
+        for number, layer in enumerate(model.hf_model.model.layers)
+    ]
+    explorer.observe(lambda change: shown.append(change["new"]["lens"].token_ids.tolist()), "results")
+    explorer.prompt = "abcde"
+    assert at_layer.wait(60)
+    explorer.prompt = "abcxyz"
+    go.set()
+    explorer.wait()
+    first = [0] if fresh else [0, 1, 2]
+    assert ran[: len(first) + 1] == [*first, 0]
+    last = [0, 1, 2, 23, 24, 25]
+    assert shown == [last] if fresh else [[0, 1, 2, 3, 4], last]
+    expected = lw.LogitLens().run(model.trace("abcxyz"))
+    np.testing.assert_allclose(explorer.results["lens"].entropy_nats, expected.entropy_nats, atol=1e-5)
+    for hook in hooks:
+        hook.remove()
     explorer.close()
 
 

@@ -39,7 +39,8 @@ def attention_steps(
     for index, layer in enumerate(layers if n_same < n_pos else ()):
         checkpoint(f"the attention of layer {layer}")
         with leaving_a_core(n_pos - n_same):
-            pattern[index, :, n_same:] = trace.pattern_from(layer, n_same).float().cpu().numpy()[list(heads)]
+            rows = trace.pattern_from(layer, n_same).float().cpu().numpy()
+            pattern[index, :, n_same:] = rows if len(heads) == len(rows) else rows[list(heads)]
     yield AttentionGrid(**about_heads(trace, layers, heads), pattern=pattern)
 
 

@@ -7,6 +7,7 @@ share the blocks out among them, each with sums of its own.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
@@ -50,7 +51,8 @@ class Final:
         first = logs.argmax(-1, keepdim=True)
         # Where two are equal, the first one of all is the same as without the others.
         top = first if n < 2 else _first_first(first, logs.topk(n).indices)
-        return cls(probs, torch.linalg.vecdot(probs, logs), top)
+        # In their place: as much again is not needed.
+        return cls(probs, logs.mul_(probs).sum(-1), top)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,9 +117,10 @@ def decode(logits: Logits, final: Final, tokens: torch.Tensor, n_layers: int, k:
     near = logits.at(distinct).unflatten(0, (n_pos, n_layers))
     near = near.gather(-1, which[:, None].expand(-1, n_layers, -1)).clamp_(min=-1e30)
     width = max(1, min(BLOCK_WIDTH // n_sharers(device), d_vocab))
+    rooms = _rooms_of(n_pos * n_layers * width, device)
 
     def look(starts: Iterator[int]) -> dict[int, _Sums]:
-        room, found = near.new_empty(n_pos * n_layers * width), {}
+        room, found = rooms.pop(), {}
         for first in starts:
             stop = min(first + width, d_vocab)
             # A masked token has minus infinity, and 0 * -inf would be NaN: it is very unlikely instead.
@@ -131,6 +134,26 @@ def decode(logits: Logits, final: Final, tokens: torch.Tensor, n_layers: int, k:
     }
     # In the order of the vocabulary: the same sums come out, whichever thread was faster.
     return _cells(reduce(lambda sums, more: sums.then(more, k), [found[first] for first in sorted(found)]), final)
+
+
+_held = threading.local()
+
+
+def room_for_logits(device: torch.device) -> torch.Tensor:
+    """Memory that a thread uses again and again, one axis, fp32, `BLOCK_BYTES`; what is in it holds until the next use.
+
+    The first touch of new memory takes as long as a third of the logits that are put there.
+    """
+    room: torch.Tensor | None = getattr(_held, "room", None)
+    if room is None or room.device != device:
+        room = _held.room = torch.empty(BLOCK_BYTES // 4, device=device)
+    return room
+
+
+def _rooms_of(n_numbers: int, device: torch.device) -> list[torch.Tensor]:
+    """Memory for so many numbers for each thread that shares blocks out: of all rows at once, where they fit."""
+    n_all, room = n_numbers * n_sharers(device), room_for_logits(device)
+    return list((room[:n_all] if n_all <= len(room) else room.new_empty(n_all)).split(n_numbers))
 
 
 def _look(block: torch.Tensor, final_probs: torch.Tensor, near: torch.Tensor, places: torch.Tensor, k: int) -> _Sums:

@@ -6,7 +6,6 @@ Source: science.md, "Logit lens".
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 
 from layerwidget.analysis.about import about
-from layerwidget.analysis.decoding import BLOCK_BYTES, BLOCK_WIDTH, Final, decode
+from layerwidget.analysis.decoding import BLOCK_BYTES, BLOCK_WIDTH, Final, decode, room_for_logits
 from layerwidget.analysis.head_rows import HeadRows
 from layerwidget.cancellation import checkpoint
 from layerwidget.errors import MissingComponentError, QuestionError, SelectionError
@@ -31,8 +30,10 @@ from layerwidget.trace import COMPONENTS, LaterLogits, Trace
 #: Layer, first position and the one after the last -> what is decoded, shape [pos, d_model].
 RowsOf: TypeAlias = Callable[[int, int, int], torch.Tensor]
 
-#: Probabilities of the model's own prediction that are held; as much again is needed to compute them.
+#: The model's own logits that are made at once, and held while their columns are decoded.
 _FINAL_BYTES = 12 * 2**20
+#: Probabilities of the model's own prediction that are held; as much again is needed to compute them.
+_PROBS_BYTES = 8 * 2**20
 #: From so many columns on, the last one is shown before the others are computed.
 _WORTH_A_PART = 6
 #: Rows between two parts of an answer: what is computed up to there is kept when the rest is given up.
@@ -188,7 +189,7 @@ def lens_cells(
     tokens = torch.tensor(question.tokens, dtype=torch.long, device=trace.logits_device)
     rows_at_once = BLOCK_BYTES // (4 * min(BLOCK_WIDTH if trace.model.decodes_in_blocks else d_vocab, d_vocab))
     most = max(1, _FINAL_BYTES // (4 * d_vocab))
-    width = max(1, min(rows_at_once // len(layers), most))
+    width = max(1, min(rows_at_once // len(layers), _PROBS_BYTES // (4 * d_vocab)))
     per_call = max(1, rows_at_once // width)
     chunks = [layers[begin : begin + per_call] for begin in range(0, len(layers), per_call)]
     n_told = max(1, min(question.follow, d_vocab))
@@ -198,8 +199,9 @@ def lens_cells(
     for group, group_end in _evenly(first, end, most):
         logits = None if ends_too else trace.logits_between(group, group_end)
         for start, stop in _evenly(group, group_end, width):
-            final = None if logits is None else _final(logits[start - group : stop - group], n_told)
-            columns.append(decoded_by(start, stop, final))
+            own = None if logits is None else logits[start - group : stop - group]
+            # Not by a name: the probabilities of one column are let go of before those of the next are made.
+            columns.append(decoded_by(start, stop, None if own is None else _final(own, n_told)))
     return {
         name: torch.cat([column[name] for column in columns], dim=0 if name in _OF_POSITION else 1).cpu().numpy()
         for name in columns[0]
@@ -240,21 +242,11 @@ def _ends_are_decoded_too(question: LogitLens, trace: Trace, layers: tuple[int, 
 
 def _with_ends(decoded: Logits, trace: Trace, start: int, n_pos: int, n_told: int) -> tuple[Logits, Final]:
     """All logits, of which those of the last layer are the model's own prediction."""
-    whole = decoded.whole(_room(trace.logits_device))
+    # Whoever looks at all of them needs no room for blocks.
+    whole = decoded.whole(room_for_logits(trace.logits_device))
     ends = whole.logits.unflatten(0, (n_pos, -1))[:, -1].clone()
     trace.remember_logits(start, ends)
     return whole, _final(ends, n_told)
-
-
-_rooms = threading.local()
-
-
-def _room(device: torch.device) -> torch.Tensor:
-    """Memory for few logits that is used again: the first touch of new memory takes as long as a third of them."""
-    held: torch.Tensor | None = getattr(_rooms, "held", None)
-    if held is None or held.device != device:
-        held = _rooms.held = torch.empty(BLOCK_BYTES // 4, device=device)
-    return held
 
 
 def _final(logits: torch.Tensor, n_told: int) -> Final:

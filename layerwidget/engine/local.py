@@ -14,8 +14,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from cachetools import LRUCache
 
+from layerwidget.engine.kept import KeptAnswers
 from layerwidget.engine.told import Told
 from layerwidget.errors import Cancelled, LayerWidgetError
 from layerwidget.layers import LayerSelection, parse_layers
@@ -57,7 +57,7 @@ class Live:
         self.model = model
         self._continuation = Continuation(model)
         self._answers: dict[TraceQuestion[Any], _Answer] = {}
-        self._recent: LRUCache[_Key, Any] = LRUCache(answer_bytes, getsizeof=_n_bytes)
+        self._recent = KeptAnswers(answer_bytes)
         self._kept: dict[_Key, Any] = {}
         self.reused = self.reused_layers = 0
 
@@ -76,8 +76,18 @@ class Live:
 
     @property
     def answer_bytes(self) -> int:
-        """Memory that answers about recent prompts take."""
+        """What answers about recent prompts take of the limit: never more than that."""
         return int(self._recent.currsize)
+
+    @property
+    def held_answer_bytes(self) -> int:
+        """Memory that answers keep alive in fact, those that are shown now among them, however large they are."""
+        return self._recent.bytes_with(answer.value for answer in self._answers.values())
+
+    @property
+    def held_pass_bytes(self) -> int:
+        """Memory of the last pass and its cache. It takes some milliseconds to count."""
+        return self._continuation.held_bytes
 
     @property
     def passes(self) -> int:
@@ -231,17 +241,6 @@ class Live:
     def _n_same(self, tokens: Tokens, held: _Answer | None) -> int:
         """How many positions of an answer hold after an edit."""
         return common_length(held.tokens, tokens) if held is not None and self._continuation.sequential else 0
-
-
-def _n_bytes(answer: Any) -> int:
-    """Memory that an answer keeps alive: of an array that is a part of a larger one, all of that."""
-    return sum(_owner(value).nbytes for value in vars(answer).values() if isinstance(value, np.ndarray))
-
-
-def _owner(array: np.ndarray) -> np.ndarray:
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
 
 
 def _is_whole(answer: Any) -> bool:

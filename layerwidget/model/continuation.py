@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from layerwidget.model.held_bytes import held_bytes
 from layerwidget.model.hooked_model import HookedModel
 from layerwidget.model.interventions import canonical, first_changed
 from layerwidget.model.prefix_cache import WAYS, CroppedCache, Way, rotary_regime
@@ -54,6 +55,12 @@ class Continuation:
     _tried: Way | None = None
     _tries_layers: bool = False
     _held: _Held | None = field(default=None, repr=False)
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory of the last pass and the cache that it left."""
+        held = self._held
+        return 0 if held is None else held_bytes(held.trace, *(held.cache.contents if held.cache is not None else ()))
 
     @property
     def how(self) -> str:

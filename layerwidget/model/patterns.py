@@ -56,15 +56,16 @@ class FusedAttention:
         if query.dim() > 2 and key.shape[-3] != query.shape[-3]:
             key = key.repeat_interleave(query.shape[-3] // key.shape[-3], dim=-3)
         scale = 1.0 / math.sqrt(query.shape[-1]) if self.scale is None else self.scale
-        scores = query @ key.transpose(-2, -1) * scale
+        # In place: of thousands of tokens, every copy is hundreds of megabytes.
+        scores = (query @ key.transpose(-2, -1)).mul_(scale)
         if self.is_causal:
             allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
-            scores = scores.masked_fill(~allowed, -math.inf)
+            scores.masked_fill_(allowed.logical_not_(), -math.inf)
         if self.mask is not None and self.mask.dtype == torch.bool:
             scores = scores.masked_fill(~self.mask, -math.inf)
         elif self.mask is not None:
             scores = scores + self.mask.float()
-        weights = scores.softmax(dim=-1).nan_to_num(nan=0.0)
+        weights = scores.softmax(dim=-1).nan_to_num_(nan=0.0)
         # With one position, transformers may lay the heads of a group along the query axis: this undoes it.
         return weights.reshape(-1, n_pos, weights.shape[-1])
 
@@ -178,7 +179,10 @@ class PatternRows:
     def __call__(self) -> torch.Tensor:
         """Weights, shape [head, query_pos, key_pos], fp32; sinks and an encoder's positions (later columns) are cut."""
         n_keys = self.first + self.n_rows
-        return torch.cat([source.weights(self.n_rows)[..., :n_keys] for source in self.sources])
+        weights = [source.weights(self.n_rows)[..., :n_keys] for source in self.sources]
+        # Of one fused operation they are made just now, and nobody else's.
+        fresh = len(weights) == 1 and isinstance(self.sources[0], FusedAttention)
+        return weights[0] if fresh else torch.cat(weights)
 
     def values(self) -> torch.Tensor:
         """What each head reads at each position, shape [head, key_pos, d_value], fp32.
@@ -246,7 +250,8 @@ class SplicedPattern:
         computed = [
             (part, part()[:, max(0, first - part.first) :]) for part in self.parts if part.first + part.n_rows > first
         ]
-        padded = [torch.nn.functional.pad(rows, (0, self.n_rows - rows.shape[-1])) for _, rows in computed]
+        short = [(rows, self.n_rows - rows.shape[-1]) for _, rows in computed]
+        padded = [torch.nn.functional.pad(rows, (0, n_lacking)) if n_lacking else rows for rows, n_lacking in short]
         return padded[0] if len(padded) == 1 else torch.cat(padded, dim=1)
 
     def values(self) -> torch.Tensor:

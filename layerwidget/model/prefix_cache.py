@@ -21,6 +21,11 @@ class CroppedCache:
     def __init__(self, cache: Any) -> None:
         self.cache = cache
 
+    @property
+    def contents(self) -> list[dict[str, Any]]:
+        """What it holds of each layer."""
+        return _contents(self.cache)
+
     def reach(self, n_same: int) -> int:
         """The longest beginning of that length at most to which it can go back."""
         return n_same
@@ -62,6 +67,11 @@ class CopiedCache(CroppedCache):
         super().__init__(cache)
         self._copies: dict[int, Any] = {0: copy.deepcopy(cache)}
 
+    @property
+    def contents(self) -> list[dict[str, Any]]:
+        """What it and its copies hold of each layer."""
+        return [layer for cache in (self.cache, *self._copies.values()) for layer in _contents(cache)]
+
     def reach(self, n_same: int) -> int:
         """The longest beginning of that length at most at which a copy was kept."""
         return max(n_pos for n_pos in self._copies if n_pos <= n_same)
@@ -76,6 +86,10 @@ class CopiedCache(CroppedCache):
         self._copies[n_pos] = copy.deepcopy(self.cache)
         for kept in sorted(self._copies)[1:-_SNAPSHOTS]:
             del self._copies[kept]
+
+
+def _contents(cache: Any) -> list[dict[str, Any]]:
+    return [vars(layer) for layer in cache.layers]
 
 
 def _is_filled(layer: Any) -> bool:

@@ -10,7 +10,7 @@ import { luminance, makeRamp, shade, signedRamps, typeSize } from "../../layerwi
 import { chosenSheet, exactValue, heatEnds, heatShare, shortValue } from "../../layerwidget/widgets/js/heat_cells.js";
 import { cellText } from "../../layerwidget/widgets/js/heat_grid.js";
 import { pathParts } from "../../layerwidget/widgets/js/layer_flow.js";
-import { columnWidth, movedCell } from "../../layerwidget/widgets/js/layer_grid.js";
+import { columnWidth, makeLayerGrid, movedCell } from "../../layerwidget/widgets/js/layer_grid.js";
 import { movedRange } from "../../layerwidget/widgets/js/layer_slider.js";
 import { stackRowHeight } from "../../layerwidget/widgets/js/layer_stack.js";
 import { pinnedText, pinnedWord, wordName } from "../../layerwidget/widgets/js/pinned_words.js";
@@ -36,7 +36,7 @@ import { rolloutText } from "../../layerwidget/widgets/js/rollout_view.js";
 import { layerNumbers, layersTitle, rowHeight } from "../../layerwidget/widgets/js/rows.js";
 import { cellColours, expertWords, neuronTitle } from "../../layerwidget/widgets/js/neuron_words.js";
 import { steppedLayer, steppedScene, sceneKey } from "../../layerwidget/widgets/js/scene_bar.js";
-import { clipped, pointIn } from "../../layerwidget/widgets/js/dom.js";
+import { clipped, pointIn, sizedContext } from "../../layerwidget/widgets/js/dom.js";
 import { curveFrame, layerMark, settledBy, settleLevel, sharesText } from "../../layerwidget/widgets/js/settle_cells.js";
 import { layerText, settleText } from "../../layerwidget/widgets/js/settle_strip.js";
 import { largestPlace, sourceEnds, sourceWidth } from "../../layerwidget/widgets/js/source_bars.js";
@@ -591,6 +591,67 @@ test("a box that is drawn inside holds for nothing that is drawn later", () => {
   const context = Object.fromEntries(["save", "beginPath", "rect", "clip", "restore"].map((name) => [name, note(name)]));
   clipped(context, [1, 2, 3, 4], note("draw"));
   assert.deepEqual(calls, ["save", "beginPath", "rect 1 2 3 4", "clip", "draw", "restore"]);
+});
+
+/** A canvas that notes what is drawn: the names of the calls, with what they were given. */
+function fakeCanvas() {
+  const calls = [];
+  const context = new Proxy({}, {
+    get: (own, name) => own[name] ?? ((...given) => { calls.push([name, ...given]); return { width: 8 }; }),
+    set: (own, name, value) => { own[name] = value; return true; },
+  });
+  const sizes = [];
+  const canvas = { style: {}, getContext: () => context, calls, sizes };
+  for (const side of ["width", "height"]) {
+    let now = 0;
+    Object.defineProperty(canvas, side, { get: () => now, set: (value) => { now = value; sizes.push(`${side} ${value}`); } });
+  }
+  return canvas;
+}
+
+test("a canvas has the device's pixels and the page's size, and is not cleared by setting the same again", () => {
+  const canvas = fakeCanvas();
+  try {
+    for (const [ratio, zoom, width, height] of [[2, 1, 602, 241], [1.5, 1, 452, 181], [1, 1.6, 482, 193], [undefined, undefined, 301, 121]]) {
+      globalThis.devicePixelRatio = ratio;
+      canvas.currentCSSZoom = zoom;
+      canvas.calls.length = canvas.sizes.length = 0;
+      sizedContext(canvas, 301, 120.5);
+      assert.deepEqual([canvas.width, canvas.height, canvas.style.width, canvas.style.height], [width, height, "301px", "120.5px"]);
+      const scale = (ratio ?? 1) * (zoom ?? 1);
+      assert.deepEqual(canvas.calls, [["setTransform", scale, 0, 0, scale, 0, 0], ["clearRect", 0, 0, 301, 120.5]]);
+      assert.equal(canvas.sizes.length, 2);
+      sizedContext(canvas, 301, 120.5);
+      assert.equal(canvas.sizes.length, 2);
+    }
+  } finally {
+    delete globalThis.devicePixelRatio;
+  }
+});
+
+test("of a grid of thousands of tokens, only the cells and labels in view are drawn, wherever it is scrolled to", () => {
+  const canvas = fakeCanvas();
+  const scroll = { clientWidth: 700, clientHeight: 424, scrollLeft: 0, scrollTop: 0 };
+  const spacer = { style: {} };
+  const painted = [];
+  const grid = makeLayerGrid({ canvas, spacer, scroll }, (context, scene, size, each) => each((layer, column, left, top) => painted.push({ layer, column, left, top })), LENS_WIDEST);
+  const rows = Array.from({ length: 80 }, (_, row) => 79 - row);
+  const scene = { rows, labels: Array.from({ length: 4000 }, (_, column) => `t${column}`), palette: { least: 0 }, here: { layer: 79, column: 3999 } };
+  for (const [x, y] of [[0, 0], [72_010, 333], [4000 * 36 - 674, 80 * rowHeight(80) - 402]]) {
+    [scroll.scrollLeft, scroll.scrollTop] = [x, y];
+    painted.length = canvas.calls.length = 0;
+    grid.draw(scene);
+    const [columns, layers] = ["column", "layer"].map((name) => new Set(painted.map((cell) => cell[name])));
+    assert.equal(painted.length, columns.size * layers.size);
+    assert.ok(columns.size >= 18 && columns.size <= 20, `${columns.size} columns`);
+    assert.ok(layers.size >= 402 / rowHeight(80) && layers.size <= 402 / rowHeight(80) + 2, `${layers.size} layers`);
+    assert.ok(painted.every(({ left, top }) => left > 26 - 36 && left < 700 && top > -rowHeight(80) - 1 && top < 402));
+    assert.deepEqual([Math.min(...columns), Math.max(...columns) + 1], grid.visibleColumns());
+    const written = canvas.calls.filter(([name]) => name === "fillText").length;
+    assert.ok(written > 18 && written <= columns.size + layers.size, `${written} texts`);
+  }
+  assert.ok(painted.some(({ layer, column }) => layer === 0 && column === 3999));
+  assert.equal(spacer.style.width, `${26 + 4000 * 36 + 674 % 36}px`);
 });
 
 test("the bars of source tokens are as wide as fits, and alike on both sides of zero", () => {

@@ -54,6 +54,7 @@ export default {
       checked.title = model.get("report") ? "What was measured: click for the figures" : "";
       setText(report, model.get("report"));
       setText(work, model.get("work"));
+      work.title = model.get("work");
       work.hidden = !model.get("work");
       setText(state, WORDS[now] ?? now);
       state.dataset.state = now;

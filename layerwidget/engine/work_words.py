@@ -1,0 +1,35 @@
+"""What the status line says of the last picture: how much was computed, and what is held for the next one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from layerwidget.engine.local import Live
+
+
+def tokens_words(n_pos: int) -> str:
+    """How long the prompt is."""
+    return f"{n_pos} token{'s' if n_pos > 1 else ''}"
+
+
+def computed_words(live: Live, n_pos: int) -> str:
+    """How much of a prompt was run through the model for the last picture; nothing where it was all of it."""
+    if live.reused_layers:
+        return f"recomputed from layer {live.reused_layers}"
+    n_new = n_pos - live.reused
+    return "nothing recomputed" if not n_new else "" if n_new == n_pos else f"{n_new} recomputed"
+
+
+def kept_words(pass_bytes: int, answer_bytes: int) -> str:
+    """The memory that is held for the next edit; nothing where it is less than a megabyte."""
+    total = (pass_bytes + answer_bytes) >> 20
+    both = [(pass_bytes, "pass"), (answer_bytes, "answers")]
+    parts = [f"{name} {n_bytes >> 20}" for n_bytes, name in both if n_bytes >> 20]
+    of_which = f" ({' + '.join(parts)})" if len(parts) > 1 else ""
+    return f"{total} MB kept{of_which}" if total else ""
+
+
+def took_words(took_ms: float) -> str:
+    """How long it took: in milliseconds while it is felt as them."""
+    return f"{took_ms:.0f} ms" if took_ms < 10_000 else f"{took_ms / 1000:.0f} s"

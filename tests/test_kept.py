@@ -1,0 +1,110 @@
+"""What is held for the next edit: by bytes, the oldest goes first; and what is said of it is what is there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+import layerwidget as lw
+from layerwidget.engine.kept import KeptAnswers
+from layerwidget.engine.work_words import kept_words, took_words
+from layerwidget.model.held_bytes import held_bytes
+from tests import tiny
+
+MB = 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """Anything with arrays."""
+
+    numbers: np.ndarray
+    name: str = ""
+
+
+def answer(n_bytes: int) -> Answer:
+    return Answer(np.zeros(n_bytes, np.uint8))
+
+
+def test_the_one_that_was_asked_for_longest_ago_goes_first() -> None:
+    kept = KeptAnswers(100)
+    for name, size in (("a", 40), ("b", 30), ("c", 20)):
+        kept[name] = answer(size)
+    assert kept["a"].numbers.nbytes == 40
+    kept["d"] = answer(25)
+    assert set(kept) == {"a", "c", "d"}
+    kept["e"] = answer(60)
+    assert set(kept) == {"d", "e"}
+    assert (kept.currsize, kept.held_bytes) == (85, 85)
+
+
+def test_the_limit_is_one_of_bytes_and_not_of_answers() -> None:
+    kept = KeptAnswers(100)
+    for number in range(20):
+        kept[number] = answer(5)
+    assert len(kept) == 20
+    kept["large"] = answer(98)
+    assert set(kept) == {"large"}
+    with pytest.raises(ValueError, match="too large"):
+        kept["larger"] = answer(101)
+    assert set(kept) == {"large"}
+
+
+def test_what_is_shared_is_held_once_and_as_long_as_somebody_has_it() -> None:
+    room, kept = np.zeros((4, 10), np.uint8), KeptAnswers(100)
+    kept["first"], kept["second"] = Answer(room[:2]), Answer(room[:3])
+    assert (kept.currsize, kept.held_bytes) == (80, 40)
+    assert kept.bytes_with([Answer(room[1:]), answer(7)]) == 47
+    del kept["first"]
+    assert (kept.currsize, kept.held_bytes) == (40, 40)
+    kept["second"] = answer(9)
+    assert (kept.currsize, kept.held_bytes) == (9, 9)
+    kept["third"] = answer(95)
+    assert (kept.currsize, kept.held_bytes) == (95, 95)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "mamba"])
+def test_a_live_prompt_says_what_it_holds(kind: str) -> None:
+    live, prompt, question = lw.Live(lw.HookedModel(tiny.tiny(kind))), tiny.ids(12), lw.LogitLens()
+    assert (live.held_pass_bytes, live.held_answer_bytes) == (0, 0)
+    (lens,) = live.update(prompt, question)
+    size = sum(array.nbytes for array in vars(lens).values() if isinstance(array, np.ndarray))
+    assert (live.held_answer_bytes, live.answer_bytes) == (size, size)
+    live.prepare()
+    trace = live._continuation.trace(live.model.tokenize(prompt))
+    stream = {
+        t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in trace.activations["resid_post"].values()
+    }
+    without_cache = held_bytes(trace)
+    assert sum(stream.values()) < without_cache <= live.held_pass_bytes
+    before = live.held_pass_bytes
+    live.update([*prompt, *tiny.ids(12, 4)], question)
+    assert 1.5 * before < live.held_pass_bytes < 3 * before
+
+
+def test_every_storage_counts_once() -> None:
+    numbers = torch.zeros(6, 4)
+    assert held_bytes(numbers, [numbers[1:], {"a": (numbers.T, torch.zeros(3))}]) == 4 * (24 + 3)
+    assert held_bytes(None, 3, "text") == 0
+
+
+@pytest.mark.parametrize(
+    ("both", "words"),
+    [
+        ((0, 0), ""),
+        ((MB - 1, 0), ""),
+        ((600_000, 600_000), "1 MB kept"),
+        ((35 * MB, 0), "35 MB kept"),
+        ((MB - 1, 2 * MB), "2 MB kept"),
+        ((36 * MB, 2 * MB + 1), "38 MB kept (pass 36 + answers 2)"),
+    ],
+)
+def test_the_memory_in_words(both: tuple[int, int], words: str) -> None:
+    assert kept_words(*both) == words
+
+
+def test_long_times_are_in_seconds() -> None:
+    assert [took_words(ms) for ms in (0.4, 85.6, 9_999, 114_726)] == ["0 ms", "86 ms", "9999 ms", "115 s"]
