@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,7 @@ import layerwidget as lw
 from layerwidget.analysis.attention_flow import _score
 from layerwidget.model.head_writing import head_writing
 from layerwidget.questions import OnScreen
+from layerwidget.widgets.head_map import _sheet
 from tests import tiny
 from tests.test_head_outputs import NOT_FUSED, PROJECTION, matrix_by_hand, seen_by_hand
 from tests.test_logit_lens import EIFFEL
@@ -151,6 +155,42 @@ def test_the_sink_is_the_first_column_of_every_pattern(kind: str) -> None:
         lw.AttentionSink("7").run(trace)
 
 
+@pytest.mark.parametrize("n_pos", [1, 7])
+def test_the_mass_on_learned_sinks_is_that_of_plain_transformers(n_pos: int) -> None:
+    """GPT-OSS: the softmax has one column more, of `sinks`; by hand from the queries and keys of its own modules."""
+    model, ids = tiny.hooked("gpt_oss"), tiny.ids(n_pos)
+    grid = lw.AttentionSink().run(model.trace(ids))
+    for row, layer in enumerate(grid.layers):
+        expected = _on_sinks(model.hf_model, layer, ids)
+        assert expected.min() > 1e-4
+        np.testing.assert_allclose(grid.on_learned[row], expected, atol=1e-5)
+    np.testing.assert_allclose(grid.learned_share, grid.on_learned[:, :, min(1, n_pos - 1) :].mean(-1), atol=1e-6)
+    sheet = _sheet(grid, tiny.N_LAYERS, tiny.N_HEADS)
+    assert f"learned sinks take {grid.learned_share.mean():.0%}" in sheet.detail
+    for kind in ("llama", "bert"):
+        without = lw.AttentionSink().run(tiny.hooked(kind).trace(ids))
+        assert not without.on_learned.any()
+        assert "learned" not in _sheet(without, tiny.N_LAYERS, tiny.N_HEADS).detail
+
+
+def _on_sinks(hf_model: Any, layer: int, token_ids: list[int]) -> torch.Tensor:
+    """What the eager attention of plain transformers gives to the sink's column, shape [head, query_pos]."""
+    columns: list[torch.Tensor] = []
+    own = torch.nn.functional.softmax
+
+    def softmax(scores: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+        made = own(scores, *args, **options)
+        if made.dim() == 4:
+            columns.append(made[0, ..., -1])
+        return made
+
+    twin = tiny.eager_twin(hf_model)
+    with mock.patch("torch.nn.functional.softmax", softmax):
+        tiny.plain_output(twin, token_ids)
+    assert len(columns) == tiny.N_LAYERS
+    return columns[layer]
+
+
 def test_the_sink_of_one_token_is_everything_and_without_attention_there_is_none() -> None:
     np.testing.assert_array_equal(lw.AttentionSink().run(tiny.hooked("llama").trace([3])).share, np.ones((3, 4)))
     with pytest.raises(lw.MissingComponentError, match="None of the layers"):
@@ -169,6 +209,12 @@ def test_the_sink_of_an_appended_prompt_computes_the_new_rows_alone(monkeypatch:
     (grid,) = question.answers(trace, before, 6, OnScreen())
     assert firsts == [6, 6, 6]
     np.testing.assert_allclose(grid.on_first, question.run(model.trace(ids)).on_first, atol=1e-6)
+
+
+def test_the_learned_sink_of_an_appended_prompt_is_that_of_a_fresh_one() -> None:
+    model, question, ids = tiny.hooked("gpt_oss"), lw.AttentionSink(), tiny.ids(9)
+    (grid,) = question.answers(model.trace(ids), question.run(model.trace(ids[:6])), 6, OnScreen())
+    np.testing.assert_allclose(grid.on_learned, question.run(model.trace(ids)).on_learned, atol=1e-6)
 
 
 def test_all_head_scores_are_those_of_each_kind_from_one_pass() -> None:

@@ -138,13 +138,15 @@ def _with_layer(trace: lw.Trace, layer: int, change: Callable[[Added], Added | N
     return lw.Trace(trace.model, trace.tokens, trace.logits, trace.activations, trace.patterns, ledgers=ledgers)
 
 
+def _tilted(value: torch.Tensor) -> torch.Tensor:
+    return value - torch.linspace(0, 0.2, value.shape[-1])
+
+
 #: What is lost of a layer's parts.
 LOST: dict[str, Callable[[Added], Added | None]] = {
     "its FFN": lambda part: None if part.kind == "mlp" else part,
     "a scale": lambda part: replace(part, value=part.value * 1.01) if part.kind == "attention" else part,
-    "a bias": lambda part: (
-        replace(part, value=part.value - torch.linspace(0, 0.2, part.value.shape[-1])) if part.kind == "mlp" else part
-    ),
+    "a bias": lambda part: replace(part, value=_tilted(part.value)) if part.kind == "mlp" else part,
 }
 
 

@@ -197,11 +197,8 @@ def _heads(
             missing.setdefault(str(error).partition(": ")[2] or str(error), layer.layer)
         else:
             heads[layer.layer, : layer.n_heads], biases[layer.layer] = given, bias
-    return (
-        heads,
-        biases,
-        tuple(f"Heads are not told apart from layer {layer} on: {why}" for why, layer in missing.items()),
-    )
+    notes = tuple(f"Heads are not told apart from layer {layer} on: {why}" for why, layer in missing.items())
+    return heads, biases, notes
 
 
 def _given_by_heads(

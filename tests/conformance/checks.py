@@ -17,7 +17,7 @@ from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.paths import tensor_at
 from layerwidget.trace import Trace
 from tests.conformance.build import Entry, build, inputs, takes_target
-from tests.conformance.compare import DisagreementError, NotApplicableError, close, error
+from tests.conformance.compare import DisagreementError, NotApplicableError, close, close_rows, error
 from tests.conformance.eager import Operations, eager_twin, per_layer, returned
 from tests.conformance.references import NoReferenceError, Place, without_one
 from tests.conformance.shrink import D_VOCAB
@@ -25,6 +25,8 @@ from tests.conformance.streams import check_streams
 
 CHECKS = ("built", "located", "lens", "residual", "attribution", "attention", "skip", "clean")
 
+#: How far the stream may be from the sum of its parts at any position, as a share of its largest value there.
+_SUMS = 1e-5
 _N_POS = 11
 _N_TARGET = 9  # neither as long as the source, nor by one longer, as with a sink
 
@@ -118,7 +120,8 @@ class Subject:
         for layer in range(anatomy.n_layers):
             _adds_up(f"layer {layer}", entering[layer], trace.ledger(layer), leaving[layer])
             if layer:
-                close(f"what enters layer {layer} left layer {layer - 1}", entering[layer], leaving[layer - 1], 1e-4)
+                what = f"what enters layer {layer} left layer {layer - 1}"
+                close_rows(what, entering[layer], leaving[layer - 1], _SUMS)
 
     def attribution(self) -> None:
         """The parts sum to what the model's own head returns, for one token and for two; or it is refused, and why."""
@@ -271,10 +274,10 @@ def _adds_up(what: str, entering: torch.Tensor, ledger: Sequence[Any], leaving: 
         elif isinstance(entry, Scaled):
             stream = stream * entry.factor
         else:
-            close(f"{what}: what a norm on the stream reads", stream, entry.before, 1e-4)
+            close_rows(f"{what}: what a norm on the stream reads", stream, entry.before, _SUMS)
             stream = entry.after
         changes.append(float((stream - before).abs().max()))
-    close(f"{what}: input plus parts", stream, leaving, 1e-4)
+    close_rows(f"{what}: input plus parts", stream, leaving, _SUMS)
     if 0.0 in changes:
         raise DisagreementError(f"{what}: a part adds nothing")
 
