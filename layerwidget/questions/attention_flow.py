@@ -50,8 +50,8 @@ class SinkGrid(Grid):
     Attributes:
         on_first: each position's weight on token 0, shape [layer, head, query_pos], 0 to 1; NaN where a layer has no
             such head.
-        on_learned: each position's weight on learned sinks, extra columns of the softmax that are no position (GPT-OSS),
-            shape [layer, head, query_pos], 0 to 1: what its row of the pattern lacks. Zeros in layers without.
+        on_learned: each position's weight on learned sinks, extra columns of the softmax that are no position (as in
+            GPT-OSS): what its row of the pattern lacks, shape [layer, head, query_pos], 0 to 1; zeros without.
 
     Source: science.md, "Attention".
     """
