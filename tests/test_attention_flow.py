@@ -232,7 +232,7 @@ def test_the_mass_on_learned_sinks_is_that_of_plain_transformers(n_pos: int) -> 
     grid = lw.AttentionSink().run(model.trace(ids))
     for row, layer in enumerate(grid.layers):
         expected = _on_sinks(model.hf_model, layer, ids)
-        assert expected.min() > 1e-4
+        assert expected.mean() > 0.05
         np.testing.assert_allclose(grid.on_learned[row], expected, atol=1e-5)
     np.testing.assert_allclose(grid.learned_share, grid.on_learned[:, :, min(1, n_pos - 1) :].mean(-1), atol=1e-6)
     sheet = _sheet(grid, tiny.N_LAYERS, tiny.N_HEADS)
@@ -284,7 +284,7 @@ def test_the_sink_of_an_appended_prompt_computes_the_new_rows_alone(monkeypatch:
 def test_the_learned_sink_of_an_appended_prompt_is_that_of_a_fresh_one() -> None:
     model, question, ids = tiny.hooked("gpt_oss"), lw.AttentionSink(), tiny.ids(9)
     (grid,) = question.answers(model.trace(ids), question.run(model.trace(ids[:6])), 6, OnScreen())
-    np.testing.assert_allclose(grid.on_learned, question.run(model.trace(ids)).on_learned, atol=1e-6)
+    np.testing.assert_allclose(grid.on_learned, question.run(model.trace(ids)).on_learned, atol=1e-5)
 
 
 def test_all_head_scores_are_those_of_each_kind_from_one_pass() -> None:

@@ -146,6 +146,8 @@ class _Stream:
                     stream._add(entry.kind, layer, _exact(entry.value[position]))
                 elif isinstance(entry, Scaled):
                     stream._scale(entry.factor)
+                elif len(stream.kinds) == 1:  # nothing was added yet: it belongs to the embedding
+                    stream = cls([("embed", None)], [_exact(entry.after[position])], [1.0])
                 else:
                     raise MissingComponentError(
                         f"The stream of {trace.anatomy.name} is not a sum of parts: in layer {layer} it passes "

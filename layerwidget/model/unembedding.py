@@ -69,9 +69,9 @@ def logit_direction(trace: Trace, token: int, minus: int | None, position: int) 
         rows, biases, error = _as_it_runs(trace, tokens, norm, normed, own)
         logits, transform = rows @ normed.to(rows.device) + biases, ()
     if not error <= tolerance(own.dtype):
+        why = f"relative error {error:.1e}" if math.isfinite(error) else f"then come: {', '.join(transform)}"
         raise MissingComponentError(
-            f"{_refusal(trace)}: its final norm and head by themselves do not give its logits (relative error "
-            f"{error:.1e})."
+            f"{_refusal(trace)}: its final norm and head by themselves do not give its logits ({why})."
         )
     signs = torch.tensor([1.0, -1.0][: len(tokens)], dtype=torch.float64)
     target = (signs @ rows.cpu().double()) * norm.gain.cpu().double()
