@@ -250,6 +250,22 @@ def _t5_with_a_head() -> transformers.PreTrainedModel:
     return transformers.T5ForConditionalGeneration(config).eval()
 
 
+def test_a_norm_with_which_the_first_layer_begins_belongs_to_the_embedding() -> None:
+    torch.manual_seed(0)
+    config = transformers.RwkvConfig(
+        vocab_size=tiny.D_VOCAB, hidden_size=36, attention_hidden_size=36, num_hidden_layers=3, intermediate_size=52
+    )
+    hf_model: Any = transformers.RwkvForCausalLM(config).eval()
+    torch.nn.init.normal_(hf_model.rwkv.blocks[0].pre_ln.bias)
+    trace = lw.HookedModel(hf_model).trace(tiny.ids(6))
+    found = lw.DirectLogitAttribution(17).run(trace)
+    assert abs(found.error) <= 1e-5 * float(trace.logits[-1].abs().max())
+    normed = hf_model.rwkv.blocks[0].pre_ln(trace.resid_pre[0, -1]).detach()
+    norm, final = hf_model.rwkv.ln_out, trace.resid_post[-1, -1]
+    given = norm.weight * (normed - normed.mean()) / (final.var(correction=0) + norm.eps).sqrt()
+    assert found.values[0] == pytest.approx(float(given.detach() @ hf_model.head.weight[17].detach()), abs=1e-5)
+
+
 class _ThroughAnother(torch.nn.Module):
     """A head that bends its input before the matrix."""
 

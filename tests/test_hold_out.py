@@ -44,6 +44,7 @@ class Heard:
 @pytest.fixture(scope="module")
 def twin(demo_model: lw.HookedModel) -> Any:
     """The demo model as plain transformers has it, with attention that can be asked for its weights."""
+    assert isinstance(demo_model, lw.HookedModel)
     return eager_twin(demo_model.hf_model)
 
 

@@ -28,8 +28,8 @@ class AttributionGrid(Grid):
         logit: the model's own logit, or difference of two, before its output transform.
         error: `logit` minus the sum of `values`: rounding alone. More than 1e-4 of the largest logit at this position
             is refused in fp32, and more than 8 steps of the model's own precision in any other.
-        names: what the parts are: `embed` (what enters the first layer; where that begins with a norm on the stream, what
-            leaves the norm), `attn0`, `mlp0`, ..., `norm_bias` (of the final norm), `head_bias`.
+        names: what the parts are: `embed` (what enters the first layer; where that begins with a norm on the stream,
+            what leaves the norm), `attn0`, `mlp0`, ..., `norm_bias` (of the final norm), `head_bias`.
         part_layers: the layer of each part, or None.
         values: what each part gives, shape [part].
         heads: what each attention head gives, shape [layer, head]; NaN where a layer has no heads that can be told

@@ -126,8 +126,8 @@ def write(rows: list[Row], folder: Path, dtype: torch.dtype = torch.float32) -> 
         f"Made by `python -m tests.conformance.run{f' --dtype {short}' if suffix else ''}`; what the checks are is in "
         f"`{'half.py' if suffix else 'checks.py'}`. "
         "*n/a* (not applicable) is counted apart and is never a pass: *all together* counts the models that pass every "
-        "check, *all that apply* those that fail none. Attribution is n/a where layerwidget refuses it, as the logit is not "
-        "a sum of parts; there *all together* does not ask for it.\n"
+        "check, *all that apply* those that fail none. Attribution is n/a where layerwidget refuses it, as the "
+        "logit is not a sum of parts; there *all together* does not ask for it.\n"
     )
     lines = ["| configuration | " + " | ".join(names) + " | why |", "|---" * (len(names) + 2) + "|"]
     lines += [

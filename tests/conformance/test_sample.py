@@ -46,7 +46,7 @@ PARTIAL: dict[str, dict[str, str]] = {
 #: normed, the head is more than a product, or its final norm was not found.
 NO_SUM = """
 causal/blt causal/minimax causal/hy_v4 causal/xlm masked/albert masked/bert masked/squeezebert masked/esm
-masked/modernbert masked/neomme masked/roberta-prelayernorm masked/ultrabert masked/yoso
+masked/modernbert masked/neomme masked/roberta-prelayernorm masked/ultrabert masked/yoso seq2seq/fsmt seq2seq/led
 """.split()
 
 SAMPLE = {**{name: {} for name in WHOLE}, **PARTIAL}
