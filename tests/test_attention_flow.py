@@ -2,33 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
 
 import layerwidget as lw
+from layerwidget.analysis import attention_flow
 from layerwidget.analysis.attention_flow import _score
-from layerwidget.model.head_writing import head_writing
+from layerwidget.model.head_writing import HeadWriting
 from layerwidget.questions import OnScreen
+from layerwidget.widgets.head_map import _sheet
 from tests import tiny
 from tests.test_head_outputs import NOT_FUSED, PROJECTION, matrix_by_hand, seen_by_hand
 from tests.test_logit_lens import EIFFEL
 
+VALUE_WEIGHTED = ["llama", "gpt2", "gemma3", "granite", "falcon", "bert"]
 
-@pytest.mark.parametrize("kind", ["llama", "gpt2", "gemma3", "granite", "falcon", "bert"])
-def test_value_weighted_attention(kind: str) -> None:
-    model = tiny.hooked(kind)
-    trace = model.trace(tiny.ids(7))
+
+def _check_value_weighted(kind: str, trace: lw.Trace) -> None:
+    """The lengths are those of `alpha f`, whose sum over heads and keys, and `b_O`, is what the module returns."""
+    hf_model: Any = tiny.hooked(kind).hf_model
+    attentions = tiny.plain_output(tiny.eager_twin(hf_model), tiny.ids(7), output_attentions=True).attentions
     grid = lw.ValueWeightedAttention("1-2", "1,3").run(trace)
     assert (grid.layers, grid.heads, grid.norms.shape) == ((1, 2), (1, 3), (2, 2, 7, 7))
     for row, layer in enumerate(grid.layers):
         path = PROJECTION[kind].format(layer)
-        blocks = matrix_by_hand(model.hf_model, path).unflatten(0, (tiny.N_HEADS, -1))
-        written = torch.einsum("hqk,hkd,hdm->hqkm", trace.pattern(layer), trace.head_values(layer), blocks)
+        bias = hf_model.get_submodule(path).bias
+        blocks = matrix_by_hand(hf_model, path).unflatten(0, (tiny.N_HEADS, -1))
+        written = torch.einsum("hqk,hkd,hdm->hqkm", attentions[layer][0], trace.head_values(layer), blocks)
+        _, raw = seen_by_hand(hf_model, path, tiny.ids(7))
+        total = written.sum((0, 2)) + (0 if bias is None else bias.detach())
+        assert (total - raw).abs().max() <= 1e-5 * raw.abs().max()
         np.testing.assert_allclose(grid.norms[row], written.norm(dim=-1)[[1, 3]], atol=1e-4)
-        _, raw = seen_by_hand(model.hf_model, path, tiny.ids(7))
-        bias = head_writing(trace, layer, trace.head_outputs(layer)).bias
-        assert (written.sum((0, 2)) + bias - raw).abs().max() <= 1e-5 * raw.abs().max()
+
+
+@pytest.mark.parametrize("kind", VALUE_WEIGHTED)
+def test_value_weighted_attention(kind: str) -> None:
+    _check_value_weighted(kind, tiny.hooked(kind).trace(tiny.ids(7)))
+
+
+#: What is changed of a layer's values, or of what its heads write with.
+OTHER_VALUES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "a bias": lambda values: values - values.mean(1, keepdim=True),
+    "a scale": lambda values: 1.01 * values,
+    "a head": lambda values: torch.cat([values[:3], torch.zeros_like(values[:1])]),
+    "other heads": lambda values: values.roll(1, 0),
+}
+
+
+@pytest.mark.parametrize("lost", OTHER_VALUES)
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_value_weighted_attention_of_other_values_fails(kind: str, lost: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    trace, own = tiny.hooked(kind).trace(tiny.ids(7)), lw.Trace.head_values
+    monkeypatch.setattr(lw.Trace, "head_values", lambda *args: OTHER_VALUES[lost](own(*args)))
+    with pytest.raises((AssertionError, lw.MissingComponentError)):
+        _check_value_weighted(kind, trace)
+
+
+@pytest.mark.parametrize("lost", OTHER_VALUES)
+def test_value_weighted_attention_through_another_matrix_fails(lost: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    trace, own = tiny.hooked("llama").trace(tiny.ids(7)), attention_flow.head_writing
+
+    def changed(*args: Any) -> HeadWriting:
+        writing = own(*args)
+        return replace(writing, W_O=OTHER_VALUES[lost](writing.W_O))
+
+    monkeypatch.setattr(attention_flow, "head_writing", changed)
+    with pytest.raises(AssertionError, match="Mismatched"):
+        _check_value_weighted("llama", trace)
 
 
 @pytest.mark.parametrize("kind", NOT_FUSED)
@@ -95,21 +141,49 @@ def test_a_head_that_looks_at_one_offset_scores_one(kind: str, offset: int) -> N
 )
 @pytest.mark.parametrize("kind", ["llama", "jamba", "gpt_oss"])
 def test_head_scores_are_means_of_the_pattern(kind: str, score: str, first: int, offset: int) -> None:
-    model = tiny.hooked(kind)
+    _check_head_scores(tiny.hooked(kind), score, first, offset)
+
+
+def _check_head_scores(model: lw.HookedModel, score: str, first: int, offset: int) -> None:
     told: list[tuple[int, int]] = []
     question = lw.HeadScores(score, n_tokens=20, seed=1)
     grid = question.run(model, progress=lambda done, of: told.append((done, of)))
     assert told == [(1, question.n_passes(model))]
     np.testing.assert_array_equal(grid.token_ids[:20], grid.token_ids[20:])
     assert len(set(grid.token_ids.tolist())) == 20
-    trace = model.trace(grid.token_ids)
+    trace, token_ids = model.trace(grid.token_ids), grid.token_ids.tolist()
+    eager = tiny.plain_output(tiny.eager_twin(model.hf_model), token_ids, output_attentions=True).attentions
+    attentions = dict(zip(trace.attention_layers, [one for one in eager if one is not None], strict=True))
     for layer in range(model.anatomy.n_layers):
         if layer in trace.attention_layers:
-            pattern = trace.pattern(layer)
+            pattern = attentions[layer][0]
             expected = torch.stack([pattern[:, query, query - offset] for query in range(first, 40)]).mean(0)
             np.testing.assert_allclose(grid.values[layer], expected, atol=1e-6)
         else:
             assert np.isnan(grid.values[layer]).all()
+
+
+#: What is changed of the pattern that is scored.
+OTHER_PATTERNS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "another key": lambda pattern: pattern.roll(1, -1),
+    "another query": lambda pattern: pattern.roll(1, -2),
+    "other heads": lambda pattern: pattern.roll(1, 0),
+    "a head": lambda pattern: torch.cat([pattern[:-1], torch.zeros_like(pattern[:1])]),
+    "a scale": lambda pattern: 1.01 * pattern,
+}
+
+
+@pytest.mark.parametrize("lost", OTHER_PATTERNS)
+@pytest.mark.parametrize(
+    ("score", "first", "offset"), [("induction", 20, 19), ("duplicate", 20, 20), ("previous", 1, 1)]
+)
+def test_head_scores_of_another_pattern_fail(
+    lost: str, score: str, first: int, offset: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = attention_flow._score
+    monkeypatch.setattr(attention_flow, "_score", lambda pattern, *args: own(OTHER_PATTERNS[lost](pattern), *args))
+    with pytest.raises(AssertionError, match="Mismatched"):
+        _check_head_scores(tiny.hooked("llama"), score, first, offset)
 
 
 def test_head_scores_that_are_refused() -> None:
@@ -151,6 +225,42 @@ def test_the_sink_is_the_first_column_of_every_pattern(kind: str) -> None:
         lw.AttentionSink("7").run(trace)
 
 
+@pytest.mark.parametrize("n_pos", [1, 7])
+def test_the_mass_on_learned_sinks_is_that_of_plain_transformers(n_pos: int) -> None:
+    """GPT-OSS: the softmax has one column more, of `sinks`; by hand from the queries and keys of its own modules."""
+    model, ids = tiny.hooked("gpt_oss"), tiny.ids(n_pos)
+    grid = lw.AttentionSink().run(model.trace(ids))
+    for row, layer in enumerate(grid.layers):
+        expected = _on_sinks(model.hf_model, layer, ids)
+        assert expected.mean() > 0.05
+        np.testing.assert_allclose(grid.on_learned[row], expected, atol=1e-5)
+    np.testing.assert_allclose(grid.learned_share, grid.on_learned[:, :, min(1, n_pos - 1) :].mean(-1), atol=1e-6)
+    sheet = _sheet(grid, tiny.N_LAYERS, tiny.N_HEADS)
+    assert f"learned sinks take {grid.learned_share.mean():.0%}" in sheet.detail
+    for kind in ("llama", "bert"):
+        without = lw.AttentionSink().run(tiny.hooked(kind).trace(ids))
+        assert not without.on_learned.any()
+        assert "learned" not in _sheet(without, tiny.N_LAYERS, tiny.N_HEADS).detail
+
+
+def _on_sinks(hf_model: Any, layer: int, token_ids: list[int]) -> torch.Tensor:
+    """What the eager attention of plain transformers gives to the sink's column, shape [head, query_pos]."""
+    columns: list[torch.Tensor] = []
+    own = torch.nn.functional.softmax
+
+    def softmax(scores: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+        made = own(scores, *args, **options)
+        if made.dim() == 4:
+            columns.append(made[0, ..., -1])
+        return made
+
+    twin = tiny.eager_twin(hf_model)
+    with mock.patch("torch.nn.functional.softmax", softmax):
+        tiny.plain_output(twin, token_ids)
+    assert len(columns) == tiny.N_LAYERS
+    return columns[layer]
+
+
 def test_the_sink_of_one_token_is_everything_and_without_attention_there_is_none() -> None:
     np.testing.assert_array_equal(lw.AttentionSink().run(tiny.hooked("llama").trace([3])).share, np.ones((3, 4)))
     with pytest.raises(lw.MissingComponentError, match="None of the layers"):
@@ -169,6 +279,12 @@ def test_the_sink_of_an_appended_prompt_computes_the_new_rows_alone(monkeypatch:
     (grid,) = question.answers(trace, before, 6, OnScreen())
     assert firsts == [6, 6, 6]
     np.testing.assert_allclose(grid.on_first, question.run(model.trace(ids)).on_first, atol=1e-6)
+
+
+def test_the_learned_sink_of_an_appended_prompt_is_that_of_a_fresh_one() -> None:
+    model, question, ids = tiny.hooked("gpt_oss"), lw.AttentionSink(), tiny.ids(9)
+    (grid,) = question.answers(model.trace(ids), question.run(model.trace(ids[:6])), 6, OnScreen())
+    np.testing.assert_allclose(grid.on_learned, question.run(model.trace(ids)).on_learned, atol=1e-5)
 
 
 def test_all_head_scores_are_those_of_each_kind_from_one_pass() -> None:

@@ -74,15 +74,38 @@ def first_among(logits: torch.Tensor, k: int) -> list[int]:
 
 @pytest.mark.parametrize("kind", PATHS)
 def test_depth_of_every_position_by_hand(kind: str) -> None:
-    hf_model, token_ids = tiny.tiny(kind), tiny.ids(24)
-    logits = logits_by_hand(kind, hf_model, token_ids)
-    trace = lw.HookedModel(hf_model).trace(token_ids)
+    trace = lw.HookedModel(tiny.tiny(kind)).trace(tiny.ids(24))
+    logits = logits_by_hand(kind, trace.model.hf_model, tiny.ids(24))
     settled = lw.SettleDepth().run(trace)
     assert settled.layer.tolist() == first_for_good(logits)
     assert len(set(settled.layer.tolist())) > 1, "too easy to be right about"
     np.testing.assert_array_equal(settled.final_ids, logits[-1].argmax(-1))
+    _check_emergence(trace, logits)
+
+
+def _check_emergence(trace: lw.Trace, logits: torch.Tensor) -> None:
     for k in (1, 4, 10, tiny.D_VOCAB):
         assert lw.Emergence(k).run(trace).layer.tolist() == first_among(logits, k), k
+
+
+#: How ranks in the layers, shape [layer, pos], could be read wrongly; and the k that is asked for.
+OTHER_RANKS: dict[str, Callable[[np.ndarray, int], tuple[np.ndarray, int]]] = {
+    "one more": lambda ranks, k: (ranks, k + 1),
+    "one less": lambda ranks, k: (ranks + 1, k),
+    "a layer": lambda ranks, k: (np.concatenate([ranks[1:], ranks[-1:]]), k),
+    "other positions": lambda ranks, k: (np.roll(ranks, 1, 1), k),
+    "the last layer from which": lambda ranks, k: (ranks[::-1].copy(), k),
+}
+
+
+@pytest.mark.parametrize("wrong", OTHER_RANKS)
+def test_emergence_from_other_ranks_fails(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    trace, emerged = tiny.hooked("llama").trace(tiny.ids(24)), depth.emerged
+    logits = logits_by_hand("llama", trace.model.hf_model, tiny.ids(24))
+    _check_emergence(trace, logits)
+    monkeypatch.setattr(depth, "emerged", lambda ranks, k: emerged(*OTHER_RANKS[wrong](ranks, k)))
+    with pytest.raises(AssertionError):
+        _check_emergence(trace, logits)
 
 
 @pytest.mark.parametrize("kind", [*tiny.CORE, "granite", "jamba", "bert"])
@@ -122,6 +145,11 @@ def test_influence_and_angles_by_hand(kind: str) -> None:
     x = states(hf_model, PATHS[kind][0], token_ids).double()
     cosine = torch.nn.functional.cosine_similarity
     np.testing.assert_allclose(lw.BlockInfluence().run(trace).values, 1 - cosine(x[:-1], x[1:], -1).mean(-1), atol=1e-5)
+    _check_angles(trace, x)
+
+
+def _check_angles(trace: lw.Trace, x: torch.Tensor) -> None:
+    cosine = torch.nn.functional.cosine_similarity
     for n in (1, 2, 3):
         grid = lw.AngularDistance(n).run(trace)
         by_hand = torch.stack([cosine(x[start, -1], x[start + n, -1], 0) for start in range(4 - n)]).arccos() / math.pi
@@ -139,6 +167,29 @@ def test_another_state_has_another_angle(
     right = lw.BlockInfluence().run(trace).values
     monkeypatch.setattr(lw.Trace, "rows", lambda *args: mutation(rows(*args)))
     assert np.abs(lw.BlockInfluence().run(trace).values - right).max() > 1e-4
+
+
+#: What is read of the stream instead: a trace, a component, a layer, from a position to another.
+OTHER_ROWS: dict[str, Callable[[Any, str, int, int, int], torch.Tensor]] = {
+    "another position": lambda own, name, layer, start, stop: own(name, layer, start - 1, stop - 1),
+    "without its mean": lambda own, *place: own(*place) - own(*place).mean(-1, keepdim=True),
+    "with a bias": lambda own, *place: own(*place) + 0.1,
+    "the layer after": lambda own, name, layer, *place: own(name, min(layer + 1, 2), *place),
+    "what leaves": lambda own, name, *place: own("resid_post", *place),
+}
+
+
+@pytest.mark.parametrize("wrong", OTHER_ROWS)
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_angles_of_other_states_fail(kind: str, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    trace, rows = tiny.hooked(kind).trace(tiny.ids(7)), lw.Trace.rows
+    x = states(trace.model.hf_model, PATHS[kind][0], tiny.ids(7)).double()
+    _check_angles(trace, x)
+    monkeypatch.setattr(
+        lw.Trace, "rows", lambda self, *place: OTHER_ROWS[wrong](lambda *read: rows(self, *read), *place)
+    )
+    with pytest.raises(AssertionError, match="Mismatched"):
+        _check_angles(trace, x)
 
 
 def test_a_layer_that_does_nothing_has_no_influence() -> None:

@@ -62,7 +62,7 @@ def _lengths(values: torch.Tensor, W_O: torch.Tensor, heads: tuple[int, ...]) ->
 def attention_sink(
     question: AttentionSink, trace: Trace, before: SinkGrid | None, n_same: int, on_screen: OnScreen
 ) -> Iterator[SinkGrid]:
-    """The first column of every pattern; the weights of one layer are held at a time.
+    """The first column of every pattern, and what its rows lack; the weights of one layer are held at a time.
 
     Of the first positions it is taken from an earlier answer: they see nothing of the rest.
 
@@ -72,15 +72,19 @@ def attention_sink(
     """
     layers, n_pos = layers_with_attention(question.layers, trace), len(trace.tokens)
     n_heads = max(trace.anatomy.layers[layer].n_heads for layer in layers)
-    on_first = np.full((len(layers), n_heads, n_pos), np.nan, dtype=np.float32)
+    on_first, on_learned = np.full((2, len(layers), n_heads, n_pos), np.nan, dtype=np.float32)
     if before is not None:
         on_first[:, :, :n_same] = before.on_first[:, :, :n_same]
+        on_learned[:, :, :n_same] = before.on_learned[:, :, :n_same]
     for index, layer in enumerate(layers if n_same < n_pos else ()):
         checkpoint(f"the attention of layer {layer}")
         with leaving_a_core(n_pos - n_same):
-            weights = trace.pattern_from(layer, n_same)[..., 0]
-        on_first[index, : len(weights), n_same:] = weights.cpu().numpy()
-    yield SinkGrid(**about(trace, layers), on_first=on_first)
+            pattern = trace.pattern_from(layer, n_same)
+            learned = any(site.n_sinks for site in trace.anatomy.layers[layer].attention_sites)
+            lacking = (1 - pattern.float().sum(-1)).clamp_min(0) if learned else torch.zeros(pattern.shape[:2])
+        on_first[index, : len(pattern), n_same:] = pattern[..., 0].cpu().numpy()
+        on_learned[index, : len(pattern), n_same:] = lacking.cpu().numpy()
+    yield SinkGrid(**about(trace, layers), on_first=on_first, on_learned=on_learned)
 
 
 @answers(AttentionRollout)

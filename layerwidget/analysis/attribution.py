@@ -18,6 +18,7 @@ from layerwidget.model.head_writing import HeadWriting, head_writing
 from layerwidget.model.unembedding import LogitDirection, logit_direction
 from layerwidget.questions import answers
 from layerwidget.questions.attribution import AttributionGrid, DirectLogitAttribution, HeadSources, SourceGrid
+from layerwidget.rounding import tolerance
 from layerwidget.trace import Trace
 
 _NAMES = {"attention": "attn", "cross_attention": "cross_attn", "mlp": "mlp", "mixer": "mixer", "bias": "bias"}
@@ -32,7 +33,8 @@ def direct_logit_attribution(question: DirectLogitAttribution, trace: Trace) -> 
 
     Raises:
         SelectionError: when token, position or head are out of range.
-        MissingComponentError: when the model is not a sum of parts, or the asked head cannot be told from the others.
+        MissingComponentError: when the model is not a sum of parts, these do not sum to the logit, or the asked head
+            cannot be told from the others.
     """
     _valid(question, trace, question.head)
     position = question.position % len(trace.tokens)
@@ -43,7 +45,8 @@ def direct_logit_attribution(question: DirectLogitAttribution, trace: Trace) -> 
     names, layers = stream.names(), tuple(layer for _, layer in stream.kinds)
     exact = [float(value @ direction.direction) for value in stream.values]
     exact += [direction.norm_bias, direction.head_bias]
-    heads, notes = _heads(trace, position, direction, stream)
+    _adds_up(trace, position, direction, sum(exact))
+    heads, biases, notes = _heads(trace, position, direction, stream)
     return AttributionGrid(
         **about(trace, tuple(range(trace.anatomy.n_layers)), {*top_ids, *_asked(token, question.minus)}),
         position=position,
@@ -56,6 +59,7 @@ def direct_logit_attribution(question: DirectLogitAttribution, trace: Trace) -> 
         part_layers=(*layers, None, None),
         values=np.array(exact, dtype=np.float32),
         heads=heads,
+        projection_biases=biases,
         head=question.head,
         sources=None if question.head is None else _sources(trace, position, direction, stream, question.head),
         note=" ".join([*_transform_note(direction), *notes]),
@@ -85,6 +89,19 @@ def head_sources(question: HeadSources, trace: Trace) -> SourceGrid:
         head=head,
         sources=_sources(trace, position, direction, stream, head),
     )
+
+
+def _adds_up(trace: Trace, position: int, direction: LogitDirection, total: float) -> None:
+    """Raise unless the parts sum to the logit, but for rounding, as a share of the largest logit at the position."""
+    stream = trace.rows("resid_post", trace.anatomy.n_layers - 1, position, position + 1)
+    error, allowed = abs(direction.logit - total) / direction.largest, tolerance(stream.dtype)
+    if not error <= allowed:
+        raise MissingComponentError(
+            f"The logits of {trace.anatomy.name} cannot be split over its parts: they sum to {total:.6g}, the logit is "
+            f"{direction.logit:.6g}, which is {error:.1e} of the largest logit there (allowed {allowed:.0e}). "
+            f"lw.check(model) shows in which layer the stream is not its parts' sum; a model in half precision may "
+            f"only need to be loaded in fp32."
+        )
 
 
 def _top_ids(trace: Trace, position: int) -> list[int]:
@@ -129,6 +146,8 @@ class _Stream:
                     stream._add(entry.kind, layer, _exact(entry.value[position]))
                 elif isinstance(entry, Scaled):
                     stream._scale(entry.factor)
+                elif len(stream.kinds) == 1:  # nothing was added yet: it belongs to the embedding
+                    stream = cls([("embed", None)], [_exact(entry.after[position])], [1.0])
                 else:
                     raise MissingComponentError(
                         f"The stream of {trace.anatomy.name} is not a sum of parts: in layer {layer} it passes "
@@ -164,32 +183,36 @@ def _exact(value: torch.Tensor) -> torch.Tensor:
 
 def _heads(
     trace: Trace, position: int, direction: LogitDirection, stream: _Stream
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """What each head gives, shape [layer, head], and why some are missing."""
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """What each head gives, shape [layer, head], and the bias beside them [layer]; and why some are missing."""
     anatomy = trace.anatomy
     heads = np.full((anatomy.n_layers, max(layer.n_heads for layer in anatomy.layers)), np.nan, dtype=np.float32)
+    biases = np.full(anatomy.n_layers, np.nan, dtype=np.float32)
     missing: dict[str, int] = {}
     for layer in anatomy.layers:
         if not layer.attention_sites:
             continue
         checkpoint(f"the heads of layer {layer.layer}")
         try:
-            given = _given_by_heads(trace, layer.layer, position, direction, stream)
+            given, bias = _given_by_heads(trace, layer.layer, position, direction, stream)
         except MissingComponentError as error:
             missing.setdefault(str(error).partition(": ")[2] or str(error), layer.layer)
         else:
-            heads[layer.layer, : layer.n_heads] = given
-    return heads, tuple(f"Heads are not told apart from layer {layer} on: {why}" for why, layer in missing.items())
+            heads[layer.layer, : layer.n_heads], biases[layer.layer] = given, bias
+    notes = tuple(f"Heads are not told apart from layer {layer} on: {why}" for why, layer in missing.items())
+    return heads, biases, notes
 
 
 def _given_by_heads(
     trace: Trace, layer: int, position: int, direction: LogitDirection, stream: _Stream
-) -> np.ndarray | float:
+) -> tuple[np.ndarray | float, float]:
     if layer not in trace.patterns:
-        return 0.0  # the layer was skipped
+        return 0.0, 0.0  # the layer was skipped
     weights, values = trace.head_row(layer, position)
     outputs, writing = _written(trace, layer, position, weights, values)
-    return _given(writing, writing.raw(outputs), direction, stream.after_attention(layer))[:, 0]
+    later = stream.after_attention(layer)
+    bias = float(_exact(writing.constant[0]) * later @ direction.direction)
+    return _given(writing, writing.raw(outputs), direction, later)[:, 0], bias
 
 
 def _written(

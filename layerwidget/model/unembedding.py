@@ -20,6 +20,8 @@ from layerwidget.trace import Trace
 
 #: Rows of W_U that are multiplied at once.
 _BLOCK = 16384
+#: On how many tokens more a factor before the head is proved.
+_N_PROOFS = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,8 @@ class LogitDirection:
         norm_bias: what the final norm's bias gives.
         head_bias: what the head's bias gives.
         transform: what the model does to its logits afterwards.
+        largest: the largest logit of any token at this position, up or down, before the transform; of a soft-cap,
+            which only makes them smaller, after it. Errors are shares of it.
     """
 
     logit: float
@@ -39,6 +43,7 @@ class LogitDirection:
     norm_bias: float
     head_bias: float
     transform: tuple[str, ...]
+    largest: float
 
 
 @torch.no_grad()
@@ -59,7 +64,15 @@ def logit_direction(trace: Trace, token: int, minus: int | None, position: int) 
     norm, normed = _final_norm(trace, position)
     rows, biases, transform = _head_rows(trace, tokens)
     logits = rows @ normed.to(rows.device) + biases
-    _check(trace, transformed(logits, transform), own[tokens].to(logits.device), own)
+    error = _error(transformed(logits, transform), own[tokens], own)
+    if not error <= tolerance(own.dtype) and trace.anatomy.transform in ((), ("+ bias",)):
+        rows, biases, error = _as_it_runs(trace, tokens, norm, normed, own)
+        logits, transform = rows @ normed.to(rows.device) + biases, ()
+    if not error <= tolerance(own.dtype):
+        why = f"relative error {error:.1e}" if math.isfinite(error) else f"then come: {', '.join(transform)}"
+        raise MissingComponentError(
+            f"{_refusal(trace)}: its final norm and head by themselves do not give its logits ({why})."
+        )
     signs = torch.tensor([1.0, -1.0][: len(tokens)], dtype=torch.float64)
     target = (signs @ rows.cpu().double()) * norm.gain.cpu().double()
     centred = target - target.mean() if norm.centred else target
@@ -70,6 +83,7 @@ def logit_direction(trace: Trace, token: int, minus: int | None, position: int) 
         norm_bias=float(signs @ (rows @ norm.bias.to(rows.device)).cpu().double()),
         head_bias=float(signs @ biases.cpu().double()),
         transform=transform,
+        largest=_before_factors(float(_largest(own)), transform),
     )
 
 
@@ -179,12 +193,41 @@ def transformed(logits: torch.Tensor, steps: Iterable[str]) -> torch.Tensor:
     return logits
 
 
-def _check(trace: Trace, found: torch.Tensor, expected: torch.Tensor, own: torch.Tensor) -> None:
-    """Raise unless norm and head by themselves give what the model gives."""
-    largest = own[own.isfinite()].abs().max().float().clamp_min(1e-30)
-    error = float((found - expected.float()).abs().max() / largest.to(found.device))
-    if not error <= tolerance(own.dtype):
-        raise MissingComponentError(
-            f"{_refusal(trace)}: its final norm and head by themselves do not give its logits (relative error "
-            f"{error:.1e})."
-        )
+def _before_factors(logit: float, steps: Iterable[str]) -> float:
+    """A logit before the factors of the model's output transform."""
+    for step in steps:
+        word, _, number = step.partition(" ")
+        logit = logit / abs(float(number)) if word == "×" else logit
+    return logit
+
+
+def _largest(own: torch.Tensor) -> torch.Tensor:
+    """The largest finite logit, up or down."""
+    return own[own.isfinite()].abs().max().float().clamp_min(1e-30)
+
+
+def _error(found: torch.Tensor, expected: torch.Tensor, own: torch.Tensor) -> float:
+    """The largest difference of some logits from the model's own, as a share of its largest logit of any token."""
+    return float((found - expected.to(found.device).float()).abs().max() / _largest(own).to(found.device))
+
+
+def _as_it_runs(
+    trace: Trace, tokens: list[int], norm: FrozenNorm, normed: torch.Tensor, own: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """The tokens' rows and biases where the model scales what its head reads, or adds a bias that is not the head's.
+
+    Where it is fed zeros, only biases are left; what remains has to be the same multiple for many tokens.
+
+    Returns:
+        Rows times the factor, shape [token, d_model], biases [token], and the relative error over all tokens tried.
+    """
+    likely = own.masked_fill(~own.isfinite(), -math.inf).topk(min(_N_PROOFS, len(own))).indices.tolist()
+    tried = [*tokens, *likely]
+    rows, _, _ = _head_rows(trace, tried)
+    at_zero = trace.model.tail(normed.new_zeros(1, len(normed)))[0, tried].to(rows.device)
+    products = rows @ (normed - norm.bias).to(rows.device)
+    wanted = own[tried].to(rows.device).float() - at_zero
+    factor = (wanted @ products) / products.square().sum().clamp_min(1e-30)
+    biases = at_zero - factor * (rows @ norm.bias.to(rows.device))
+    error = _error(factor * (rows @ normed.to(rows.device)) + biases, own[tried], own)
+    return factor * rows[: len(tokens)], biases[: len(tokens)], error

@@ -50,11 +50,14 @@ class SinkGrid(Grid):
     Attributes:
         on_first: each position's weight on token 0, shape [layer, head, query_pos], 0 to 1; NaN where a layer has no
             such head.
+        on_learned: each position's weight on learned sinks, extra columns of the softmax that are no position (as in
+            GPT-OSS): what its row of the pattern lacks, shape [layer, head, query_pos], 0 to 1; zeros without.
 
     Source: science.md, "Attention".
     """
 
     on_first: FloatArray = field(metadata=along("layer head query_pos"))
+    on_learned: FloatArray = field(metadata=along("layer head query_pos"))
 
     @property
     def share(self) -> FloatArray:
@@ -62,8 +65,18 @@ class SinkGrid(Grid):
 
         NaN where a layer has no such head. Of a single token, everything: it sees nothing else.
         """
-        share: FloatArray = self.on_first[:, :, min(1, self.on_first.shape[-1] - 1) :].mean(-1)
-        return share
+        return _mean_after_the_first(self.on_first)
+
+    @property
+    def learned_share(self) -> FloatArray:
+        """The share of all attention that goes to learned sinks, shape [layer, head], 0 to 1: over the same queries."""
+        return _mean_after_the_first(self.on_learned)
+
+
+def _mean_after_the_first(weights: FloatArray) -> FloatArray:
+    """Mean over queries from 1 on, or the only one; [layer, head, query_pos] -> [layer, head]."""
+    mean: FloatArray = weights[:, :, min(1, weights.shape[-1] - 1) :].mean(-1)
+    return mean
 
 
 @dataclass(frozen=True, eq=False)

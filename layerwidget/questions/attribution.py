@@ -26,13 +26,16 @@ class AttributionGrid(Grid):
         minus: whose logit is taken off; None for one token alone.
         top_ids: the tokens that the model thinks most probable there, best first, shape [k].
         logit: the model's own logit, or difference of two, before its output transform.
-        error: `logit` minus the sum of `values`: rounding alone.
-        names: what the parts are: `embed` (what enters the first layer), `attn0`, `mlp0`, ..., `norm_bias` (of the
-            final norm), `head_bias`.
+        error: `logit` minus the sum of `values`: rounding alone. More than 1e-4 of the largest logit at this position
+            is refused in fp32, and more than 8 steps of the model's own precision in any other.
+        names: what the parts are: `embed` (what enters the first layer; where that begins with a norm on the stream,
+            what leaves the norm), `attn0`, `mlp0`, ..., `norm_bias` (of the final norm), `head_bias`.
         part_layers: the layer of each part, or None.
         values: what each part gives, shape [part].
         heads: what each attention head gives, shape [layer, head]; NaN where a layer has no heads that can be told
-            apart. A layer's heads and the bias of its projection make up its `attn`.
+            apart.
+        projection_biases: what the bias of each layer's attention projection gives, with that of a norm after it, shape
+            [layer]; zeros without one, NaN where heads are. A layer's heads and this make up its `attn`.
         head: layer and number of the head that is split over the positions it reads; or None.
         sources: what it takes from each position, shape [key_pos]; None without `head`.
         note: what else must be said, in whole sentences; mostly nothing.
@@ -50,6 +53,7 @@ class AttributionGrid(Grid):
     part_layers: tuple[int | None, ...] = field(metadata=naming("part", "part_layer"))
     values: FloatArray = field(metadata=along("part", "logits", name="logit"))
     heads: FloatArray = field(metadata=along("layer head", "logits", name="head_logit"))
+    projection_biases: FloatArray = field(metadata=along("layer", "logits", name="projection_bias_logit"))
     head: tuple[int, int] | None
     sources: FloatArray | None = field(metadata=along("key_pos", "logits"))
     note: str

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipywidgets
+import numpy as np
 
 from layerwidget.errors import LayerWidgetError
 from layerwidget.figures.sheets import HeatColumns, Sheet
@@ -166,4 +167,6 @@ class AttributionView(Page):
 
 def _whose(grid: AttributionGrid) -> str:
     word = f"to “{grid.pieces[grid.token].visible}”"
-    return word if grid.minus is None else f"{word} minus “{grid.pieces[grid.minus].visible}”"
+    word = word if grid.minus is None else f"{word} minus “{grid.pieces[grid.minus].visible}”"
+    biases = grid.projection_biases[np.isfinite(grid.projection_biases)]
+    return f"{word}; biases beside the heads give {biases.sum():+.3f}" if biases.any() else word

@@ -95,5 +95,8 @@ def _sheet(grid: SinkGrid | HeadScoreGrid, n_layers: int, n_heads: int) -> Sheet
     values = _values(grid)
     of_all[list(grid.layers), : values.shape[1]] = values
     if isinstance(grid, SinkGrid):
-        return Sheet(_SINK, of_all, limits=1.0, detail=_RESTING)
+        detail, learned = _RESTING, grid.on_learned[grid.on_learned > 0]
+        if learned.size:
+            detail = f"{detail}; learned sinks take {np.nanmean(grid.learned_share):.0%} of it all besides"
+        return Sheet(_SINK, of_all, limits=1.0, detail=detail)
     return Sheet(grid.kind, of_all, limits=1.0, detail=_DETAILS[grid.kind])

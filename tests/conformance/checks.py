@@ -17,14 +17,16 @@ from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.paths import tensor_at
 from layerwidget.trace import Trace
 from tests.conformance.build import Entry, build, inputs, takes_target
-from tests.conformance.compare import DisagreementError, NotApplicableError, close, error
+from tests.conformance.compare import DisagreementError, NotApplicableError, close, close_rows, error
 from tests.conformance.eager import Operations, eager_twin, per_layer, returned
 from tests.conformance.references import NoReferenceError, Place, without_one
 from tests.conformance.shrink import D_VOCAB
 from tests.conformance.streams import check_streams
 
-CHECKS = ("built", "located", "lens", "residual", "attention", "skip", "clean")
+CHECKS = ("built", "located", "lens", "residual", "attribution", "attention", "skip", "clean")
 
+#: How far the stream may be from the sum of its parts at any position, as a share of its largest value there.
+_SUMS = 1e-5
 _N_POS = 11
 _N_TARGET = 9  # neither as long as the source, nor by one longer, as with a sink
 
@@ -118,7 +120,39 @@ class Subject:
         for layer in range(anatomy.n_layers):
             _adds_up(f"layer {layer}", entering[layer], trace.ledger(layer), leaving[layer])
             if layer:
-                close(f"what enters layer {layer} left layer {layer - 1}", entering[layer], leaving[layer - 1], 1e-4)
+                what = f"what enters layer {layer} left layer {layer - 1}"
+                close_rows(what, entering[layer], leaving[layer - 1], _SUMS)
+
+    def attribution(self) -> None:
+        """The parts sum to what the model's own head returns, for one token and for two; or it is refused, and why."""
+        assert self.trace is not None
+        own, returned = self.before.double(), self._returned_by_the_head()
+        for position, token, minus in ((-1, D_VOCAB // 3, None), (4, D_VOCAB // 2, D_VOCAB // 5)):
+            try:
+                found = lw.DirectLogitAttribution(token, minus, position).run(self.trace)
+            except lw.MissingComponentError as refused:
+                raise NotApplicableError(str(refused).partition(": ")[2]) from refused
+            expected = [
+                float(logits[position, token] - (0 if minus is None else logits[position, minus]))
+                for logits in (own, returned)
+            ]
+            largest = float(returned[position][returned[position].isfinite()].abs().max())
+            total = float(found.values.sum(dtype="float64"))
+            off = min(abs(total - logit) for logit in expected) / largest
+            if not max(off, abs(found.error) / largest) <= 1e-4:
+                raise DisagreementError(f"the parts sum to {total:.6g}, the logit is {expected[0]:.6g}")
+
+    def _returned_by_the_head(self) -> torch.Tensor:
+        """What plain transformers' head makes before anything is done to the logits, shape [pos, d_vocab], fp64."""
+        seen: list[torch.Tensor] = []
+        head = self.model.get_output_embeddings()
+        if not isinstance(head, torch.nn.Module):
+            return self.before.double()
+        handle = head.register_forward_hook(lambda module, args, output: seen.append(output))
+        self._plain(self.model)
+        handle.remove()
+        made = seen[-1].double().reshape(-1, seen[-1].shape[-1]) if seen else self.before.double()
+        return made if made.shape == self.before.shape else self.before.double()
 
     def attention(self) -> None:
         """Every pattern equals what an eager twin used: over the prompt, from decoder to encoder, in the encoder."""
@@ -240,10 +274,10 @@ def _adds_up(what: str, entering: torch.Tensor, ledger: Sequence[Any], leaving: 
         elif isinstance(entry, Scaled):
             stream = stream * entry.factor
         else:
-            close(f"{what}: what a norm on the stream reads", stream, entry.before, 1e-4)
+            close_rows(f"{what}: what a norm on the stream reads", stream, entry.before, _SUMS)
             stream = entry.after
         changes.append(float((stream - before).abs().max()))
-    close(f"{what}: input plus parts", stream, leaving, 1e-4)
+    close_rows(f"{what}: input plus parts", stream, leaving, _SUMS)
     if 0.0 in changes:
         raise DisagreementError(f"{what}: a part adds nothing")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -17,7 +18,7 @@ from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.parts import LayerAnatomy
 from tests.conformance.build import entry, quiet
 from tests.conformance.checks import CHECKS, Subject
-from tests.conformance.compare import DisagreementError
+from tests.conformance.compare import DisagreementError, NotApplicableError
 
 MODELS = (
     "causal/gpt2",
@@ -63,10 +64,15 @@ def _fails(subject: Subject, check: str) -> None:
         getattr(subject, check)()
 
 
+#: The stream passes through norms itself: a logit is not the sum of what parts give to it.
+NO_SUM = ("masked/bert", "seq2seq/bart")
+
+
 @pytest.mark.parametrize("check", CHECKS[1:])
 @of(*MODELS)
 def test_unchanged(subject: Subject, check: str) -> None:
-    with quiet():
+    refused = check == "attribution" and subject.one.name in NO_SUM
+    with quiet(), pytest.raises(NotApplicableError, match="post-norm") if refused else nullcontext():
         getattr(subject, check)()
 
 
@@ -193,6 +199,37 @@ def test_parts_that_add_nothing(subject: Subject, monkeypatch: pytest.MonkeyPatc
 
     _anatomy(subject, monkeypatch, _with_layers(subject.hooked.anatomy, split, only=2))
     _fails(subject, "residual")
+
+
+# --- attribution
+
+
+@pytest.mark.parametrize("part", [0, -1])
+@of(*(name for name in MODELS if name not in NO_SUM))
+def test_parts_that_do_not_sum_to_the_logit_are_refused(
+    subject: Subject, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert subject.trace is not None
+    ledger = subject.trace.ledger(2)
+    kept = tuple(entry for entry in ledger if entry is not ledger[part])
+    monkeypatch.setattr(subject.trace, "ledgers", {**subject.trace.ledgers, 2: kept})
+    with quiet(), pytest.raises(NotApplicableError, match="they sum to"):
+        subject.attribution()
+
+
+OTHER_LOGITS: dict[str, Callable[[Any], Any]] = {
+    "another token": lambda asked: replace(asked, token=asked.token + 1),
+    "another position": lambda asked: replace(asked, position=asked.position - 1),
+    "without what is taken off": lambda asked: replace(asked, minus=None),
+}
+
+
+@pytest.mark.parametrize("other", OTHER_LOGITS)
+@of(*(name for name in MODELS if name not in NO_SUM))
+def test_a_sum_that_is_another_logit(subject: Subject, other: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = lw.DirectLogitAttribution.run
+    monkeypatch.setattr(lw.DirectLogitAttribution, "run", lambda asked, trace: own(OTHER_LOGITS[other](asked), trace))
+    _fails(subject, "attribution")
 
 
 # --- the layers

@@ -38,10 +38,19 @@ PARTIAL: dict[str, dict[str, str]] = {
     "causal/mamba": {"attention": ABSENT},
     "causal/xlstm": {"attention": ABSENT},
     "masked/yoso": {"attention": ABSENT},  # attention, but no softmax
-    "causal/blt": {"residual": FAIL, "skip": FAIL},  # between its layers something is added that belongs to none
+    # Between its layers something is added that belongs to none.
+    "causal/blt": {"residual": FAIL, "attribution": ABSENT, "skip": FAIL},
 }
 
+#: Architectures whose logits are refused to be split over their parts, as they are not a sum: the stream itself is
+#: normed, the head is more than a product, or its final norm was not found.
+NO_SUM = """
+causal/blt causal/minimax causal/hy_v4 causal/xlm masked/albert masked/bert masked/squeezebert masked/esm
+masked/modernbert masked/neomme masked/roberta-prelayernorm masked/ultrabert masked/yoso seq2seq/fsmt seq2seq/led
+""".split()
+
 SAMPLE = {**{name: {} for name in WHOLE}, **PARTIAL}
+SAMPLE = {name: {**results, **({"attribution": ABSENT} if name in NO_SUM else {})} for name, results in SAMPLE.items()}
 
 #: Rounded to bfloat16.
 HALF = "causal/gemma2 causal/granite causal/llama causal/mamba masked/bert seq2seq/t5".split()
