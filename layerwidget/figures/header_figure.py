@@ -72,9 +72,7 @@ def header_picture(
     return above([Picture(width, 24, joined(parts)), *checks, rule])
 
 
-def prompt_picture(
-    prompt: str, words: Sequence[str], chosen: int, note: str, width: float, theme: Theme
-) -> Picture:
+def prompt_picture(prompt: str, words: Sequence[str], chosen: int, note: str, width: float, theme: Theme) -> Picture:
     """A text, its tokens, and what is said of them."""
     parts = [note_picture(prompt, width, theme, colour=theme.ink)]
     if words:

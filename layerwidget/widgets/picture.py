@@ -91,6 +91,12 @@ class Pictured:
         self._stills.freeze()
 
     @property
+    def n_views(self) -> int:
+        """How many views it is made of: what holds others is none itself."""
+        held = (one for one in parts_of(self) if isinstance(one, Pictured))
+        return sum(isinstance(one, anywidget.AnyWidget) or getattr(one, "is_figure", False) for one in held)
+
+    @property
     def is_blank(self) -> bool:
         """Whether there is nothing of it to be drawn among others."""
         return False
