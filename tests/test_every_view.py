@@ -130,3 +130,14 @@ def test_it_can_be_frozen(drawn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert LIVE not in outputs[live]
     assert outputs[live]["text/plain"] == drawn.to_text()
     assert outputs[beside] == {"text/html": "", "text/plain": ""}
+
+
+def test_a_large_picture_is_made_smaller_until_it_fits(views: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    view = views["AttentionView"]
+    svg, said = drawn_once(view), view.to_text()
+    sizes = []
+    for most in (200_000, 60_000, 30_000):
+        monkeypatch.setattr(still, "MOST_BYTES", most)
+        sizes.append(len(json.dumps(still._hidden_bundle(svg, said, 1))))
+        assert sizes[-1] < most
+    assert len(set(sizes)) > 1
