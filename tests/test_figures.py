@@ -101,7 +101,7 @@ def test_the_lens_says_its_words(trace: lw.Trace) -> None:
     top = [lens.pieces[int(token)].visible for token in lens.top_ids[1, 3]]
     assert all(word in said for word in [*top, "My lens", "Pinned words"])
     assert f"{lens.top_probs[1, 3, 0]:.3f}" in said
-    assert f"{lens.entropy_nats[1, 3]:.2f} nats" in said
+    assert f"{lens.entropy_nats[1, 3]:.3f} nats" in said
     grid = [lens.pieces[int(token)].visible for token in lens.top_ids[:2, :, 0].ravel()]
     assert all(said.count(word) >= grid.count(word) for word in grid)
     table = view.to_text().splitlines()

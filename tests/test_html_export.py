@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import ipywidgets
 import numpy as np
 import pytest
 from cachetools import LRUCache
@@ -402,6 +403,18 @@ def test_what_nobody_answers_is_left_out(explorer: lw.Explorer) -> None:
     skip = explorer.page("depth").skip
     (name,) = [name for name, figure in layout.figures.items() if figure is skip]
     assert name.startswith("figure")
+
+
+def test_controls_that_a_page_has_not_are_named_with_what_they_are_set_to(explorer: lw.Explorer) -> None:
+    page = explorer.page("compare")
+    hidden = ipywidgets.Text("unseen", layout={"display": "none"})
+    extra = ipywidgets.FloatSlider(0.5, description="strength")
+    page.below = (*page.below, ipywidgets.HBox([extra, hidden]), ipywidgets.Button(description="again"))
+    explorer.pages = ["compare"]
+    explorer.wait()
+    told = page_recording(explorer).head["left_out"]
+    assert {"strength: 0.5", "again", "compare: Lens and stream"} <= set(told)
+    assert not any("unseen" in one for one in told)
 
 
 def test_figures_about_another_prompt_are_blank(explorer: lw.Explorer) -> None:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
+from jupyter_client.manager import start_new_kernel
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
@@ -108,7 +109,7 @@ def test_a_picture_that_was_being_drawn_does_not_come_after_the_end(
     drawn: list[int] = []
     drawing, ended = threading.Event(), threading.Event()
 
-    def draw(_svg: str, _text: str) -> dict:
+    def draw(_svg: str, _text: str, _n_views: int) -> dict:
         drawn.append(len(drawn) + 1)
         number = drawn[-1]
         if number == 1:
@@ -118,9 +119,9 @@ def test_a_picture_that_was_being_drawn_does_not_come_after_the_end(
 
     monkeypatch.setattr(still, "QUIET_S", 0.0)
     monkeypatch.setattr(still, "publish", lambda bundle, display_id, update=False: published.append(bundle))
-    monkeypatch.setattr(still, "_picture_bundle", lambda svg, text: {"image/png": ""})
+    monkeypatch.setattr(still, "_picture_bundle", lambda svg, text, n_views: {"image/png": ""})
     monkeypatch.setattr(still, "_hidden_bundle", draw)
-    stills = still.Stills(SimpleNamespace(to_svg=str, to_text=str), lambda: None, list)
+    stills = still.Stills(SimpleNamespace(to_svg=str, to_text=str, n_views=1), lambda: None, list)
     stills._places = [("live", "still")]
     keeper = stills._keeper = threading.Thread(target=stills._keep, daemon=True)
     stills.changed()
@@ -141,7 +142,7 @@ def test_what_cannot_be_drawn_is_shown_alive(monkeypatch: pytest.MonkeyPatch) ->
     published: list[dict] = []
     done: list = []
     events = SimpleNamespace(register=lambda event, call: done.append(call), unregister=lambda event, call: None)
-    monkeypatch.setattr(still, "_shell", lambda: SimpleNamespace(events=events))
+    monkeypatch.setattr(still, "_shell", lambda: SimpleNamespace(events=events, observe=lambda call, name: None))
     monkeypatch.setattr(still, "publish", lambda bundle, display_id, update=False: published.append(bundle))
     view = lw.HeatGrid()
     monkeypatch.setattr(view, "to_svg", lambda: 1 / 0)
@@ -156,3 +157,21 @@ def test_a_prompt_of_markup_is_text(notebook: nbformat.NotebookNode) -> None:
     (markup,) = stills(cell(notebook, "markup"))
     assert markup.count("<") == 3
     assert "&lt;script&gt;" in markup
+
+
+def test_a_kernel_that_ends_leaves_the_newest_picture() -> None:
+    """Read by a front end that is still there: JupyterLab's is, until the kernel has ended."""
+    manager, client = start_new_kernel(kernel_name="python3")
+    try:
+        for code in (CELLS["setup"], "still.QUIET_S = 1000", CELLS["live"], "ex.prompt = 'defg'\nex.wait()"):
+            answer = client.execute_interactive(code, timeout=120, output_hook=lambda message: None)
+            assert answer["content"]["status"] == "ok", answer["content"]
+        client.shutdown()
+        told: list[str] = []
+        while not any("defg" in text for text in told):
+            message = client.get_iopub_msg(timeout=60)
+            if message["msg_type"] == "update_display_data":
+                told.append(message["content"]["data"]["text/plain"])
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)

@@ -10,6 +10,7 @@ from layerwidget.errors import ExportError
 from layerwidget.widgets.base import Panel
 from layerwidget.widgets.layer_figure import LayerFigure
 from layerwidget.widgets.page import Page
+from layerwidget.widgets.picture import is_seen
 from layerwidget.widgets.request_bar import RequestBar
 from layerwidget.widgets.status_line import ErrorPanel
 from layerwidget.widgets.tab_bar import TabBar
@@ -18,6 +19,8 @@ Node: TypeAlias = dict[str, Any]
 
 #: The module that draws figures in a page.
 FIGURE_MODULE = "recorded_figure"
+#: So much is said of what a control is set to, in letters.
+_MOST_LETTERS = 60
 #: Without a kernel they have nothing to do.
 _OF_THE_KERNEL = (RequestBar, ErrorPanel, TabBar)
 
@@ -27,7 +30,7 @@ class Layout:
 
     Attributes:
         panels, figures, labels: name -> widget.
-        left_out: types of widgets that draw something, but not without a kernel.
+        left_out: what is seen of the pages, but not without a kernel: controls with what they are set to.
     """
 
     def __init__(self) -> None:
@@ -62,14 +65,22 @@ class Layout:
             inside = [node for node in map(self.node, widget.children) if node]
             across = isinstance(widget, ipywidgets.HBox)
             return {**_dressed(widget), "kind": "row" if across else "column", "inside": inside} if inside else None
-        if not isinstance(widget, ipywidgets.CoreWidget):
-            self.left_out.add(type(widget).__name__)
+        if is_seen(widget):
+            self.left_out.add(_told(widget))
         return None
 
     def _named(self, widget: ipywidgets.Widget, held: dict[str, Any], kind: str, module: str) -> Node:
         name = self._names.setdefault(widget, f"{kind}{len(self._names)}")
         held[name] = widget
         return {**_dressed(widget), "kind": kind, "name": name, "module": module}
+
+
+def _told(widget: ipywidgets.Widget) -> str:
+    """A widget in a few words: what it is about, and what is chosen or written there."""
+    options = getattr(widget, "_options_labels", ())
+    name = getattr(widget, "description", "") or " / ".join(options) or type(widget).__name__
+    said = getattr(widget, "label", None) if options else getattr(widget, "value", None)
+    return name if said is None else f"{name}: {str(said)[:_MOST_LETTERS]}"
 
 
 def module_of(panel: Panel) -> str:

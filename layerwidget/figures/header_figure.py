@@ -6,16 +6,19 @@ from collections.abc import Sequence
 
 from layerwidget.figures.heading import TEXT_SIZE
 from layerwidget.figures.svg import Markup, Picture, above, joined, line, rect, text
+from layerwidget.figures.tables import columns_around, said, table
 from layerwidget.figures.themes import Theme
 from layerwidget.figures.words import fitted, flowed, text_width, wrapped
 
 _LINES = 6
+#: Rows of a table of tokens.
+_ROWS = 64
 
 
 def note_picture(words: str, width: float, theme: Theme, *, colour: str | None = None) -> Picture:
     """Words under each other."""
     lines = wrapped(words, width, TEXT_SIZE)
-    parts = [text(0, 10 + 16 * row, said, size=TEXT_SIZE, fill=colour or theme.muted) for row, said in enumerate(lines)]
+    parts = [text(0, 10 + 16 * row, one, size=TEXT_SIZE, fill=colour or theme.muted) for row, one in enumerate(lines)]
     return Picture(width, 16 * len(lines) + 6, joined(parts))
 
 
@@ -60,13 +63,31 @@ def header_picture(
     parts = [text(0, 11, name, size=14, font_weight="bold")]
     x = text_width(name, 14, "bold") + 14
     rest = [facts, work]
-    said = " · ".join(part for part in rest if part)
-    parts.append(text(x, 11.5, fitted(said, width - x, TEXT_SIZE), size=TEXT_SIZE, fill=theme.muted))
+    work_said = " · ".join(part for part in rest if part)
+    parts.append(text(x, 11.5, fitted(work_said, width - x, TEXT_SIZE), size=TEXT_SIZE, fill=theme.muted))
     mark = "✗" if failing else "✓"
     colour = theme.bad if failing else theme.good
     checks = [note_picture(f"{mark} {checked}", width, theme, colour=colour)] if checked else []
     rule = Picture(width, 10, line(0, 4, width, 4, stroke=theme.edge))
     return above([Picture(width, 24, joined(parts)), *checks, rule])
+
+
+def prompt_picture(prompt: str, words: Sequence[str], chosen: int, note: str, width: float, theme: Theme) -> Picture:
+    """A text, its tokens, and what is said of them."""
+    parts = [note_picture(prompt, width, theme, colour=theme.ink)]
+    if words:
+        parts.append(chips_picture(words, min(chosen, len(words) - 1), width, theme))
+    if note:
+        parts.append(note_picture(note, width, theme))
+    return above(parts, 4)
+
+
+def prompt_text(prompt: str, ids: Sequence[int], words: Sequence[str], chosen: int) -> str:
+    """The same in letters: a row for each token; of a long text those around the chosen one."""
+    shown = columns_around(len(words), chosen, _ROWS)
+    rows = [(str(place), words[place], str(ids[place]), "chosen" * (place == chosen)) for place in shown]
+    cut = f"tokens {shown[0]} to {shown[-1]} of {len(words)}; the others are cut" if len(shown) < len(words) else ""
+    return said(prompt, table(("position", "token", "id", ""), rows) if rows else "", cut)
 
 
 def section_picture(title: str, width: float, theme: Theme) -> Picture:

@@ -257,7 +257,7 @@ def _words(lens: Lens, theme: Theme) -> Picture:
     for name, array in facts.items():
         parts += [
             text(0, y, name, size=11, fill=theme.muted),
-            text(_PANEL - 14, y, f"{lens.of(array, layer, position):.2f} nats", size=11, text_anchor="end"),
+            text(_PANEL - 14, y, f"{lens.of(array, layer, position):.3f} nats", size=11, text_anchor="end"),
         ]
         y += 18
     parts += _pins(lens, y + 6, theme)

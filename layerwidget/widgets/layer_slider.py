@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import traitlets as t
 
 from layerwidget.errors import SelectionError
+from layerwidget.figures.rail_figure import Rail, rail_picture, rail_text
+from layerwidget.figures.svg import Picture
+from layerwidget.figures.themes import Theme
 from layerwidget.layers import BANDS, band_layers, format_layers, parse_layers
 from layerwidget.widgets.base import View
+from layerwidget.widgets.picture import Pictured
 
 #: For reading layers that were checked before, when the number of layers has changed since.
 MANY = 1_000_000
 
 
-class LayerSlider(View, module="layer_slider"):
+class LayerSlider(Pictured, View, module="layer_slider"):
     """An inclusive range of layers, like ipywidgets' `IntRangeSlider`, drawn as the stack of layers.
 
     Drag an end or the middle, click a layer, use the arrow keys, or press all, early, middle or late.
@@ -24,6 +28,9 @@ class LayerSlider(View, module="layer_slider"):
         min, max: the first and last layer there is.
         bands: first and last layer of `early`, `middle` and `late`; empty where a band holds no layer.
     """
+
+    picture_width: ClassVar[float] = 260
+    kept_width: ClassVar[float | None] = 260
 
     value = t.Tuple(t.Int(), t.Int(), default_value=(0, 0)).tag(sync=True)
     min = t.Int(0).tag(sync=True)
@@ -41,6 +48,16 @@ class LayerSlider(View, module="layer_slider"):
         self._rebound(None)
         if value is not None:
             self.value = value
+
+    def to_text(self) -> str:
+        """A table of the layers: their bands, and which are in view."""
+        return rail_text(self._rail())
+
+    def _picture(self, theme: Theme, width: float) -> Picture:
+        return rail_picture(self._rail(), width, theme)
+
+    def _rail(self) -> Rail:
+        return Rail(range(self.min, self.max + 1), parse_layers(self.layers, MANY), self.layer, self.bands)
 
     def _from_layers(self, _change: object) -> None:
         self.value = _hull(self.layers)

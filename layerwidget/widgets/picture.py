@@ -15,9 +15,7 @@ from layerwidget.figures.shown import Place
 from layerwidget.figures.svg import Picture, above, beside, document
 from layerwidget.figures.tables import said
 from layerwidget.figures.themes import PAPER, Theme, theme_of
-from layerwidget.tokens import visible
 from layerwidget.widgets.parts import parts_of
-from layerwidget.widgets.prompt_editor import PromptEditor
 from layerwidget.widgets.still import Stills
 from layerwidget.widgets.traits import SelectionTraits
 
@@ -92,6 +90,17 @@ class Pictured:
         """Replace the live output, wherever it is displayed, by its picture; the widget itself goes on."""
         self._stills.freeze()
 
+    @property
+    def n_views(self) -> int:
+        """How many views it is made of: what holds others is none itself."""
+        held = (one for one in parts_of(self) if isinstance(one, Pictured))
+        return sum(isinstance(one, anywidget.AnyWidget) or getattr(one, "is_figure", False) for one in held)
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether there is nothing of it to be drawn among others."""
+        return False
+
     def to_text(self) -> str:
         """What is shown now as a table of letters; of many columns those around the chosen one."""
         raise NotImplementedError
@@ -147,10 +156,7 @@ def picture_of(widget: Any, theme: Theme, width: float) -> Picture | None:
     if not is_seen(widget):
         return None
     if isinstance(widget, Pictured):
-        return widget._picture(theme, width)
-    if isinstance(widget, PromptEditor):
-        # The second one of a comparison has no tokens of its own to be drawn.
-        return note_picture(f"compared with: {visible(widget.prompt)}", width, theme) if widget.prompt else None
+        return None if widget.is_blank else widget._picture(theme, width)
     if isinstance(widget, ipywidgets.Label):
         return note_picture(widget.value, width, theme) if widget.value else None
     return boxed(widget, theme, width) if isinstance(widget, ipywidgets.Box) else None
@@ -210,7 +216,8 @@ def pictured(widget: Any) -> Iterator[Pictured]:
     if not is_seen(widget):
         return
     if isinstance(widget, Pictured):
-        yield widget
+        if not widget.is_blank:
+            yield widget
     elif isinstance(widget, ipywidgets.Box):
         for child in widget.children:
             yield from pictured(child)
@@ -224,7 +231,7 @@ def texts_of(box: Any) -> str:
             parts.append(child.value)
         elif isinstance(child, ipywidgets.Box) and not isinstance(child, Pictured):
             parts.append(texts_of(child))
-        elif isinstance(child, Pictured) and is_seen(child):
+        elif isinstance(child, Pictured) and is_seen(child) and not child.is_blank:
             parts.append(child.to_text() + "\n")
     return said(*parts).rstrip("\n")
 

@@ -7,11 +7,18 @@ from typing import Any
 import numpy as np
 import traitlets as t
 
-from layerwidget.tokens import Tokens, well_formed
+from layerwidget.figures.header_figure import prompt_picture, prompt_text
+from layerwidget.figures.svg import Picture
+from layerwidget.figures.themes import Theme
+from layerwidget.tokens import Tokens, visible, well_formed
 from layerwidget.widgets.base import View
+from layerwidget.widgets.picture import Pictured
+
+#: So many letters of a text are drawn; its tokens are drawn around the chosen one.
+_MOST_LETTERS = 1200
 
 
-class PromptEditor(View, module="prompt_editor"):
+class PromptEditor(Pictured, View, module="prompt_editor"):
     """A text area with the token strip under it; a click on a token selects its position.
 
     The text belongs to the browser while it is being edited and is never written back then.
@@ -42,5 +49,27 @@ class PromptEditor(View, module="prompt_editor"):
     def show_tokens(self, tokens: Tokens | None, note: str = "") -> None:
         """Draw the token strip; `note` is one line under it."""
         ids = np.asarray([] if tokens is None else tokens.ids, dtype=np.int32)
-        visible = [] if tokens is None else [piece.visible for piece in tokens]
-        self._publish({"ids": ids.tolist(), "visible": visible, "note": note}, {})
+        words = [] if tokens is None else [piece.visible for piece in tokens]
+        self._publish({"ids": ids.tolist(), "visible": words, "note": note}, {})
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing of it is drawn among others: no second prompt was typed."""
+        return self.text_name != "prompt" and not self.prompt
+
+    def to_text(self) -> str:
+        """The text, and its tokens as a table."""
+        meta = self.shown.meta
+        return prompt_text(self._said(), meta.get("ids", ()), meta.get("visible", ()), self.position)
+
+    def _picture(self, theme: Theme, width: float) -> Picture:
+        meta = self.shown.meta
+        return prompt_picture(self._said(), meta.get("visible", ()), self.position, meta.get("note", ""), width, theme)
+
+    def _said(self) -> str:
+        name = "prompt" if self.text_name == "prompt" else "compared with"
+        if not self.prompt:
+            return "no prompt" if name == "prompt" else "no second prompt"
+        # With its spaces, at which lines are broken.
+        words = visible(self.prompt[:_MOST_LETTERS]).replace("␣", " ")
+        return f"{name}: {words}{'…' if len(self.prompt) > _MOST_LETTERS else ''}"

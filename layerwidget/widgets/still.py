@@ -19,9 +19,12 @@ from layerwidget.figures.raster import png_aside
 
 #: A picture is made when nothing has changed for so long.
 QUIET_S = 3.0
-#: What stands in the notebook is no larger than this, in bytes of the PNG.
-_MOST_BYTES = 400_000
-_SCALES = (1.0, 0.75, 0.5)
+#: What stands in the notebook is no larger than this for each view in it, picture and table together, in bytes.
+MOST_BYTES = 200_000
+#: And no larger than this however many views there are.
+_MOST_OF_ALL = 560_000
+_LETTERS_BESIDE = 2_000
+_SCALES = (1.0, 0.75, 0.5, 0.35, 0.25)
 _VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -60,19 +63,32 @@ class Stills:
         self._end()
         svg, text = self._widget.to_svg(), self._widget.to_text()
         for live, still in self._places + self._new:
-            publish(_picture_bundle(svg, text), live, update=True)
+            publish(_picture_bundle(svg, text, self._widget.n_views), live, update=True)
             publish({"text/html": "", "text/plain": ""}, still, update=True)
         self._places, self._new = [], []
 
     def close(self) -> None:
         """The widget goes; its last picture stays."""
+        self._bring_up_to_date()
+        self._places, self._new = [], []
+
+    def _kernel_ends(self, _change: object) -> None:
+        """A front end that is still there gets the last picture; nothing is said where it cannot be drawn any more."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._bring_up_to_date()
+
+    def _bring_up_to_date(self) -> None:
+        """The last picture that there will be, at once."""
         with self._wake:
             # What the keeper draws now comes too late.
             outdated = (self._due is not None or self._drawing) and bool(self._places)
             self._end()
         if outdated:
             self._publish_or_warn(update=True, places=self._places)
-        self._places, self._new = [], []
+
+    def _hidden(self) -> dict[str, Any]:
+        return _hidden_bundle(self._widget.to_svg(), self._widget.to_text(), self._widget.n_views)
 
     def _cell_done(self, *_result: object) -> None:
         shell = _shell()
@@ -86,6 +102,8 @@ class Stills:
         if self._keeper is None and new:
             self._keeper = threading.Thread(target=self._keep, name="layerwidget-stills", daemon=True)
             self._keeper.start()
+            # Earlier than `atexit`, when nothing large can be sent any more.
+            shell.observe(self._kernel_ends, "exit_now")
 
     def _publish_or_warn(self, update: bool, places: list[tuple[str, str]]) -> None:
         try:
@@ -95,7 +113,7 @@ class Stills:
             warnings.warn(f"There is no picture beside the live {type(self._widget).__name__}: {error}", stacklevel=2)
 
     def _publish(self, update: bool, places: list[tuple[str, str]]) -> None:
-        bundle = _hidden_bundle(self._widget.to_svg(), self._widget.to_text())
+        bundle = self._hidden()
         for _live, still in places:
             publish(bundle, still, update=update)
 
@@ -117,7 +135,7 @@ class Stills:
         while self._is_due():
             # Drawn while something moves on, it may not be drawn at all; then that something asks for the next one.
             try:
-                self._put(_hidden_bundle(self._widget.to_svg(), self._widget.to_text()))
+                self._put(self._hidden())
             except Exception:
                 self._drawing = False
 
@@ -160,25 +178,30 @@ def _live_bundle(widget: Any) -> dict[str, Any]:
     return {_VIEW: view, "text/plain": widget.to_text().partition("\n")[0]}
 
 
-def _hidden_bundle(svg: str, text: str) -> dict[str, Any]:
+def _hidden_bundle(svg: str, text: str, n_views: int) -> dict[str, Any]:
     """A picture that is not seen beside something that is alive."""
-    image = base64.b64encode(_small_png(svg)).decode()
+    beside = html.escape(text[:_LETTERS_BESIDE])
+    image = _small_image(svg, _room(n_views) - len(text.encode()) - len(beside.encode()))
     markup = (
-        f'<div class="lw-still"><img style="max-width:100%" alt="{html.escape(text[:2000])}" '
-        f'src="data:image/png;base64,{image}"></div>'
+        f'<div class="lw-still"><img style="max-width:100%" alt="{beside}" src="data:image/png;base64,{image}"></div>'
     )
     return {"text/html": markup, "text/plain": text}
 
 
-def _picture_bundle(svg: str, text: str) -> dict[str, Any]:
-    return {"image/png": base64.b64encode(_small_png(svg)).decode(), "text/plain": text}
+def _picture_bundle(svg: str, text: str, n_views: int) -> dict[str, Any]:
+    return {"image/png": _small_image(svg, _room(n_views) - len(text.encode())), "text/plain": text}
 
 
-def _small_png(svg: str) -> bytes:
-    """The sharpest picture that is not too large for a notebook."""
-    made = b""
+def _room(n_views: int) -> int:
+    """How large an output may be, in bytes; what Jupyter writes around it takes the rest."""
+    return min(MOST_BYTES * max(1, n_views), _MOST_OF_ALL) - 1_000
+
+
+def _small_image(svg: str, most_bytes: int) -> str:
+    """The sharpest picture that is not too large for a notebook, as base64."""
+    made = ""
     for scale in _SCALES:
-        made = png_aside(svg, scale)
-        if len(made) <= _MOST_BYTES:
+        made = base64.b64encode(png_aside(svg, scale)).decode()
+        if len(made) <= most_bytes:
             break
     return made

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, expect
 
+from tests.browser.axe import found_by_axe
 from tests.browser.explorer_page import PROMPT, VIEWPORT, ExplorerPage
 from tests.browser.keyboard import Keyboard
 from tests.browser.notebook import Notebook
@@ -34,13 +33,6 @@ def show(notebook: Notebook, *pages: str) -> None:
     notebook.rest()
 
 
-def found_by_axe(notebook: Notebook) -> list[str]:
-    """What axe-core finds in the explorer that is serious or critical."""
-    violations: list[dict[str, Any]] = Axe().run(notebook.page, ".lw-explorer").response["violations"]
-    grave = [one for one in violations if one["impact"] in ("serious", "critical")]
-    return [f"{one['id']}: {node['target']} {node['failureSummary']}" for one in grave for node in one["nodes"]]
-
-
 def test_axe_finds_nothing_grave_on_any_page_in_either_theme(notebook: Notebook) -> None:
     notebook.run(f"ex.tokens, ex.page('compare').prompt = [7042], {SECOND!r}")
     found = []
@@ -48,11 +40,18 @@ def test_axe_finds_nothing_grave_on_any_page_in_either_theme(notebook: Notebook)
         show(notebook, name)
         for theme in ("light", "dark"):
             notebook.use_theme(theme)  # type: ignore[arg-type]
-            found += [f"{name}, {theme}: {one}" for one in found_by_axe(notebook)]
+            found += [f"{name}, {theme}: {one}" for one in found_by_axe(notebook.page)]
+    for preset, theme in (("talk", "dark"), ("talk", "light"), ("paper", "light")):
+        notebook.use_theme(theme)  # type: ignore[arg-type]
+        notebook.run(f"ex.preset = {preset!r}")
+        expect(notebook.page.locator(f".lw-explorer.lw-{preset}")).to_have_count(1)
+        show(notebook, *PAGES)
+        found += [f"{preset}, {theme}: {one}" for one in found_by_axe(notebook.page)]
+    notebook.run("ex.preset = 'explore'")
     assert not found, "\n".join(found)
     # That it looks at all: a button without a name is found.
     part(notebook, ".lw-tab-bar").evaluate("node => node.append(document.createElement('button'))")
-    assert any(one.startswith("button-name") for one in found_by_axe(notebook))
+    assert any(one.startswith("button-name") for one in found_by_axe(notebook.page))
     part(notebook, ".lw-tab-bar").evaluate("node => node.lastChild.remove()")
 
 

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 import layerwidget as lw
+from tests.browser.axe import found_by_axe
 from tests.browser.explorer_page import PROMPT, column_width
 from tests.browser.test_scenes import SPY, TOO_WIDE, TYPE
 
@@ -145,7 +146,9 @@ def test_what_is_said_of_a_cell_is_what_python_says(page: Page, exported: Export
             [f"{value:.3f}" for value in lens.top_probs[layer, position]]
         )
         fact = page.locator(".lw-cell-facts .lw-number").first
-        expect(fact).to_have_text(f"{lens.entropy_nats[layer, position]:.2f} nats")
+        expect(fact).to_have_text(f"{lens.entropy_nats[layer, position]:.3f} nats")
+        other = page.locator(".lw-cell-facts .lw-number").nth(1)
+        expect(other).to_have_text(f"{lens.kl_to_final_nats[layer, position]:.3f} nats")
 
 
 def test_every_head_says_its_weights_to_three_decimals(page: Page, exported: Exported) -> None:
@@ -332,6 +335,13 @@ def test_every_page_is_drawn_under_the_policy(page: Page, exported: Exported) ->
     page.locator('.lw-tab-box:has([data-page="residual"]) .lw-tab-more').click()
     expect(page.locator(".lw-lens.lw-ready")).to_be_visible()
     expect(page.locator(".lw-heat.lw-ready:visible")).to_have_count(1)
+    for name in PAGES:
+        if name not in ("lens", "residual"):
+            page.locator(f'.lw-tab-box:has([data-page="{name}"]) .lw-tab-more').click()
+    expect(page.locator(".lw-tab[aria-selected=true]")).to_have_count(len(PAGES))
+    expect(page.locator(".lw-map:visible")).to_have_count(1)
+    assert found_by_axe(page) == []
+    expect(page.locator(".lw-page-foot")).to_contain_text("compare: Lens and stream")
     assert page.evaluate("window.violations") == []
 
 
@@ -366,6 +376,8 @@ def test_every_page_of_a_talk_is_one_screen(browser: Browser, exported: Exported
         assert root.evaluate(TOO_WIDE) == [0], name
         # On a smaller screen the last lines may be scrolled to.
         assert page.evaluate("document.documentElement.scrollHeight") <= (1080 if width == 1920 else 830), name
+    # The first page, which is open now.
+    assert found_by_axe(page) == []
     context.close()
 
 

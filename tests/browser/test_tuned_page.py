@@ -38,7 +38,7 @@ def test_it_is_trained_with_its_button(explorer: ExplorerPage, lenses: Locator) 
     expect(explorer.root.get_by_text("Held-out text")).to_be_visible()
     for lens, name in ((tuned, "tuned_lens"), (plain, "resid_pre_lens")):
         kl = explorer.notebook.value(f"float(ex.results[{name!r}].kl_to_final_nats[29, 20])")
-        expect(lens.locator(".lw-cell-facts")).to_contain_text(f"{kl:.2f} nats")
+        expect(lens.locator(".lw-cell-facts")).to_contain_text(f"{kl:.3f} nats")
         top = explorer.notebook.value(f"float(ex.results[{name!r}].max_prob[29, 20])")
         expect(lens.locator(".lw-word-row .lw-number").first).to_have_text(f"{top:.3f}")
     curves = explorer.notebook.value("[float(curve[29]) for curve in page.trust.lines.y]")

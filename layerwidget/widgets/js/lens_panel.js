@@ -134,8 +134,8 @@ export function makeTopPanel(shared, colours, { pinnable = true, recorded = fals
         fill(row, piece, data.top_probs.data[index * data.k + place] / 65535, recorded ? pinTitle(data, cell.position, piece.id) : "Pin this word: follow it over all layers");
       });
       facts.replaceChildren(
-        element("span", {}, "entropy"), element("span", { class: "lw-number" }, `${data.entropy_nats.data[index].toFixed(2)} nats`),
-        element("span", {}, "KL to final"), element("span", { class: "lw-number" }, `${data.kl_to_final_nats.data[index].toFixed(2)} nats`));
+        element("span", {}, "entropy"), element("span", { class: "lw-number" }, `${data.entropy_nats.data[index].toFixed(3)} nats`),
+        element("span", {}, "KL to final"), element("span", { class: "lw-number" }, `${data.kl_to_final_nats.data[index].toFixed(3)} nats`));
       trust.draw();
       fillPins(data, index);
     },
