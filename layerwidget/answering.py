@@ -17,6 +17,7 @@ from layerwidget.engine.worker import Worker
 from layerwidget.errors import LayerWidgetError
 from layerwidget.questions import TraceQuestion
 from layerwidget.widgets.attribution_view import AttributionView
+from layerwidget.widgets.neurons_view import NeuronsView
 from layerwidget.widgets.page import Page, Standpoint
 from layerwidget.widgets.tuned_page import TunedPage
 
@@ -93,6 +94,7 @@ class Answering:
         explorer = self._explorer
         place = {name: getattr(explorer, name) for name in ("layers", "layer", "head", "position", "token")}
         tuned, attribution = self._made(TunedPage), self._made(AttributionView)
+        neurons = self._made(NeuronsView)
         return Standpoint(
             tokens=tokens,
             anatomy=self._model.anatomy,
@@ -100,6 +102,7 @@ class Answering:
             interventions=explorer.interventions,
             translators=None if tuned is None else tuned.translators,
             minus=None if attribution is None else attribution.parts.minus,
+            neuron=None if neurons is None else neurons.followed,
             **place,
         )
 

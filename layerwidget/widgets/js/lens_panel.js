@@ -27,6 +27,11 @@ function pinTitle(data, position, id) {
   return all ? "Pin this word: follow it over all layers" : "Pin this word: only cells that list it were recorded";
 }
 
+/** Which neuron a cell decodes. */
+function neuronOf(number) {
+  return number < 0 ? "its expert was not chosen here" : `neuron ${number}`;
+}
+
 export function makeTopPanel(shared, colours, { pinnable = true, recorded = false } = {}) {
   const head = element("div", { class: "lw-panel-title lw-facts-line" });
   const list = element("div", { class: "lw-words" });
@@ -122,7 +127,7 @@ export function makeTopPanel(shared, colours, { pinnable = true, recorded = fals
         return;
       }
       const index = cell.row * data.n_pos + cell.position;
-      head.replaceChildren(element("b", {}, `layer ${cell.layer} · after “${data.prompt_visible[cell.position]}”`), element("span", {}, ` (position ${cell.position})`));
+      head.replaceChildren(element("b", {}, `layer ${cell.layer} · after “${data.prompt_visible[cell.position]}”`), element("span", {}, ` (position ${cell.position})${data.neurons ? ` · ${neuronOf(data.neurons.data[index])}` : ""}`));
       while (rows.length < data.k) {
         rows.push(wordRow());
         list.append(rows.at(-1).node);
