@@ -140,6 +140,7 @@ class Answering:
         if not len(tokens):
             self._show_empty(prompt)
             return
+        tokens = self._model.with_target(tokens, explorer.target or None)
         self._show_tokens(tokens)
         with self._comparing:
             # What is chosen from here on is compared with this.
@@ -222,12 +223,12 @@ class Answering:
             # Whoever is at the end, or beyond it now, goes along with what is typed.
             if (before is None or len(before) != n_pos) and (self.follows_last or explorer.position >= n_pos - 1):
                 explorer.position = n_pos - 1
-        explorer.editor.show_tokens(tokens, self.note)
+        explorer.target_editor.show_both(tokens, self.note)
 
     def _show_empty(self, prompt: str) -> None:
         explorer = self._explorer
         self.tokens, self._asked_of = None, (None, None)
-        explorer.editor.show_tokens(None)
+        explorer.target_editor.show_both(None)
         for page in explorer.stack.made_pages:
             page.clear(prompt)
         explorer.results, explorer.refusals = MappingProxyType({}), {}
@@ -256,7 +257,8 @@ class Answering:
 
 
 def _count(tokens: Tokens) -> str:
-    return f"{len(tokens)} token{'s' if len(tokens) > 1 else ''}"
+    source = "" if tokens.source is None else f"source {len(tokens.source)} · target "
+    return f"{source}{len(tokens)} token{'s' if len(tokens) > 1 else ''}"
 
 
 def _computed(live: Live, n_pos: int) -> str:

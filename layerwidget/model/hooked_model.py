@@ -197,7 +197,9 @@ class HookedModel:
             PromptError: for one that is too long, or of unknown ids.
         """
         reads = self.anatomy.encoder or self.anatomy
-        check_ids(tokens.ids, reads.n_embeddings, self.n_ctx, self.name)
+        check_ids((tokens.source or tokens).ids, reads.n_embeddings, self.n_ctx, self.name)
+        if tokens.source is not None:
+            check_ids(tokens.ids, self.anatomy.n_embeddings, self.n_ctx, self.name)
 
     def pass_over(
         self,
@@ -262,14 +264,26 @@ class HookedModel:
     ) -> tuple[Tokens, Tokens | None]:
         """The positions of the stream, and what the encoder of an encoder-decoder reads."""
         tokens = prompt if isinstance(prompt, Tokens) else self.tokenize(prompt, add_special_tokens)
+        tokens = self.with_target(tokens, target)
+        self.check_tokens(tokens)
+        return tokens, tokens.source
+
+    def with_target(self, tokens: Tokens, target: Prompt | None = None) -> Tokens:
+        """The positions of the stream: of an encoder-decoder, those of its target, with the prompt as their source.
+
+        Args:
+            tokens: the prompt; returned as it is where the model has no encoder, or it has a target already.
+            target: as for `trace`.
+
+        Raises:
+            PromptError: for a target that the model cannot read.
+        """
         if self.anatomy.encoder is None and target is not None:
             raise PromptError(f"{self.name} has no encoder, so it takes a prompt and no target.")
-        self.check_tokens(tokens)
-        if self.anatomy.encoder is None:
-            return tokens, None
+        if self.anatomy.encoder is None or (tokens.source is not None and target is None):
+            return tokens
         ids = target_ids(target, self.hf_model.config, self.tokenizer, self.name)
-        check_ids(ids, self.anatomy.n_embeddings, self.n_ctx, self.name)
-        return Tokens(ids, self.pieces(ids.tolist()), None), tokens
+        return Tokens(ids, self.pieces(ids.tolist()), tokens.text, tokens.source or tokens)
 
     def _input(self, tokens: Tokens, source: Tokens | None) -> ModelInput:
         encoded = None if source is None else torch.tensor(source.ids)[None]

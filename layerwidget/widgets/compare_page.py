@@ -180,7 +180,10 @@ class ComparePage(CompareView):
 
     def other(self, standpoint: Standpoint) -> OtherRun | None:
         """The same of the second prompt, or the other model."""
-        prompt = self.prompt or standpoint.tokens
+        prompt: str | Tokens = self.prompt or standpoint.tokens
+        if self.prompt and standpoint.tokens.source is not None:
+            # The decoder has written the same, whatever its encoder reads.
+            prompt = self._second_tokens(standpoint.tokens) or prompt
         # Both are read once: the reader may change the models while this is asked.
         models, name = self.models, self.model_name
         if models is self._own and not self.prompt:
@@ -261,7 +264,7 @@ class ComparePage(CompareView):
 
     def _columns(self, tokens: Tokens) -> Alignment:
         """What stands beside what; found once for two prompts, however often it is asked for."""
-        both = (tokens, self._second_tokens() or tokens)
+        both = (tokens, self._second_tokens(tokens) or tokens)
         before, columns = self._beside
         if before is None or any(one is not other for one, other in zip(both, before, strict=True)):
             columns = aligned(*(one.ids for one in both))
@@ -270,18 +273,22 @@ class ComparePage(CompareView):
 
     def _attention(self, standpoint: Standpoint) -> tuple[Attention | None, str]:
         """As much of it as fits into memory for both prompts, and in words what is left out."""
-        n_pos = max(len(standpoint.tokens), len(self._second_tokens() or ()))
+        n_pos = max(len(standpoint.tokens), len(self._second_tokens(standpoint.tokens) or ()))
         room = _ATTENTION_BYTES // 2
         return attention_that_fits(
             standpoint.anatomy, standpoint.layers, n_pos, standpoint.layer, standpoint.head, room
         )
 
-    def _second_tokens(self) -> Tokens | None:
+    def _second_tokens(self, first: Tokens) -> Tokens | None:
         """The tokens of the second prompt, where there is one; a text is read once, however often it is asked for."""
         text = self.prompt
         if self._read[0] != text:
             self._read = (text, self._model.tokenize(text))
-        return self._read[1]
+        read = self._read[1]
+        if text and read is not None and first.source is not None and not np.array_equal(read.ids, first.ids):
+            read = self._model.with_target(read, first)
+            self._read = (text, read)
+        return read
 
     def begin(self, standpoint: Standpoint, prompt: str) -> None:
         """Forget what was compared before."""
@@ -323,7 +330,8 @@ class ComparePage(CompareView):
         of_model, scores = self._scored
         found += scores if of_model == run.name else ()
         # Not what the box says now: the reader may have typed on while this was computed.
-        self.show(found, prompt, " ".join(trouble), run.prompt if isinstance(run.prompt, str) else "")
+        second = run.prompt if isinstance(run.prompt, str) else self.prompt if run.prompt is self._read[1] else ""
+        self.show(found, prompt, " ".join(trouble), second)
 
     def _difference(self, name: str, own: Any, other: Any) -> AnyDifference:
         """What differs between two answers, which are often those of before: of other choices, one alone is new."""

@@ -29,7 +29,7 @@ function pinTitle(data, position, id) {
 
 /** Which neuron a cell decodes. */
 function neuronOf(number) {
-  return number < 0 ? "its expert was not chosen here" : `neuron ${number}`;
+  return number < 0 ? "expert not chosen" : String(number);
 }
 
 export function makeTopPanel(shared, colours, { pinnable = true, recorded = false } = {}) {
@@ -127,7 +127,7 @@ export function makeTopPanel(shared, colours, { pinnable = true, recorded = fals
         return;
       }
       const index = cell.row * data.n_pos + cell.position;
-      head.replaceChildren(element("b", {}, `layer ${cell.layer} · after “${data.prompt_visible[cell.position]}”`), element("span", {}, ` (position ${cell.position})${data.neurons ? ` · ${neuronOf(data.neurons.data[index])}` : ""}`));
+      head.replaceChildren(element("b", {}, `layer ${cell.layer} · after “${data.prompt_visible[cell.position]}”`), element("span", {}, ` (position ${cell.position})`));
       while (rows.length < data.k) {
         rows.push(wordRow());
         list.append(rows.at(-1).node);
@@ -140,6 +140,7 @@ export function makeTopPanel(shared, colours, { pinnable = true, recorded = fals
       });
       facts.replaceChildren(
         element("span", {}, "entropy"), element("span", { class: "lw-number" }, `${data.entropy_nats.data[index].toFixed(2)} nats`),
+        ...(data.neurons ? [element("span", {}, "neuron"), element("span", { class: "lw-number" }, neuronOf(data.neurons.data[index]))] : []),
         element("span", {}, "KL to final"), element("span", { class: "lw-number" }, `${data.kl_to_final_nats.data[index].toFixed(2)} nats`));
       trust.draw();
       fillPins(data, index);
