@@ -136,7 +136,7 @@ class Answering:
         explorer, started = self._explorer, time.perf_counter()
         prompt = explorer.prompt
         explorer.status.state = "busy"
-        tokens = self._model.tokenize(prompt)
+        tokens = self._model.tokenize(prompt, extrapolate=explorer.length_bar.extrapolate)
         if not len(tokens):
             self._show_empty(prompt)
             return
@@ -223,12 +223,14 @@ class Answering:
             # Whoever is at the end, or beyond it now, goes along with what is typed.
             if (before is None or len(before) != n_pos) and (self.follows_last or explorer.position >= n_pos - 1):
                 explorer.position = n_pos - 1
-        explorer.target_editor.show_both(tokens, self.note)
+        notes = (self.note, explorer.length_bar.note_of(tokens))
+        explorer.target_editor.show_both(tokens, " ".join(note for note in notes if note))
 
     def _show_empty(self, prompt: str) -> None:
         explorer = self._explorer
         self.tokens, self._asked_of = None, (None, None)
         explorer.target_editor.show_both(None)
+        explorer.length_bar.note_of(None)
         for page in explorer.stack.made_pages:
             page.clear(prompt)
         explorer.results, explorer.refusals = MappingProxyType({}), {}

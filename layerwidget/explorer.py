@@ -29,6 +29,7 @@ from layerwidget.tokens import well_formed
 from layerwidget.widgets.compare_page import ComparePage
 from layerwidget.widgets.explorer_picture import explorer_picture, explorer_text
 from layerwidget.widgets.layer_slider import LayerSlider
+from layerwidget.widgets.length_bar import LengthBar
 from layerwidget.widgets.lens_page import LensPage
 from layerwidget.widgets.page import Page, Standpoint
 from layerwidget.widgets.page_stack import PageStack
@@ -73,6 +74,7 @@ class Explorer(PicturedBox, SelectionTraits):
         refusals: what this model or prompt has no answer to -> why.
         model: the hooked model.
         report: what `lw.check` says of it: measured after the first picture, when there is nothing else to do; or None.
+        length_bar: there while the prompt is longer than the trained length; `extrapolate` runs it all the same.
         scene_bar, editor, slider, lens_view, attention_view, curves, stack, status, error_panel: the widgets that it is
             made of.
 
@@ -158,6 +160,7 @@ class Explorer(PicturedBox, SelectionTraits):
         self.editor = PromptEditor(self.prompt, **self._shared())
         has_encoder = anatomy.encoder is not None
         self.target_editor = TargetEditor(self.target, self.editor, has_encoder, **self._shared())
+        self.length_bar = LengthBar(self.model.n_ctx)
         self.slider = LayerSlider(max=anatomy.n_layers - 1, **self._shared())
         self.scene_bar = SceneBar(**self._shared())
         self._stage = Stage(self, self.scene_bar)
@@ -172,7 +175,9 @@ class Explorer(PicturedBox, SelectionTraits):
             group=self.group, model_name=self.model.name, facts=_facts(self.model), checked=checked
         )
         self.error_panel = ErrorPanel()
-        body = ipywidgets.VBox([self.editor, self.target_editor, self.stack], layout=ipywidgets.Layout(width="100%"))
+        body = ipywidgets.VBox(
+            [self.editor, self.target_editor, self.length_bar, self.stack], layout=ipywidgets.Layout(width="100%")
+        )
         body.add_class("lw-body")
         self.add_class("lw-explorer")
         self.children = (self.status, self.scene_bar, body, self.error_panel)
@@ -304,6 +309,7 @@ class Explorer(PicturedBox, SelectionTraits):
         self.observe(self._dress, "preset")
         self.stack.observe(self._arranged, "shown")
         self.lens_view.observe(self._ask_for_sight, "in_sight")
+        self.length_bar.observe(self._ask, "extrapolate")
         self.status.on_stop(self.stop)
 
     def _spread(self, change: dict[str, Any]) -> None:

@@ -79,12 +79,14 @@ class Tokens:
         pieces: how each token id of the prompt is shown.
         text: the prompt as it was given, or None when ids were given.
         source: of what a decoder reads, the tokens that its encoder reads; None for all others.
+        extrapolate: whether there may be more of them than the model was trained for.
     """
 
     ids: IntArray
     pieces: Mapping[int, Piece]
     text: str | None = None
     source: Tokens | None = None
+    extrapolate: bool = False
 
     def __post_init__(self) -> None:
         """Freeze the ids."""

@@ -23,7 +23,7 @@ class TargetEditor(PromptEditor):
         placeholder = "Target: type what the decoder has written so far"
         super().__init__(prompt, placeholder=placeholder, text_name="target", **shared)
         self._source_editor, self._has_encoder = source_editor, has_encoder
-        self.add_class("lw-second")
+        self.add_class("lw-target")
         if has_encoder:
             source_editor.choosable, source_editor.placeholder = False, "Type what the encoder reads"
         else:
