@@ -19,6 +19,7 @@ from layerwidget.questions.comparing import AnyDifference, Match, difference
 from layerwidget.questions.depth import DepthGrid
 from layerwidget.questions.lens import LensGrid
 from layerwidget.questions.neurons import ActivationGrid
+from layerwidget.questions.position import LossGrid
 from layerwidget.questions.residual import ResidualGrid
 from layerwidget.results import Grid
 from layerwidget.widgets.base import View
@@ -33,7 +34,7 @@ TITLES: dict[Mode, str] = {"change": "B − A", "a": "A", "b": "B"}
 _PLACEHOLDER = "Type a second prompt above, and what differs from the first one appears here."
 #: Kind of results -> what their difference is called among what is recorded.
 _NAMES = {
-    LensGrid: "lens", ResidualGrid: "residual", DepthGrid: "settle", AttributionGrid: "attribution",
+    LensGrid: "lens", ResidualGrid: "residual", DepthGrid: "settle", LossGrid: "loss", AttributionGrid: "attribution",
     ActivationGrid: "neurons", AttentionGrid: "attention", ValueWeightedGrid: "attention",
 }  # fmt: skip
 
@@ -67,6 +68,7 @@ class CompareView(Page):
         "lens_difference": (Difference,),
         "residual_difference": (Difference,),
         "settle_difference": (Difference,),
+        "loss_difference": (Difference,),
         "attribution_difference": (ColumnDifference,),
         "neurons_difference": (ColumnDifference,),
         "attention_difference": (AttentionDifference,),
