@@ -297,8 +297,7 @@ class Explorer(PicturedBox, SelectionTraits):
         # Not traitlets.link: it raises when a value moves on while it is being passed along, as it does when
         # the reader and the model's thread change things at the same time. The last value wins instead.
         self.observe(self._spread, [*_SHARED, "prompt"])
-        self.observe(lambda _: setattr(self.target_editor, "prompt", self.target), "target")
-        self.target_editor.observe(lambda _: setattr(self, "target", self.target_editor.prompt), "prompt")
+        t.link((self.target_editor, "prompt"), (self, "target"))
         for view in (self.scene_bar, self.editor, self.target_editor, self.slider):
             view.observe(self._take, [*_SHARED, "prompt"] if view is self.editor else list(_SHARED))
         self.observe(self._ranged, "layers")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from layerwidget.tokens import Tokens
 
 
-class LengthBar(ipywidgets.HBox):
+class LengthBar(ipywidgets.HBox):  # type: ignore[misc]
     """A check box that is there while the prompt is longer than the trained length.
 
     Attributes:

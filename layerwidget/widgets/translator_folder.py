@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from layerwidget.widgets.tuned_page import TunedPage
 
 
-class TranslatorFolder(ipywidgets.HBox):
+class TranslatorFolder(ipywidgets.HBox):  # type: ignore[misc]
     """A path, a button to load and one to save, and what came of it.
 
     Attributes:
