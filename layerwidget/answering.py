@@ -18,6 +18,7 @@ from layerwidget.engine.worker import Worker
 from layerwidget.errors import LayerWidgetError
 from layerwidget.questions import TraceQuestion
 from layerwidget.widgets.attribution_view import AttributionView
+from layerwidget.widgets.neurons_view import NeuronsView
 from layerwidget.widgets.page import Page, Standpoint
 from layerwidget.widgets.tuned_page import TunedPage
 
@@ -101,6 +102,7 @@ class Answering:
         explorer = self._explorer
         place = {name: getattr(explorer, name) for name in ("layers", "layer", "head", "position", "token")}
         tuned, attribution = self._made(TunedPage), self._made(AttributionView)
+        neurons = self._made(NeuronsView)
         return Standpoint(
             tokens=tokens,
             anatomy=self._model.anatomy,
@@ -108,6 +110,7 @@ class Answering:
             interventions=explorer.interventions,
             translators=None if tuned is None else tuned.translators,
             minus=None if attribution is None else attribution.parts.minus,
+            neuron=None if neurons is None else neurons.followed,
             **place,
         )
 
@@ -141,10 +144,11 @@ class Answering:
         explorer, started = self._explorer, time.perf_counter()
         prompt = explorer.prompt
         explorer.status.state = "busy"
-        tokens = self._model.tokenize(prompt)
+        tokens = self._model.tokenize(prompt, extrapolate=explorer.length_bar.extrapolate)
         if not len(tokens):
             self._show_empty(prompt)
             return
+        tokens = self._model.with_target(tokens, explorer.target or None)
         self._show_tokens(tokens)
         with self._comparing:
             # What is chosen from here on is compared with this.
@@ -237,12 +241,14 @@ class Answering:
                     explorer.position = n_pos - 1
                 finally:
                     self._taking_along = None
-        explorer.editor.show_tokens(tokens, self.note)
+        notes = (self.note, explorer.length_bar.note_of(tokens))
+        explorer.target_editor.show_both(tokens, " ".join(note for note in notes if note))
 
     def _show_empty(self, prompt: str) -> None:
         explorer = self._explorer
         self.tokens, self._asked_of, self._said = None, (None, None), None
-        explorer.editor.show_tokens(None)
+        explorer.target_editor.show_both(None)
+        explorer.length_bar.note_of(None)
         for page in explorer.stack.made_pages:
             page.clear(prompt)
         explorer.results, explorer.refusals = MappingProxyType({}), {}
@@ -255,7 +261,7 @@ class Answering:
         changed = [one.describe(self._explorer.n_layers) for one in self._explorer.interventions]
         computed = computed_words(self.live, len(tokens))
         # What is left out comes early: where there is no room for all of it, the end is cut off.
-        self._said = (tokens_words(len(tokens)), *changed, *notes, computed, took_words(took_ms))
+        self._said = (tokens_words(tokens), *changed, *notes, computed, took_words(took_ms))
         with status.hold_sync():
             self._show_work()
             status.prompt, status.state = prompt, "fresh"

@@ -15,7 +15,7 @@ import traitlets as t
 
 from layerwidget.answering import Answering
 from layerwidget.engine.other_run import ModelSource
-from layerwidget.errors import LayerWidgetError
+from layerwidget.errors import LayerWidgetError, PromptError
 from layerwidget.export.html import write_html
 from layerwidget.export.record import recording_of
 from layerwidget.figures.svg import Picture
@@ -29,10 +29,11 @@ from layerwidget.tokens import well_formed
 from layerwidget.widgets.compare_page import ComparePage
 from layerwidget.widgets.explorer_picture import explorer_picture, explorer_text
 from layerwidget.widgets.layer_slider import LayerSlider
+from layerwidget.widgets.length_bar import LengthBar
 from layerwidget.widgets.lens_page import LensPage
 from layerwidget.widgets.page import Page, Standpoint
 from layerwidget.widgets.page_stack import PageStack
-from layerwidget.widgets.pages import PAGES
+from layerwidget.widgets.pages import pages_of
 from layerwidget.widgets.parts import parts_of
 from layerwidget.widgets.pictured_box import PicturedBox
 from layerwidget.widgets.presets import PRESETS, wear
@@ -41,6 +42,7 @@ from layerwidget.widgets.request_desk import RequestDesk
 from layerwidget.widgets.scene_bar import SceneBar
 from layerwidget.widgets.state import explorer_state, restore
 from layerwidget.widgets.status_line import ErrorPanel, StatusLine
+from layerwidget.widgets.target_editor import TargetEditor
 from layerwidget.widgets.traits import Selection, SelectionTraits
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ class Explorer(PicturedBox, SelectionTraits):
 
     Attributes:
         prompt: the text; typing in the widget sets it.
+        target: of an encoder-decoder, what its decoder has written so far; all positions are those of its tokens.
         layers: the layers in view, a selection such as `"10-20"` or `"late"`, kept in its shortest form.
         layer, head, position, token, tokens: what is chosen; `selection` holds the first four in one value.
         interventions: what is changed during the pass, such as `(lw.SkipLayers("5"),)`.
@@ -71,6 +74,7 @@ class Explorer(PicturedBox, SelectionTraits):
         refusals: what this model or prompt has no answer to -> why.
         model: the hooked model.
         report: what `lw.check` says of it: measured after the first picture, when there is nothing else to do; or None.
+        length_bar: there while the prompt is longer than the trained length; `extrapolate` runs it all the same.
         scene_bar, editor, slider, lens_view, attention_view, curves, stack, status, error_panel: the widgets that it is
             made of.
 
@@ -81,6 +85,7 @@ class Explorer(PicturedBox, SelectionTraits):
     picture_width: ClassVar[float] = 1280
 
     prompt = t.Unicode()
+    target = t.Unicode()
     pages = t.List(t.Unicode())
     preset = t.Enum(PRESETS, PRESETS[0])
     interventions = t.Tuple()
@@ -103,6 +108,12 @@ class Explorer(PicturedBox, SelectionTraits):
             self._answering.note = replaced if text != proposal["value"] else ""
         return text
 
+    @t.validate("target")
+    def _readable(self, proposal: dict[str, Any]) -> str:
+        if proposal["value"] and self.model.anatomy.encoder is None:
+            raise PromptError(f"{self.model.name} has no encoder, so it takes a prompt and no target.")
+        return well_formed(proposal["value"])
+
     @t.validate("position")
     def _chosen_position(self, proposal: dict[str, Any]) -> int:
         self._choosing(proposal["value"])
@@ -120,6 +131,7 @@ class Explorer(PicturedBox, SelectionTraits):
         more_pages: Sequence[type[Page]] = (),
         preset: str = PRESETS[0],
         scenes: Iterable[Scene] = (),
+        target: str = "",
     ) -> None:
         anatomy = model.anatomy
         self.model = model
@@ -131,7 +143,7 @@ class Explorer(PicturedBox, SelectionTraits):
         numbers = parse_layers(layers, anatomy.n_layers)
         chosen = selection or Selection(layer=numbers[-1])
         super().__init__(
-            prompt=prompt, layers=format_layers(numbers), group=uuid.uuid4().hex, tokens=list(tokens),
+            prompt=prompt, target=target, layers=format_layers(numbers), group=uuid.uuid4().hex, tokens=list(tokens),
             layer=chosen.layer, head=chosen.head, position=chosen.position, token=chosen.token,
             interventions=interventions,
         )  # fmt: skip
@@ -146,10 +158,13 @@ class Explorer(PicturedBox, SelectionTraits):
     def _build(self, pages: Sequence[str], more_pages: Sequence[type[Page]]) -> None:
         anatomy = self.model.anatomy
         self.editor = PromptEditor(self.prompt, **self._shared())
+        has_encoder = anatomy.encoder is not None
+        self.target_editor = TargetEditor(self.target, self.editor, has_encoder, **self._shared())
+        self.length_bar = LengthBar(self.model.n_ctx)
         self.slider = LayerSlider(max=anatomy.n_layers - 1, **self._shared())
         self.scene_bar = SceneBar(**self._shared())
         self._stage = Stage(self, self.scene_bar)
-        self.stack = PageStack((*PAGES, *more_pages), self._build_page, self.slider, pages)
+        self.stack = PageStack((*pages_of(has_encoder), *more_pages), self._build_page, self.slider, pages)
         lens_page = self.page("lens")
         assert isinstance(lens_page, LensPage)
         self.lens_view, self.attention_view, self.curves = (
@@ -160,7 +175,9 @@ class Explorer(PicturedBox, SelectionTraits):
             group=self.group, model_name=self.model.name, facts=_facts(self.model), checked=checked
         )
         self.error_panel = ErrorPanel()
-        body = ipywidgets.VBox([self.editor, self.stack], layout=ipywidgets.Layout(width="100%"))
+        body = ipywidgets.VBox(
+            [self.editor, self.target_editor, self.length_bar, self.stack], layout=ipywidgets.Layout(width="100%")
+        )
         body.add_class("lw-body")
         self.add_class("lw-explorer")
         self.children = (self.status, self.scene_bar, body, self.error_panel)
@@ -207,7 +224,8 @@ class Explorer(PicturedBox, SelectionTraits):
     def stay_at(self, position: int | None, prompt: str) -> None:
         """The reader is at this position of a prompt that is about to be shown, and not with its end wherever it is."""
         if position is not None:
-            self._answering.follows_last = position >= len(self.model.tokenize(prompt)) - 1
+            tokens = self.model.with_target(self.model.tokenize(prompt), self.target or None)
+            self._answering.follows_last = position >= len(tokens) - 1
 
     def save(self, path: str | os.PathLike[str], prompts: Sequence[str] | None = None) -> None:
         """Write what the open pages show to a file; `lw.replay(path)` shows it again, without a model.
@@ -270,6 +288,7 @@ class Explorer(PicturedBox, SelectionTraits):
         return (
             self.scene_bar,
             self.editor,
+            self.target_editor,
             self.slider,
             *(view for page in self.stack.open_pages for view in page.views),
         )
@@ -278,16 +297,18 @@ class Explorer(PicturedBox, SelectionTraits):
         # Not traitlets.link: it raises when a value moves on while it is being passed along, as it does when
         # the reader and the model's thread change things at the same time. The last value wins instead.
         self.observe(self._spread, [*_SHARED, "prompt"])
-        for view in (self.scene_bar, self.editor, self.slider):
+        t.link((self.target_editor, "prompt"), (self, "target"))
+        for view in (self.scene_bar, self.editor, self.target_editor, self.slider):
             view.observe(self._take, [*_SHARED, "prompt"] if view is self.editor else list(_SHARED))
         self.observe(self._ranged, "layers")
         self.observe(self._placed, "position")
-        self.observe(self._ask, ["prompt", "interventions"])
+        self.observe(self._ask, ["prompt", "target", "interventions"])
         self.observe(self._ask_if_needed, list(_SHARED))
         self.observe(self._arrange, "pages")
         self.observe(self._dress, "preset")
         self.stack.observe(self._arranged, "shown")
         self.lens_view.observe(self._ask_for_sight, "in_sight")
+        self.length_bar.observe(self._ask, "extrapolate")
         self.status.on_stop(self.stop)
 
     def _spread(self, change: dict[str, Any]) -> None:
@@ -386,8 +407,7 @@ class Explorer(PicturedBox, SelectionTraits):
 
     def _picture(self, theme: Theme, width: float) -> Picture:
         chosen = self.position if self.standpoint is not None else None
-        words = self.editor.shown.meta.get("visible") or []
-        return explorer_picture(self.status, words, chosen, self.stack.open_pages, theme, width)
+        return explorer_picture(self.status, self.target_editor.words, chosen, self.stack.open_pages, theme, width)
 
     def _picture_name(self) -> str:
         return f"{self.model.name}: {self.prompt}"

@@ -78,15 +78,24 @@ class Tokens:
         ids: token ids, shape [pos], int64.
         pieces: how each token id of the prompt is shown.
         text: the prompt as it was given, or None when ids were given.
+        source: of what a decoder reads, the tokens that its encoder reads; None for all others.
+        extrapolate: whether there may be more of them than the model was trained for.
     """
 
     ids: IntArray
     pieces: Mapping[int, Piece]
     text: str | None = None
+    source: Tokens | None = None
+    extrapolate: bool = False
 
     def __post_init__(self) -> None:
         """Freeze the ids."""
         self.ids.setflags(write=False)
+
+    @property
+    def key(self) -> bytes:
+        """The same for what is read alike."""
+        return self.ids.tobytes() if self.source is None else self.ids.tobytes() + b"|" + self.source.key
 
     def __len__(self) -> int:
         """Number of positions."""

@@ -24,6 +24,7 @@ importlib.import_module("layerwidget.analysis")
 TRACE_QUESTIONS: dict[str, TraceQuestion[Any]] = {
     "lens": lw.LogitLens(k=2, tokens=(7, 9)),
     "head_lens": lw.LogitLens("1-2", component="head_out", head=1),
+    "neuron_lens": lw.LogitLens("1-2", component="neuron_out", neuron=(1, 3)),
     "attention": lw.Attention("0-1", "1-3"),
     "residual": lw.ResidualStream(),
     "ledger": lw.ResidualStream("1-2"),

@@ -361,7 +361,7 @@ def test_only_what_the_grid_is_about_is_asked(explorer: lw.Explorer) -> None:
     page = page_of(explorer)
     page.prompt = B
     subjects = {
-        "lens": {"LogitLens", "ResidualStream", "SettleDepth"}, "tuned": set(),
+        "lens": {"LogitLens", "ResidualStream", "SettleDepth", "PositionLoss"}, "tuned": set(),
         "attribution": {"DirectLogitAttribution"}, "neurons": {"NeuronActivations"},
     }  # fmt: skip
     for page.about, expected in subjects.items():
@@ -623,3 +623,18 @@ def test_what_is_drawn_last_is_the_newest(model: lw.HookedModel, monkeypatch: py
     view.mode = "b"
     clearing.join()
     assert view.grid_view.shown.meta["layers"] == []
+
+
+def test_the_lens_of_what_is_chosen_is_compared(explorer: lw.Explorer, model: lw.HookedModel) -> None:
+    page = page_of(explorer)
+    page.prompt = B
+    for component, options in (("attn_out", {}), ("neuron_out", {}), ("head_out", {"head": 2})):
+        page.component, explorer.head = component, 2
+        explorer.wait()
+        both = [lw.LogitLens(component=component, **options).run(model.trace(text)) for text in (A, B)]
+        found = next(one for one in page.found if "entropy" in one.quantities)
+        np.testing.assert_allclose(found["entropy"].change, lw.difference(*both)["entropy"].change, atol=1e-4)
+    assert page.of.value == "head_out"
+    assert any("loss of the token" in one.quantities for one in page.found)
+    page.about = "neurons"
+    assert page.of.layout.display == "none"

@@ -283,3 +283,13 @@ def test_what_cannot_be_compared_is_refused() -> None:
     swapped = replace(other, pieces={**other.pieces, 1: Piece.from_text(1, "z")})
     with pytest.raises(lw.QuestionError, match="id 1 is “b” in the one, “z” in the other"):
         lw.difference(other, swapped)
+
+
+def test_the_loss_of_tokens_that_stand_beside_each_other() -> None:
+    a, b = (lw.PositionLoss().run(hooked("llama").trace(ids)) for ids in (A, B))
+    found = lw.difference(a, b)["loss of the token"]
+    at_a, at_b, both = [0, 1, 2, 3, 5, 6], [0, 1, 2, 3, 6, 7], [0, 1, 2, 3, 7, 8]
+    for row in range(N_LAYERS):
+        np.testing.assert_array_equal(found.change[row, both], b.nats[at_b] - a.nats[at_a])
+    np.testing.assert_allclose(found.change[:, 1], 0, atol=1e-5)
+    assert np.abs(found.change[0, both[2:]]).min() > 1e-4

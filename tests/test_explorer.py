@@ -155,7 +155,7 @@ def test_pinned_tokens_are_answered(explorer: lw.Explorer) -> None:
 
 
 def test_the_lens_decodes_what_is_chosen(explorer: lw.Explorer, model: lw.HookedModel) -> None:
-    components = ["resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post", "head_out"]
+    components = ["resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post", "head_out", "neuron_out"]
     assert explorer.lens_view.components == components
     passes = explorer._answering.live.passes
     for component in ("mlp_out", "resid_mid"):
@@ -179,6 +179,25 @@ def test_the_lens_decodes_the_chosen_head(explorer: lw.Explorer, model: lw.Hooke
         assert (found.head, found.decoded) == (head, f"head_out {head}")
         np.testing.assert_allclose(found.entropy_nats, expected.entropy_nats, atol=1e-4)
         assert f"head_out {head}" in explorer.curves.driver.detail
+
+
+def test_the_lens_decodes_the_strongest_neurons_or_the_followed_one(
+    explorer: lw.Explorer, model: lw.HookedModel
+) -> None:
+    explorer.pages = ["lens", "neurons"]
+    explorer.lens_view.component = "neuron_out"
+    explorer.wait()
+    strongest = lw.LogitLens(component="neuron_out").run(model.trace("abcde")).neurons
+    np.testing.assert_array_equal(explorer.results["lens"].neurons, strongest)
+    explorer.layer = 1
+    explorer.page("neurons").table.neuron = 5
+    explorer.wait()
+    found = explorer.results["lens"].neurons
+    assert (found[1] == 5).all()
+    np.testing.assert_array_equal(found[[0, 2]], strongest[[0, 2]])
+    explorer.layer = 2
+    explorer.wait()
+    np.testing.assert_array_equal(explorer.results["lens"].neurons, strongest)
 
 
 def test_heads_that_cannot_be_told_apart_are_said_in_the_place_of_the_lens(

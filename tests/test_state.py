@@ -25,7 +25,8 @@ CHOSEN: dict[str, dict[str, Any]] = {
     "neurons": {"neuron": 3},
     "depth": {"n": 2, "k": 4, "influence": "log", "skip": "loss"},
     "compare": {
-        "prompt": "abcx", "about": "neurons", "quantity": "value-weighted", "mode": "both", "sheet": "contribution",
+        "prompt": "abcx", "component": "mlp_out", "about": "neurons", "quantity": "value-weighted", "mode": "both",
+        "sheet": "contribution",
     },
 }  # fmt: skip
 

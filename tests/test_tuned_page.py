@@ -241,3 +241,36 @@ def test_closing_takes_what_is_not_shown_too(model: lw.HookedModel) -> None:
     assert page.held_out.comm is None
     assert page.held_out.figure.comm is None
     assert page._words.comm is None
+
+
+def test_translators_are_loaded_and_saved_on_the_page(explorer: lw.Explorer, tmp_path: Path) -> None:
+    page = page_of(explorer)
+    box = page.folder
+    assert box.save.disabled
+    box.load.click()
+    assert box.said.value == "Type the path of a folder first."
+    box.path.value = str(tmp_path / "none")
+    box.load.click()
+    assert str(tmp_path / "none") in box.said.value
+    assert page.translators is None
+    lw.save_translators(random_translators(n_layers=N_LAYERS + 1), tmp_path / "other")
+    box.path.value = str(tmp_path / "other")
+    box.load.click()
+    assert f"These translators are for {N_LAYERS + 1} layers" in box.said.value
+    page.translators = own = random_translators()
+    box.path.value = str(tmp_path / "mine")
+    box.save.click()
+    assert lw.load_translators(tmp_path / "mine") == own
+    page.translators = None
+    assert box.save.disabled
+    box.load.click()
+    assert page.translators == own
+    assert box.said.value == f"Loaded from {tmp_path / 'mine'}."
+    explorer.wait()
+    assert "tuned_lens" in explorer.results
+    page.translators = None
+    (tmp_path / "file").write_text("x")
+    page.translators = own
+    box.path.value = str(tmp_path / "file")
+    box.save.click()
+    assert str(tmp_path / "file") in box.said.value

@@ -18,13 +18,14 @@ import torch
 from layerwidget.analysis.about import about
 from layerwidget.analysis.decoding import BLOCK_BYTES, BLOCK_WIDTH, Final, decode, room_for_logits
 from layerwidget.analysis.head_rows import HeadRows
+from layerwidget.analysis.neuron_rows import NeuronRows, layers_with_neurons
 from layerwidget.cancellation import checkpoint
 from layerwidget.errors import MissingComponentError, QuestionError, SelectionError
 from layerwidget.layers import parse_layers
 from layerwidget.model.cores import leaving_a_core
 from layerwidget.model.decoding import Logits
 from layerwidget.questions import OnScreen, steps
-from layerwidget.questions.lens import HEAD, LensGrid, LogitLens
+from layerwidget.questions.lens import HEAD, NEURON, LensGrid, LogitLens
 from layerwidget.trace import COMPONENTS, LaterLogits, Trace
 
 #: Layer, first position and the one after the last -> what is decoded, shape [pos, d_model].
@@ -133,16 +134,19 @@ class _Board:
         shapes = {"top_ids": (min(question.k, d_vocab),), "top_probs": (min(question.k, d_vocab),)}
         shapes |= {"token_ranks": (len(question.tokens),), "token_log_probs": (len(question.tokens),)}
         shapes |= {name: (min(question.follow, d_vocab),) for name in _FOLLOWED}
-        whole = {"top_ids", "final_ranks", "token_ranks", "followed_ranks"}
+        whole = {"top_ids", "final_ranks", "token_ranks", "followed_ranks", "neurons"}
+        of_neurons = rows is None and question.component == NEURON
         cells = {
             name: np.zeros((len(layers), n_pos, *shapes.get(name, ())), np.int64 if name in whole else np.float32)
-            for name in (*_CELLS, *(_FOLLOWED if question.follow else ()))
+            for name in (*_CELLS, *(_FOLLOWED if question.follow else ()), *(("neurons",) if of_neurons else ()))
         }
         cells["final_ids"] = np.zeros(n_pos, np.int64)
         if question.follow:
             cells["followed_ids"] = np.zeros((n_pos, *shapes["followed_ranks"]), np.int64)
         if rows is None and question.head is not None:
             rows = HeadRows(trace, question.head, n_same if before is not None else 0)
+        if of_neurons:
+            rows = NeuronRows(trace, question.neuron, n_same if before is not None else 0)
         board = cls(question, trace, layers, cells, np.zeros((len(layers), n_pos), dtype=bool), rows)
         if before is not None:
             board.done[:, :n_same] = True if before.done is None else before.done[:, :n_same]
@@ -158,6 +162,8 @@ class _Board:
             return
         rows = [self.layers.index(layer) for layer in layers]
         new = lens_cells(self.question, self.trace, layers, start, stop, self.rows)
+        if isinstance(self.rows, NeuronRows):
+            new["neurons"] = self.rows.numbers(layers, start, stop)
         for name, array in self.cells.items():
             place: Any = np.s_[start:stop] if name in _OF_POSITION else (rows, np.s_[start:stop])
             array[place] = new[name]
@@ -262,15 +268,21 @@ def _evenly(first: int, end: int, longest: int) -> Iterator[tuple[int, int]]:
 
 
 def _layers(question: LogitLens, trace: Trace) -> tuple[int, ...]:
-    if question.component not in (*COMPONENTS, HEAD):
-        known = (*COMPONENTS, HEAD)
+    known = (*COMPONENTS, HEAD, NEURON)
+    if question.component not in known:
         raise QuestionError(f"The logit lens decodes one of {known}; got component={question.component!r}.")
     wanted = parse_layers(question.layers, trace.anatomy.n_layers)
-    have = trace.layers_with(question.component) if question.head is None else _layers_with_head(trace, question.head)
+    have = _layers_that_have_it(question, trace)
     layers = tuple(layer for layer in wanted if layer in have)
     if not layers:
         raise SelectionError(f"None of the layers {wanted} has {question.component!r}; layers with it: {have}.")
     return layers
+
+
+def _layers_that_have_it(question: LogitLens, trace: Trace) -> tuple[int, ...]:
+    if question.component == NEURON:
+        return layers_with_neurons(trace, question.neuron)
+    return trace.layers_with(question.component) if question.head is None else _layers_with_head(trace, question.head)
 
 
 def _layers_with_head(trace: Trace, head: int) -> tuple[int, ...]:

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from layerwidget.engine.local import Live
+    from layerwidget.tokens import Tokens
 
 
-def tokens_words(n_pos: int) -> str:
-    """How long the prompt is."""
-    return f"{n_pos} token{'s' if n_pos > 1 else ''}"
+def tokens_words(tokens: Tokens) -> str:
+    """How long the prompt is, and its source where it has one."""
+    source = "" if tokens.source is None else f"source {len(tokens.source)} · target "
+    return f"{source}{len(tokens)} token{'s' if len(tokens) > 1 else ''}"
 
 
 def computed_words(live: Live, n_pos: int) -> str:

@@ -20,7 +20,7 @@ from layerwidget.widgets.explorer_picture import explorer_picture, explorer_text
 from layerwidget.widgets.layer_slider import LayerSlider
 from layerwidget.widgets.page import Page
 from layerwidget.widgets.page_stack import PageStack
-from layerwidget.widgets.pages import PAGES
+from layerwidget.widgets.pages import ALL_PAGES
 from layerwidget.widgets.pictured_box import PicturedBox
 from layerwidget.widgets.state import recorded_choices, recorded_selection, set_all
 from layerwidget.widgets.status_line import StatusLine
@@ -49,7 +49,7 @@ class Replay(PicturedBox, SelectionTraits):
         self.recording = recording
         self._placed = [placed(one.answers) for one in recording.prompts]
         self._names = {name for one in self._placed for name in one}
-        kinds = [kind for kind in PAGES if kind.draws.keys() & self._names]
+        kinds = [kind for kind in ALL_PAGES if kind.draws.keys() & self._names]
         if not kinds:
             raise RecordingError(f"No view draws what is recorded: {', '.join(recording.prompts[0].answers)}.")
         self.n_layers, self.n_heads = _sizes(recording)
@@ -169,12 +169,12 @@ def placed(answers: Mapping[str, Any]) -> dict[str, Any]:
 
     Of pages that draw the same type, an answer without such a name belongs to the first.
     """
-    slots = {name: kinds for page in PAGES for name, kinds in page.draws.items()}
+    slots = {name: kinds for page in ALL_PAGES for name, kinds in page.draws.items()}
     found = {name: one for name, one in answers.items() if name in slots and _fits(one, slots[name])}
     # Where predictions settle (k = 1) comes before where they emerge: both are depths.
     others = sorted((one for name, one in answers.items() if name not in found), key=lambda one: getattr(one, "k", 0))
     for one in others:
-        here = next((page.draws for page in PAGES if any(_fits(one, kinds) for kinds in page.draws.values())), {})
+        here = next((page.draws for page in ALL_PAGES if any(_fits(one, kinds) for kinds in page.draws.values())), {})
         name = next((name for name, kinds in here.items() if name not in found and _fits(one, kinds)), None)
         if name is not None:
             found[name] = one

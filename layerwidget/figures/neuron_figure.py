@@ -45,8 +45,8 @@ class NeuronRows:
         return [exact_value(float(arrays[name][row])) if name in arrays else "" for name in names]
 
     def words(self, name: str, row: int) -> str:
-        """The tokens that a row promotes or demotes."""
-        found: Sequence[Sequence[str]] | None = self.shown.meta[name]
+        """The tokens that a row promotes or demotes, or that the lens reads in what it adds."""
+        found: Sequence[Sequence[str]] | None = self.shown.meta.get(name)
         return "" if found is None else "  ".join(found[row])
 
     def experts(self, position: int) -> str:
@@ -172,8 +172,8 @@ def neuron_text(rows: NeuronRows) -> str:
         return said(_TITLE, rows.shown.meta.get("note") or _EMPTY)
     meta = rows.shown.meta
     cells = [
-        [rows.name(neuron), *rows.numbers(row), rows.words("promotes", row), rows.words("demotes", row)]
+        [rows.name(neuron), *rows.numbers(row), *(rows.words(name, row) for name in ("promotes", "demotes", "lens"))]
         for row, neuron in enumerate(meta["neurons"])
     ]
-    head = ["neuron", *rows.columns(), "promotes", "demotes"]
+    head = ["neuron", *rows.columns(), "promotes", "demotes", "lens of what it adds"]
     return said(f"{_TITLE} · {_detail(rows)}", table(head, cells, widest=44), _note(rows))

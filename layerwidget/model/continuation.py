@@ -207,6 +207,8 @@ class Continuation:
 
 def common_length(one: Tokens, other: Tokens) -> int:
     """How many tokens two prompts begin with alike."""
+    if (one.source or one).key != (other.source or other).key and (one.source or other.source):
+        return 0  # every position of a decoder sees all that its encoder has read
     n_most = min(len(one), len(other))
     differ = (one.ids[:n_most] != other.ids[:n_most]).nonzero()[0]
     return int(differ[0]) if len(differ) else n_most

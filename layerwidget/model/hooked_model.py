@@ -120,12 +120,13 @@ class HookedModel:
         n_layers, d_model = self.anatomy.n_layers, self.anatomy.d_model
         return f"HookedModel({self.name!r}, {n_layers} layers, d_model {d_model}, d_vocab {self.d_vocab})"
 
-    def tokenize(self, prompt: Prompt, add_special_tokens: bool | None = None) -> Tokens:
+    def tokenize(self, prompt: Prompt, add_special_tokens: bool | None = None, extrapolate: bool = False) -> Tokens:
         """The prompt as the model reads it; may be empty or too long.
 
         Args:
             prompt: text (half characters become U+FFFD), a list or 1-D tensor of token ids, or `Tokens`.
             add_special_tokens: whether the tokenizer adds its special tokens; by default as it does by itself.
+            extrapolate: whether the prompt may be longer than the model was trained for.
 
         Raises:
             PromptError: for text without a tokenizer, or what is neither text nor token ids.
@@ -137,7 +138,7 @@ class HookedModel:
             ids = ids_of_text(str(text), self.tokenizer, add_special_tokens)
         else:
             text, ids = None, ids_of_numbers(prompt)
-        return Tokens(ids, self.pieces(ids.tolist()), text)
+        return Tokens(ids, self.pieces(ids.tolist()), text, extrapolate=extrapolate)
 
     def pieces(self, ids: Iterable[int]) -> dict[int, Piece]:
         """How token ids are shown."""
@@ -150,6 +151,7 @@ class HookedModel:
         target: Prompt | None = None,
         add_special_tokens: bool | None = None,
         interventions: Sequence[object] = (),
+        extrapolate: bool = False,
     ) -> Trace:
         """Run the model once and keep its activations.
 
@@ -160,6 +162,7 @@ class HookedModel:
                 `trace.stack("encoder")` has those of the prompt.
             add_special_tokens: whether the tokenizer adds its special tokens; by default as it does by itself.
             interventions: what to change during the pass, such as `SkipLayers("5")`.
+            extrapolate: whether the prompt may be longer than the model was trained for.
 
         Raises:
             EmptyPromptError: for a prompt without tokens.
@@ -169,7 +172,7 @@ class HookedModel:
             SelectionError: for interventions at layers that the model does not have.
             Cancelled: at a layer boundary, when the pass is no longer wanted (`layerwidget.cancellation`).
         """
-        tokens, source = self._read(prompt, target, add_special_tokens)
+        tokens, source = self._read(prompt, target, add_special_tokens, extrapolate)
         return self.pass_over(tokens, source, interventions)
 
     def save_trace(self, trace: Trace, path: str | os.PathLike[str]) -> None:
@@ -197,7 +200,9 @@ class HookedModel:
             PromptError: for one that is too long, or of unknown ids.
         """
         reads = self.anatomy.encoder or self.anatomy
-        check_ids(tokens.ids, reads.n_embeddings, self.n_ctx, self.name)
+        check_ids(tokens.source or tokens, reads.n_embeddings, self.n_ctx, self.name)
+        if tokens.source is not None:
+            check_ids(tokens, self.anatomy.n_embeddings, self.n_ctx, self.name)
 
     def pass_over(
         self,
@@ -235,12 +240,24 @@ class HookedModel:
                 other = Capture(self.hf_model, self.anatomy.encoder, beside=(capture,), n_pos=len(source))
                 encoder = hooks.enter_context(other)
             with leaving_a_core(n_rows):
-                output = run_model(hf_model, read, cache, with_logits=not later)
+                output = self._run(hf_model, read, cache, not later, len(tokens))
         logits = LaterLogits() if later else tensor_at(output, anatomy.logits)[0]
         encoded = None
         if self.anatomy.encoder and source is not None:
             encoded = trace_of(self, self.anatomy.encoder, encoder, source, None, interventions)
         return trace_of(self, anatomy, capture, tokens, logits, interventions, encoded, first)
+
+    def _run(self, hf_model: nn.Module, read: ModelInput, cache: Any, with_logits: bool, n_pos: int) -> Any:
+        """The pass itself; a model with a table of positions has none past its length."""
+        try:
+            return run_model(hf_model, read, cache, with_logits=with_logits)
+        except (IndexError, RuntimeError) as error:
+            if self.n_ctx is None or n_pos <= self.n_ctx:
+                raise
+            raise PromptError(
+                f"{self.name} cannot read {n_pos:,} tokens at all: it knows no positions past its trained length of "
+                f"{self.n_ctx:,} ({error}). Shorten the prompt by {n_pos - self.n_ctx:,} tokens."
+            ) from error
 
     def plain_logits(
         self, prompt: Prompt, hf_model: nn.Module | None = None, target: Prompt | None = None
@@ -258,18 +275,30 @@ class HookedModel:
             return tensor_at(run_model(model, read), self.anatomy.logits)[0]
 
     def _read(
-        self, prompt: Prompt, target: Prompt | None, add_special_tokens: bool | None
+        self, prompt: Prompt, target: Prompt | None, add_special_tokens: bool | None, extrapolate: bool = False
     ) -> tuple[Tokens, Tokens | None]:
         """The positions of the stream, and what the encoder of an encoder-decoder reads."""
-        tokens = prompt if isinstance(prompt, Tokens) else self.tokenize(prompt, add_special_tokens)
+        tokens = self.tokenize(prompt, add_special_tokens, extrapolate)
+        tokens = self.with_target(tokens, target)
+        self.check_tokens(tokens)
+        return tokens, tokens.source
+
+    def with_target(self, tokens: Tokens, target: Prompt | None = None) -> Tokens:
+        """The positions of the stream: of an encoder-decoder, those of its target, with the prompt as their source.
+
+        Args:
+            tokens: the prompt; returned as it is where the model has no encoder, or it has a target already.
+            target: as for `trace`.
+
+        Raises:
+            PromptError: for a target that the model cannot read.
+        """
         if self.anatomy.encoder is None and target is not None:
             raise PromptError(f"{self.name} has no encoder, so it takes a prompt and no target.")
-        self.check_tokens(tokens)
-        if self.anatomy.encoder is None:
-            return tokens, None
+        if self.anatomy.encoder is None or (tokens.source is not None and target is None):
+            return tokens
         ids = target_ids(target, self.hf_model.config, self.tokenizer, self.name)
-        check_ids(ids, self.anatomy.n_embeddings, self.n_ctx, self.name)
-        return Tokens(ids, self.pieces(ids.tolist()), None), tokens
+        return Tokens(ids, self.pieces(ids.tolist()), tokens.text, tokens.source or tokens, tokens.extrapolate)
 
     def _input(self, tokens: Tokens, source: Tokens | None) -> ModelInput:
         encoded = None if source is None else torch.tensor(source.ids)[None]

@@ -131,7 +131,7 @@ def _of_one(again: FfnAgain, position: int, neuron: int | None) -> NeuronReading
         bias=memory.bias * memory.scale,
         raw=seen.output[0],
         whole=True,
-        norm=_norm(again, seen.output),
+        norm=norm_after(again, seen.output),
         factor=again.factor,
     )
     by_position = None
@@ -153,7 +153,7 @@ def _of_experts(again: FfnAgain, position: int, neuron: int | None) -> NeuronRea
             by_position.append(_of_one_expert(again, call, *divmod(neuron, width)))
     writing, why = None, ""
     try:
-        writing = _chosen_experts(again, position)
+        writing = written_by_experts(again, position)
     except MissingComponentError as error:
         why = str(error)
     return NeuronReading(
@@ -162,7 +162,7 @@ def _of_experts(again: FfnAgain, position: int, neuron: int | None) -> NeuronRea
     )  # fmt: skip
 
 
-def _chosen_experts(again: FfnAgain, position: int) -> NeuronWriting:
+def written_by_experts(again: FfnAgain, position: int) -> NeuronWriting:
     """The neurons of all experts that one position goes through, side by side."""
     call = ExpertsCall.of(again, again.stream(position, position + 1))
     here = torch.zeros(1, dtype=torch.long, device=call.raw.device)
@@ -184,7 +184,7 @@ def _chosen_experts(again: FfnAgain, position: int) -> NeuronWriting:
         bias=torch.stack([share * memory.bias for share, memory in zip(shares, memories, strict=True)]).sum(0),
         raw=(call.output if whole else call.raw)[0],
         whole=whole,
-        norm=_norm(again, call.output),
+        norm=norm_after(again, call.output),
         factor=again.factor,
     )
     if not writing.error <= TOLERANCE:
@@ -207,7 +207,7 @@ def _expert(again: FfnAgain, call: ExpertsCall, expert: int, positions: torch.Te
     return memory_of(again, seen, seen.output, expert)
 
 
-def _norm(again: FfnAgain, raw: torch.Tensor) -> FrozenNorm | None:
+def norm_after(again: FfnAgain, raw: torch.Tensor) -> FrozenNorm | None:
     """The norm after the FFN, frozen at what it made."""
     norm = again.norm_after
     frozen = None if norm is None else frozen_norm(norm, raw)

@@ -75,19 +75,21 @@ def target_ids(target: Any, config: Any, tokenizer: Any | None, name: str) -> In
     return np.asarray([*([] if begun else [start]), *(ids[:-1] if ended else ids)], dtype=np.int64)
 
 
-def check_ids(ids: IntArray, n_embeddings: int, n_ctx: int | None, name: str) -> None:
-    """Raise unless the model can read these ids.
+def check_ids(tokens: Tokens, n_embeddings: int, n_ctx: int | None, name: str) -> None:
+    """Raise unless the model can read this; more than it was trained for only where that was asked for.
 
     Raises:
         EmptyPromptError: for no ids.
         PromptError: for ids outside the vocabulary, or more than the model was trained for.
     """
+    ids = tokens.ids
     if len(ids) == 0:
         raise EmptyPromptError("The prompt holds no token: type something, or give at least one token id.")
-    if n_ctx is not None and len(ids) > n_ctx:
+    if n_ctx is not None and len(ids) > n_ctx and not tokens.extrapolate:
         raise PromptError(
             f"The prompt has {len(ids):,} tokens; {name} was trained for at most {n_ctx:,}. "
-            f"Shorten it by {len(ids) - n_ctx:,} tokens, or take a model with a longer context."
+            f"Shorten it by {len(ids) - n_ctx:,} tokens, take a model with a longer context, or ask for "
+            "extrapolation: extrapolate=True."
         )
     outside = ids[(ids < 0) | (ids >= n_embeddings)]
     if len(outside):

@@ -20,6 +20,7 @@ from layerwidget.questions.comparing_parts import of_attribution, of_neurons
 from layerwidget.questions.depth import DepthGrid
 from layerwidget.questions.lens import LensGrid
 from layerwidget.questions.neurons import ActivationGrid
+from layerwidget.questions.position import LossGrid
 from layerwidget.questions.residual import ResidualGrid
 from layerwidget.results import FloatArray, Grid
 
@@ -32,9 +33,9 @@ AnyDifference: TypeAlias = Difference | AttentionDifference | ColumnDifference
 def difference(a: Grid, b: Grid, match: Match = "layer") -> AnyDifference:
     """What differs between two results of one kind.
 
-    By layer and token: of the logit or the tuned lens (`LensGrid`), the stream (`ResidualGrid`), and where predictions
-    settle (`DepthGrid`). Of attention (`AttentionGrid`, `ValueWeightedGrid`). By layer and head or part: of
-    `AttributionGrid` and `HeadScoreGrid`. By neuron: of `ActivationGrid`.
+    By layer and token: of the logit or the tuned lens (`LensGrid`), the stream (`ResidualGrid`), where predictions
+    settle (`DepthGrid`), and the loss of each token (`LossGrid`). Of attention (`AttentionGrid`, `ValueWeightedGrid`).
+    By layer and head or part: of `AttributionGrid` and `HeadScoreGrid`. By neuron: of `ActivationGrid`.
 
     Args:
         a: a result.
@@ -192,11 +193,21 @@ def _everywhere(grid: DepthGrid) -> FloatArray:
     return np.broadcast_to(grid.layer.astype(np.float32), grid.final_ranks.shape)
 
 
+def _of_loss(_a: LossGrid, _b: LossGrid) -> Iterator[_Measure]:
+    yield partial(_measure, "loss of the token", "nats", "one-sided", _in_every_layer)
+
+
+def _in_every_layer(grid: LossGrid) -> FloatArray:
+    """The loss, which belongs to no layer, the same in every row."""
+    return np.broadcast_to(grid.nats, (len(grid.layers), len(grid.nats)))
+
+
 #: Kind of results -> their difference. One more that is compared needs a line here.
 _COMPARED: Mapping[type, Callable[[TwoResults], AnyDifference]] = {
     LensGrid: partial(_compared, _of_lens),
     ResidualGrid: partial(_compared, _of_residual),
     DepthGrid: partial(_compared, _of_depth),
+    LossGrid: partial(_compared, _of_loss),
     AttentionGrid: of_attention,
     ValueWeightedGrid: of_attention,
     AttributionGrid: of_attribution,

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: The component that is one head's output.
 HEAD = "head_out"
+#: The component that is one neuron's output: its activation times its value vector.
+NEURON = "neuron_out"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,8 @@ class LensGrid(Grid):
         followed_ranks, followed_log_probs: the same of these tokens, shape [layer, pos, followed].
         done: which cells are computed, shape [layer, pos]; None when all are. The others hold nothing.
         head: whose output was decoded; None for the activations that are the layer's.
+        neurons: of `neuron_out`, which neuron was decoded in each cell, shape [layer, pos], numbers as `NeuronGrid` has
+            them, -1 where its expert was not chosen; None for the others.
 
     Source: science.md, "Logit lens".
     """
@@ -64,6 +68,7 @@ class LensGrid(Grid):
     followed_ranks: IntArray | None = field(default=None, metadata=along("layer pos followed"))
     followed_log_probs: FloatArray | None = field(default=None, metadata=along("layer pos followed", "nats"))
     head: int | None = None
+    neurons: IntArray | None = field(default=None, metadata=along("layer pos"))
 
     @property
     def complete(self) -> bool:
@@ -111,13 +116,16 @@ class LogitLens(TraceQuestion[LensGrid]):
     Attributes:
         layers: layer selection, e.g. `"10-20"`; see `layerwidget.layers`.
         component: the activation that is decoded: `resid_pre`, `resid_mid`, `resid_post`, `attn_out`, `mlp_out`, or
-            `head_out`: what one head adds to the stream, after a post-norm and a multiplier, without any bias. (What
-            one neuron adds is always its value vector, so its lens is a list of words and not a grid: see `Neurons`.)
+            `head_out`: what one head adds to the stream, after a post-norm and a multiplier, without any bias; or
+            `neuron_out`: what one neuron of the FFN adds, its activation times its value vector, after the same and the
+            router's weight. It is the neuron that contributes most in each cell.
         k: how many of the most probable tokens to keep per cell.
         tokens: token ids whose rank and log-probability are wanted in every cell.
         follow: of how many of the model's own most probable next tokens, at each position, rank and log-probability are
             wanted in every layer: what was the answer there on its way up? 0 for none.
         head: number of the head, the same in every layer, for `head_out`; None for the others.
+        neuron: for `neuron_out`, layer and number of a neuron that is decoded in its layer at every position, in the
+            place of the strongest ones; or None.
     """
 
     layers: LayerSelection = "all"
@@ -126,6 +134,7 @@ class LogitLens(TraceQuestion[LensGrid]):
     tokens: tuple[int, ...] = ()
     head: int | None = None
     follow: int = 0
+    neuron: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked without a model."""
@@ -133,6 +142,10 @@ class LogitLens(TraceQuestion[LensGrid]):
         object.__setattr__(self, "tokens", tuple(int(token) for token in self.tokens))
         if (self.head is None) == (self.component == HEAD):
             raise QuestionError(f"A head goes with component={HEAD!r}; got {self.component!r} and head={self.head}.")
+        if self.neuron is not None and self.component != NEURON:
+            raise QuestionError(
+                f"A neuron goes with component={NEURON!r}; got {self.component!r} and neuron={self.neuron}."
+            )
         if self.follow < 0:
             raise QuestionError(
                 f"LogitLens follows the first few next tokens: expected follow >= 0, got {self.follow}."

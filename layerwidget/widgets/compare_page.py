@@ -22,8 +22,9 @@ from layerwidget.questions.attribution import AttributionGrid, DirectLogitAttrib
 from layerwidget.questions.compared import ColumnDifference
 from layerwidget.questions.comparing import AnyDifference, Match, check_depths, difference, layer_beside
 from layerwidget.questions.depth import SettleDepth
-from layerwidget.questions.lens import LogitLens
+from layerwidget.questions.lens import HEAD, NEURON, LogitLens
 from layerwidget.questions.neurons import NeuronActivations
+from layerwidget.questions.position import PositionLoss
 from layerwidget.questions.residual import ResidualStream
 from layerwidget.questions.tuned_lens import TunedLens
 from layerwidget.widgets.attention_page import SCORED_TOKENS, VALUE_WEIGHTED, WEIGHTS
@@ -55,17 +56,20 @@ class ComparePage(CompareView):
         model_name: which of `models` is compared.
         models: where they come from: the explorer's own, or others.
         about: what the grid is about, one of `SUBJECTS`; nothing is asked of the others.
+        component: what the lens decodes, as `LogitLens.component`: of `head_out`, the chosen head.
+        components: what it can be.
         quantity: what the heads are compared by: `weights`, or `value-weighted`.
         editor, slider: the text box, and the choice of the model where there are several.
         score_bar: the button that asks what the heads of both models are.
     """
 
     choices: ClassVar[Mapping[str, str]] = {
-        "prompt": "prompt", "about": "about", "quantity": "quantity", **CompareView.choices,
+        "prompt": "prompt", "about": "about", "component": "component", "quantity": "quantity", **CompareView.choices,
     }  # fmt: skip
 
     prompt = t.Unicode()
     about = t.Enum(tuple(SUBJECTS), "lens")
+    component = t.Unicode("resid_post")
     quantity = t.Enum((WEIGHTS, VALUE_WEIGHTED), WEIGHTS)
     model_name = t.Unicode()
     models = t.Instance(OtherModels)
@@ -104,13 +108,22 @@ class ComparePage(CompareView):
             options=[(said, name) for name, said in SUBJECTS.items()], description="compare",
             style={"description_width": "auto"}, layout=ipywidgets.Layout(width="204px", flex="0 0 auto"),
         )  # fmt: skip
+        heads = (HEAD,) if self._model.anatomy.n_heads else ()
+        neurons = (NEURON,) if any(one.mlp and one.mlp.feed_forward for one in self._model.anatomy.layers) else ()
+        self.components = [*self._model.anatomy.components, *heads, *neurons]
+        self.of = ipywidgets.Dropdown(
+            options=self.components, value="resid_post", description="of", style={"description_width": "auto"},
+            layout=ipywidgets.Layout(width="150px", flex="0 0 auto"),
+        )  # fmt: skip
+        t.link((self.of, "value"), (self, "component"))
+        self.observe(self._offer_component, "about")
         self.by = ipywidgets.ToggleButtons(
             options=[WEIGHTS, VALUE_WEIGHTED], style={"button_width": "auto"},
             layout=ipywidgets.Layout(width="auto", flex="0 0 auto"),
         )  # fmt: skip
         self.score_bar = RequestBar(label=f"Score the heads of A and B on {n_tokens} random tokens, repeated")
         self.score_bar.layout.flex = "1 1 auto"
-        self.bar.children = (subject, self.switch, self.slider, self.words)
+        self.bar.children = (subject, self.of, self.switch, self.slider, self.words)
         line = ipywidgets.Layout(width="100%", align_items="center", margin="8px 0 0", display="none")
         self.heads_bar = ipywidgets.HBox([self.by, self.score_bar], layout=line)
         self.heads_bar.add_class("lw-figure")
@@ -119,6 +132,9 @@ class ComparePage(CompareView):
         t.link((self.by, "value"), (self, "quantity"))
         scores = AllHeadScores(n_tokens)
         self.requests = (Request(self.score_bar, lambda _: self._of_both(scores), self._show_scores, of_prompt=False),)
+
+    def _offer_component(self, _change: object) -> None:
+        self.of.layout.display = None if self.about == "lens" else "none"
 
     @classmethod
     def for_model(cls, model: HookedModel, **shared: Any) -> ComparePage:
@@ -180,7 +196,10 @@ class ComparePage(CompareView):
 
     def other(self, standpoint: Standpoint) -> OtherRun | None:
         """The same of the second prompt, or the other model."""
-        prompt = self.prompt or standpoint.tokens
+        prompt: str | Tokens = self.prompt or standpoint.tokens
+        if self.prompt and standpoint.tokens.source is not None:
+            # The decoder has written the same, whatever its encoder reads.
+            prompt = self._second_tokens(standpoint.tokens) or prompt
         # Both are read once: the reader may change the models while this is asked.
         models, name = self.models, self.model_name
         if models is self._own and not self.prompt:
@@ -203,8 +222,11 @@ class ComparePage(CompareView):
         if self.about in ("attribution", "neurons"):
             return self._at_position(standpoint)
         if self.about == "lens":
-            lens = LogitLens(k=10, tokens=standpoint.pinned)
+            head = standpoint.head if self.component == HEAD else None
+            lens = LogitLens(k=10, tokens=standpoint.pinned, component=self.component, head=head)
             asked: dict[str, TraceQuestion[Any]] = {"lens": lens, "residual": ResidualStream(), "settle": SettleDepth()}
+            if standpoint.anatomy.causal is not False:
+                asked["loss"] = PositionLoss()
         elif standpoint.translators is None:
             return {}, "A tuned lens has to be trained first, or loaded, on its page: Tuned lens."
         else:
@@ -261,7 +283,7 @@ class ComparePage(CompareView):
 
     def _columns(self, tokens: Tokens) -> Alignment:
         """What stands beside what; found once for two prompts, however often it is asked for."""
-        both = (tokens, self._second_tokens() or tokens)
+        both = (tokens, self._second_tokens(tokens) or tokens)
         before, columns = self._beside
         if before is None or any(one is not other for one, other in zip(both, before, strict=True)):
             columns = aligned(*(one.ids for one in both))
@@ -270,18 +292,22 @@ class ComparePage(CompareView):
 
     def _attention(self, standpoint: Standpoint) -> tuple[Attention | None, str]:
         """As much of it as fits into memory for both prompts, and in words what is left out."""
-        n_pos = max(len(standpoint.tokens), len(self._second_tokens() or ()))
+        n_pos = max(len(standpoint.tokens), len(self._second_tokens(standpoint.tokens) or ()))
         room = _ATTENTION_BYTES // 2
         return attention_that_fits(
             standpoint.anatomy, standpoint.layers, n_pos, standpoint.layer, standpoint.head, room
         )
 
-    def _second_tokens(self) -> Tokens | None:
+    def _second_tokens(self, first: Tokens) -> Tokens | None:
         """The tokens of the second prompt, where there is one; a text is read once, however often it is asked for."""
         text = self.prompt
         if self._read[0] != text:
             self._read = (text, self._model.tokenize(text))
-        return self._read[1]
+        read = self._read[1]
+        if text and read is not None and first.source is not None and not np.array_equal(read.ids, first.ids):
+            read = self._model.with_target(read, first)
+            self._read = (text, read)
+        return read
 
     def begin(self, standpoint: Standpoint, prompt: str) -> None:
         """Forget what was compared before."""
@@ -323,7 +349,8 @@ class ComparePage(CompareView):
         of_model, scores = self._scored
         found += scores if of_model == run.name else ()
         # Not what the box says now: the reader may have typed on while this was computed.
-        self.show(found, prompt, " ".join(trouble), run.prompt if isinstance(run.prompt, str) else "")
+        second = run.prompt if isinstance(run.prompt, str) else self.prompt if run.prompt is self._read[1] else ""
+        self.show(found, prompt, " ".join(trouble), second)
 
     def _difference(self, name: str, own: Any, other: Any) -> AnyDifference:
         """What differs between two answers, which are often those of before: of other choices, one alone is new."""

@@ -20,6 +20,7 @@ from layerwidget.questions.comparing import AnyDifference, Match, difference
 from layerwidget.questions.depth import DepthGrid
 from layerwidget.questions.lens import LensGrid
 from layerwidget.questions.neurons import ActivationGrid
+from layerwidget.questions.position import LossGrid
 from layerwidget.questions.residual import ResidualGrid
 from layerwidget.results import Grid
 from layerwidget.widgets.base import View
@@ -38,7 +39,7 @@ _NOTHING_SHARED = (
 )
 #: Kind of results -> what their difference is called among what is recorded.
 _NAMES = {
-    LensGrid: "lens", ResidualGrid: "residual", DepthGrid: "settle", AttributionGrid: "attribution",
+    LensGrid: "lens", ResidualGrid: "residual", DepthGrid: "settle", LossGrid: "loss", AttributionGrid: "attribution",
     ActivationGrid: "neurons", AttentionGrid: "attention", ValueWeightedGrid: "attention",
 }  # fmt: skip
 
@@ -72,6 +73,7 @@ class CompareView(Page):
         "lens_difference": (Difference,),
         "residual_difference": (Difference,),
         "settle_difference": (Difference,),
+        "loss_difference": (Difference,),
         "attribution_difference": (ColumnDifference,),
         "neurons_difference": (ColumnDifference,),
         "attention_difference": (AttentionDifference,),

@@ -12,7 +12,7 @@ from layerwidget.engine.fitting import attention_that_fits
 from layerwidget.errors import LayerWidgetError
 from layerwidget.questions import TraceQuestion
 from layerwidget.questions.attention import AttentionGrid, CrossAttentionGrid
-from layerwidget.questions.lens import HEAD, LensGrid, LogitLens
+from layerwidget.questions.lens import HEAD, NEURON, LensGrid, LogitLens
 from layerwidget.widgets.attention_view import AttentionView
 from layerwidget.widgets.depth_curves import DepthCurves
 from layerwidget.widgets.logit_lens_view import TYPE_A_PROMPT, LogitLensView
@@ -69,7 +69,8 @@ class LensPage(Page):
     def for_model(cls, model: HookedModel, **shared: Any) -> LensPage:
         """With a switch for what the lens decodes."""
         heads = (HEAD,) if model.anatomy.n_heads else ()
-        return cls((*model.anatomy.components, *heads), **shared)
+        neurons = (NEURON,) if any(one.mlp and one.mlp.feed_forward for one in model.anatomy.layers) else ()
+        return cls((*model.anatomy.components, *heads, *neurons), **shared)
 
     @property
     def views(self) -> tuple[SelectionTraits, ...]:
@@ -86,8 +87,9 @@ class LensPage(Page):
         component = self.lens_view.component
         head = standpoint.head if component == HEAD else None
         lens = LogitLens(
-            k=_WORDS_PER_CELL, tokens=standpoint.pinned, component=component, head=head, follow=self.follow
-        )
+            k=_WORDS_PER_CELL, tokens=standpoint.pinned, component=component, head=head, follow=self.follow,
+            neuron=standpoint.neuron if component == NEURON else None,
+        )  # fmt: skip
         attention, _ = _attention(standpoint)
         return {"lens": lens} if attention is None else {"lens": lens, "attention": attention}
 
@@ -108,8 +110,8 @@ class LensPage(Page):
             self.curves.show(answer, prompt)
 
     def refuse(self, name: str, error: LayerWidgetError, prompt: str) -> None:
-        """Heads that cannot be told apart are said in the place of the lens; anything else is the whole explorer's."""
-        if name != "lens" or self.lens_view.component != HEAD:
+        """What cannot be told apart is said in the place of the lens; anything else is the whole explorer's."""
+        if name != "lens" or self.lens_view.component not in (HEAD, NEURON):
             raise error
         self.lens_view.empty = str(error)
         self.lens_view.show(None, prompt)

@@ -92,6 +92,8 @@ class LogitLensView(Pictured, View, module="logit_lens_view"):
         }
         if lens.followed_ids is not None:
             arrays |= followed_arrays(lens)
+        if lens.neurons is not None:
+            arrays["neurons"] = lens.neurons.astype(np.int32)
         if lens.done is not None:
             arrays["done"] = lens.done.astype(np.uint8)
         self._top_probs = lens.top_probs

@@ -64,6 +64,7 @@ class NeuronTable(Pictured, View, module="neuron_table"):
             "neurons": grid.neurons.tolist(),
             "promotes": _words(grid, grid.promoted_ids),
             "demotes": _words(grid, grid.demoted_ids),
+            "lens": _words(grid, grid.lens_ids),
             "followed": grid.neuron,
             "prompt_visible": [piece.visible for piece in grid.prompt_pieces()],
             "experts": None if grid.experts is None else grid.experts.tolist(),
@@ -115,6 +116,11 @@ class NeuronsView(Page):
     def views(self) -> tuple[SelectionTraits, ...]:
         """Those that take part in the selection."""
         return (self.table,)
+
+    @property
+    def followed(self) -> tuple[int, int] | None:
+        """Layer and number of the neuron that is followed; None while there is none."""
+        return None if self.table.neuron is None else (self.table.layer, self.table.neuron)
 
     def show(self, grid: NeuronGrid | None, prompt: str | None = None) -> None:
         """Draw a result; None clears the page; `prompt` is the text it is about."""

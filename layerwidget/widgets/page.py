@@ -43,6 +43,7 @@ class Standpoint:
         interventions: what is changed in the run that is on screen.
         translators: what the tuned lens of this explorer is made of; None before there are any.
         minus: the token whose logit is taken off in attributions, as their page has it; mostly None.
+        neuron: layer and number of the neuron that is followed, as the page of neurons has it; mostly None.
     """
 
     tokens: Tokens
@@ -56,6 +57,7 @@ class Standpoint:
     interventions: tuple[Any, ...] = ()
     translators: Translators | None = None
     minus: int | None = None
+    neuron: tuple[int, int] | None = None
 
     @property
     def changed(self) -> str:

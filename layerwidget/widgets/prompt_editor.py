@@ -27,13 +27,16 @@ class PromptEditor(Pictured, View, module="prompt_editor"):
         prompt: the text.
         placeholder: what an empty text area says.
         read_only: whether the text can be edited; the tokens can be chosen all the same.
-        text_name: under which name views of the same group hear of the text; of the first prompt, `prompt`.
+        choosable: whether a click on a token chooses its position.
+        text_name: under which name views of the same group hear of the text; of the first prompt, `prompt`. A word that
+            is clicked is appended to the target, where there is one.
     """
 
     prompt = t.Unicode().tag(sync=True)
     placeholder = t.Unicode("Type a prompt").tag(sync=True)
     read_only = t.Bool(False).tag(sync=True)
-    text_name = t.Enum(("prompt", "second_prompt"), "prompt").tag(sync=True)
+    text_name = t.Enum(("prompt", "second_prompt", "target"), "prompt").tag(sync=True)
+    choosable = t.Bool(True).tag(sync=True)
 
     def __init__(self, prompt: str = "", **traits: Any) -> None:
         super().__init__(prompt=well_formed(prompt), **traits)

@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 #: Of the form of a state; another one is refused.
 VERSION = 1
 _SELECTION = ("layer", "head", "position", "token")
-_KEYS = ("version", "model", "prompt", "layers", "selection", "tokens", "pages", "interventions", "preset", "choices")
+_KEYS = (
+    "version",
+    "model",
+    "prompt",
+    "target",
+    "layers",
+    "selection",
+    "tokens",
+    "pages",
+    "interventions",
+    "preset",
+    "choices",
+)
 #: Trait -> where its owner says what it can be.
 _OPTIONS = {"component": "components", "quantity": "quantities"}
 
@@ -39,6 +51,7 @@ def explorer_state(explorer: Explorer) -> dict[str, Any]:
         "interventions": [packed(one, lambda value, at: None) for one in explorer.interventions],
         "preset": explorer.preset,
         "choices": {page.page_name: choices_of(page) for page in explorer.stack.made_pages if page.choices},
+        **({"target": explorer.target} if explorer.model.anatomy.encoder else {}),
     }
 
 
@@ -116,7 +129,9 @@ def restore(explorer: Explorer, state: Any) -> None:
     state = _mapping(state, "state", _KEYS)
     if state.get("version", VERSION) != VERSION:
         raise StateError(f"Expected a state of version {VERSION}, got version {state['version']!r}.")
-    own = [_checked(explorer, name, state[name], name) for name in ("pages", "preset", "prompt") if name in state]
+    own = [
+        _checked(explorer, name, state[name], name) for name in ("pages", "preset", "target", "prompt") if name in state
+    ]
     if "interventions" in state:
         changes = tuple(_intervention(one, place) for place, one in enumerate(_list(state["interventions"])))
         own.insert(0, _checked(explorer, "interventions", changes, "interventions"))

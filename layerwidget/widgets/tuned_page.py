@@ -18,6 +18,7 @@ from layerwidget.widgets.logit_lens_view import TYPE_A_PROMPT, LogitLensView
 from layerwidget.widgets.page import Page, Request, Standpoint
 from layerwidget.widgets.request_bar import RequestBar
 from layerwidget.widgets.traits import SelectionTraits
+from layerwidget.widgets.translator_folder import TranslatorFolder
 from layerwidget.widgets.tuned_curves import HeldOutCurves, TrustCurves
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class TunedPage(Page):
         tuned_view, plain_view: the two lenses.
         trust, held_out: the curves under them.
         bar: the button that trains.
+        folder: the path and the buttons that load and save translators.
     """
 
     page_name = "tuned"
@@ -141,7 +143,8 @@ class TunedPage(Page):
         row = ipywidgets.HBox([ipywidgets.VBox([self.trust], layout=half), self._side])
         row.layout = ipywidgets.Layout(align_items="flex-start", width="100%")
         row.add_class("lw-side")
-        return text, self.bar, self.about, row
+        self.folder = TranslatorFolder(self)
+        return text, self.bar, self.about, self.folder, row
 
     def _describe(self, _change: object) -> None:
         """Say what is there: no translators, some that were loaded, or trained ones and how good they are."""
@@ -166,9 +169,9 @@ class TunedPage(Page):
         }
 
     def stand_alone(self, names: Collection[str]) -> None:
-        """Without the text to train on."""
+        """Without the text to train on, and the folder."""
         super().stand_alone(names)
-        self._text_area.layout.display = "none"
+        self._text_area.layout.display = self.folder.layout.display = "none"
 
     # What it asks
 
@@ -232,6 +235,5 @@ def _about(translators: Translators | None, training: TunedLensTraining | None) 
     before, after = float(training.untrained_kl_nats.mean()), float(training.kl_nats.mean())
     return (
         f"Trained on {training.n_train:,} positions, judged on {training.n_held_out:,} others: mean KL to final over "
-        f"all layers {before:.2f} nats before, {after:.2f} after. Keep it: "
-        "lw.save_translators(page.translators, folder)."
+        f"all layers {before:.2f} nats before, {after:.2f} after."
     )

@@ -27,6 +27,11 @@ function pinTitle(data, position, id) {
   return all ? "Pin this word: follow it over all layers" : "Pin this word: only cells that list it were recorded";
 }
 
+/** Which neuron a cell decodes. */
+function neuronOf(number) {
+  return number < 0 ? "expert not chosen" : String(number);
+}
+
 export function makeTopPanel(shared, colours, { pinnable = true, recorded = false } = {}) {
   const head = element("div", { class: "lw-panel-title lw-facts-line" });
   const list = element("div", { class: "lw-words" });
@@ -135,6 +140,7 @@ export function makeTopPanel(shared, colours, { pinnable = true, recorded = fals
       });
       facts.replaceChildren(
         element("span", {}, "entropy"), element("span", { class: "lw-number" }, `${data.entropy_nats.data[index].toFixed(3)} nats`),
+        ...(data.neurons ? [element("span", {}, "neuron"), element("span", { class: "lw-number" }, neuronOf(data.neurons.data[index]))] : []),
         element("span", {}, "KL to final"), element("span", { class: "lw-number" }, `${data.kl_to_final_nats.data[index].toFixed(3)} nats`));
       trust.draw();
       fillPins(data, index);

@@ -17,7 +17,7 @@ const SETTLED_MS = 150;
 const COMPONENTS = {
   resid_pre: "stream before the layer", attn_out: "what attention adds", cross_attn_out: "what cross-attention adds",
   resid_mid: "stream before the FFN", mlp_out: "what the FFN adds", resid_post: "stream after the layer",
-  head_out: "what the chosen head adds",
+  head_out: "what the chosen head adds", neuron_out: "what the strongest neuron adds",
 };
 
 /** Whether the words of the cell stand below the grid. */

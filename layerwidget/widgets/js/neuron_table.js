@@ -49,7 +49,8 @@ function fillRow(row, data, place) {
   const here = data.followed === row.neuron;
   row.node.classList.toggle("lw-here", here);
   row.node.setAttribute("aria-selected", String(here));
-  row.node.title = `promotes ${texts.promotes}\ndemotes ${texts.demotes}`;
+  const alone = data.lens ? `\nadded here alone, the logit lens reads ${data.lens[place].join("  ")}` : "";
+  row.node.title = `promotes ${texts.promotes}\ndemotes ${texts.demotes}${alone}`;
 }
 
 export default withStore(({ model, el, store }) => {

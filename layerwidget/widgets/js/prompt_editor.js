@@ -4,11 +4,11 @@ import { withStore } from "./store.js";
 import { makeVoice } from "./voice.js";
 
 /** Token strip: one chip per token, reused from edit to edit so that nothing flickers. */
-function drawChips(strip, data, select) {
+function drawChips(strip, data, select, choosable) {
   const count = data ? data.ids.length : 0;
   while (strip.children.length > count) strip.lastChild.remove();
   for (let index = strip.children.length; index < count; index += 1) {
-    const chip = element("button", { ...KEYS, class: "lw-chip", type: "button", role: "option", tabindex: -1 },
+    const chip = element("button", { ...KEYS, class: "lw-chip", type: "button", role: "option", tabindex: -1, "aria-disabled": String(!choosable) },
       element("span", { class: "lw-chip-text" }), element("span", { class: "lw-chip-index" }, String(index)));
     chip.addEventListener("click", () => select(index));
     strip.append(chip);
@@ -34,7 +34,7 @@ export default withStore(({ model, el, store }) => {
   const readOnly = model.get("read_only");
   const area = element("textarea", {
     ...KEYS, class: "lw-prompt", rows: 1, spellcheck: "false",
-    "aria-label": model.get("text_name") === "prompt" ? "Prompt" : "Second prompt",
+    "aria-label": { prompt: "Prompt", second_prompt: "Second prompt", target: "Target" }[model.get("text_name")],
     placeholder: model.get("placeholder"),
   });
   const undo = element("button", { ...KEYS, class: "lw-button lw-undo", type: "button", title: "Undo the last change of the prompt", "aria-label": "Undo" }, "↶");
@@ -90,9 +90,11 @@ export default withStore(({ model, el, store }) => {
     }
     area.scrollTop = area.scrollHeight;
   };
-  const select = (position) => shared.set({ position });
+  // What an encoder reads is no position of the decoder.
+  const choosable = () => model.get("choosable");
+  const select = (position) => choosable() && shared.set({ position });
   const mark = () => {
-    const position = shared.get("position");
+    const position = choosable() ? shared.get("position") : -1;
     [...strip.children].forEach((chip, index) => {
       chip.classList.toggle("lw-here", index === position);
       chip.setAttribute("aria-selected", String(index === position));
@@ -102,7 +104,7 @@ export default withStore(({ model, el, store }) => {
     strip.dataset.tip = chip ? `${chip.firstChild.textContent} · ${chip.title}` : "";
   };
   const draw = () => {
-    drawChips(strip, store.data, select);
+    drawChips(strip, store.data, select, choosable());
     const said = note.textContent;
     note.textContent = replaced ? "Half a character, which cannot be encoded, is read as U+FFFD." : store.data?.note ?? "";
     if (note.textContent !== said) voice.say(() => note.textContent, { slot: "note" });
@@ -136,7 +138,8 @@ export default withStore(({ model, el, store }) => {
     if (name === "position") mark();
     // Somebody else with this prompt has left the page.
     if (name === textName && value === undefined && !stopped) tell();
-    if (name !== "append" || textName !== "prompt") return false;
+    if (name !== "append" || textName === "second_prompt" || (textName === "prompt" && !choosable())) return false;
+    if (textName === "target" && readOnly) return false;
     append(value);
     return true;
   });

@@ -1,0 +1,51 @@
+"""Prompts that are longer than the model was trained for: the reader asks for them, and is told what they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import ipywidgets
+import traitlets as t
+
+if TYPE_CHECKING:
+    from layerwidget.tokens import Tokens
+
+
+class LengthBar(ipywidgets.HBox):  # type: ignore[misc]
+    """A check box that is there while the prompt is longer than the trained length.
+
+    Attributes:
+        extrapolate: whether such prompts run all the same.
+
+    Args:
+        n_ctx: the trained length; None where the model knows no limit, and then there is nothing to ask for.
+    """
+
+    extrapolate = t.Bool(False)
+
+    def __init__(self, n_ctx: int | None) -> None:
+        self._n_ctx = n_ctx
+        self.box = ipywidgets.Checkbox(
+            description=f"Run past the trained length of {n_ctx:,} tokens: extrapolation" if n_ctx else "",
+            indent=False, layout=ipywidgets.Layout(width="auto"),
+        )  # fmt: skip
+        super().__init__([self.box], layout=ipywidgets.Layout(display="none"))
+        self.box.observe(self._pressed, "value")
+        self.observe(self._drawn, "extrapolate")
+
+    def _pressed(self, change: dict[str, bool]) -> None:
+        self.extrapolate = change["new"]
+
+    def _drawn(self, change: dict[str, bool]) -> None:
+        self.box.value = change["new"]
+
+    def note_of(self, tokens: Tokens | None) -> str:
+        """Come and go with the length of the prompt; returns what is to be said of its positions."""
+        read = () if tokens is None else tokens.source or tokens
+        past = self._n_ctx is not None and len(read) > self._n_ctx
+        self.layout.display = None if past else "none"
+        if not past or not self.extrapolate or self._n_ctx is None:
+            return ""
+        n_past = len(read) - self._n_ctx
+        last = f"The last {n_past:,} positions lie" if n_past > 1 else "The last position lies"
+        return f"{last} past the trained length ({self._n_ctx:,}): what the model does there is extrapolation."

@@ -1,0 +1,103 @@
+"""An encoder-decoder in an explorer: what its decoder has written is the second text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import layerwidget as lw
+from layerwidget.model.hooked_model import HookedModel
+from layerwidget.tokens import Tokens
+from layerwidget.widgets.cross_page import CrossAttentionPage
+from tests import tiny
+
+SOURCE, TARGET = "abcdefg", "hij"
+
+
+@pytest.fixture(scope="module")
+def model() -> HookedModel:
+    return HookedModel(tiny.tiny("bart"), tiny.letters())
+
+
+@pytest.fixture
+def explorer(model: HookedModel) -> Iterator[lw.Explorer]:
+    found = lw.Explorer(model, SOURCE, target=TARGET, pages=("lens", "cross"))
+    found.wait()
+    yield found
+    found.close()
+
+
+def cross(explorer: lw.Explorer) -> CrossAttentionPage:
+    page = explorer.page("cross")
+    assert isinstance(page, CrossAttentionPage)
+    return page
+
+
+def test_lens_and_cross_attention_are_those_of_source_and_target(explorer: lw.Explorer, model: HookedModel) -> None:
+    trace = model.trace(SOURCE, target=TARGET)
+    assert len(trace.tokens) == 4
+    lens, found = lw.LogitLens(k=10).run(trace), lw.CrossAttention().run(trace)
+    np.testing.assert_array_equal(explorer.results["lens"].top_ids, lens.top_ids)
+    np.testing.assert_allclose(explorer.results["cross"].pattern, found.pattern, atol=1e-6)
+    assert found.pattern.shape[-2:] == (4, 7)
+    assert explorer.position == 3
+    assert explorer.status.work.startswith("source 7 · target 4 tokens")
+    assert not cross(explorer).attention_view.hide_first
+    assert explorer.target_editor.shown.meta["ids"] == trace.tokens.ids.tolist()
+    assert len(explorer.editor.shown.meta["ids"]) == 7
+    assert (explorer.editor.choosable, explorer.target_editor.choosable) == (False, True)
+
+
+def test_each_of_the_two_texts_can_be_edited(explorer: lw.Explorer, model: HookedModel) -> None:
+    for name, text in (("target", "hijkl"), ("prompt", "abcx"), ("prompt", "abcdefg"), ("target", "")):
+        setattr(explorer, name, text)
+        explorer.wait()
+        trace = model.trace(explorer.prompt, target=explorer.target or None)
+        np.testing.assert_array_equal(explorer.results["lens"].top_ids, lw.LogitLens(k=10).run(trace).top_ids)
+        assert explorer.position == len(trace.tokens) - 1
+        expected = lw.CrossAttention().run(trace).pattern
+        np.testing.assert_allclose(explorer.results["cross"].pattern, expected, atol=1e-6)
+    explorer.target_editor.prompt = "kl"
+    explorer.wait()
+    assert (explorer.target, len(explorer.results["lens"].token_ids)) == ("kl", 3)
+
+
+def test_it_is_part_of_the_state(explorer: lw.Explorer) -> None:
+    state = explorer.state
+    explorer.target = "x"
+    explorer.state = state
+    explorer.wait()
+    assert (explorer.target, explorer.position) == (TARGET, 3)
+
+
+def test_another_source_of_the_same_target_can_be_compared(explorer: lw.Explorer, model: HookedModel) -> None:
+    explorer.pages = ["compare"]
+    explorer.page("compare").prompt = "gfedcba"
+    explorer.wait()
+    both = [lw.LogitLens(k=10).run(model.trace(text, target=TARGET)) for text in (SOURCE, "gfedcba")]
+    expected = lw.difference(*both)["entropy"]
+    found = next(one for one in explorer.page("compare").found if "entropy" in one.quantities)
+    np.testing.assert_allclose(found["entropy"].change, expected.change, atol=1e-5)
+    assert np.abs(expected.change).max() > 1e-3
+
+
+def test_a_model_without_an_encoder_has_no_target() -> None:
+    explorer = lw.Explorer(HookedModel(tiny.tiny("llama"), tiny.letters()), "ab")
+    explorer.wait()
+    assert "cross" not in explorer.stack.kinds
+    assert explorer.target_editor.layout.display == "none"
+    with pytest.raises(lw.PromptError, match="has no encoder, so it takes a prompt and no target"):
+        explorer.target = "x"
+    assert "target" not in explorer.state
+    explorer.close()
+
+
+def test_a_trace_of_both_is_that_of_the_texts(model: HookedModel) -> None:
+    tokens = model.with_target(model.tokenize(SOURCE), TARGET)
+    assert isinstance(tokens.source, Tokens)
+    assert (tokens.text, len(tokens), len(tokens.source)) == (SOURCE, 4, 7)
+    np.testing.assert_array_equal(model.trace(tokens).logits, model.trace(SOURCE, target=TARGET).logits)
+    assert model.with_target(tokens) is tokens
+    assert tokens.key != model.with_target(model.tokenize("abcdefx"), TARGET).key
