@@ -13,8 +13,6 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-
 from layerwidget.engine.kept import KeptAnswers
 from layerwidget.engine.told import Told
 from layerwidget.errors import Cancelled, LayerWidgetError

@@ -37,7 +37,7 @@ class Rail:
     @property
     def title(self) -> str:
         """The range in words."""
-        return f"{layers_title(self.in_view)} of {len(self.layers)} in view"
+        return f"{layers_title(tuple(self.in_view))} of {len(self.layers)} in view"
 
     def band(self, layer: int) -> str:
         """The name of the band that a layer is in."""
