@@ -242,12 +242,19 @@ class Answering:
                 finally:
                     self._taking_along = None
         notes = (self.note, explorer.length_bar.note_of(tokens))
-        explorer.target_editor.show_both(tokens, " ".join(note for note in notes if note))
+        self._show_strips(tokens, " ".join(note for note in notes if note))
+
+    def _show_strips(self, tokens: Tokens | None, note: str = "") -> None:
+        target = self._explorer.target_editor
+        if target is None:
+            self._explorer.editor.show_tokens(tokens, note)
+        else:
+            target.show_both(tokens, note)
 
     def _show_empty(self, prompt: str) -> None:
         explorer = self._explorer
         self.tokens, self._asked_of, self._said = None, (None, None), None
-        explorer.target_editor.show_both(None)
+        self._show_strips(None)
         explorer.length_bar.note_of(None)
         for page in explorer.stack.made_pages:
             page.clear(prompt)

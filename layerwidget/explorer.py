@@ -158,13 +158,13 @@ class Explorer(PicturedBox, SelectionTraits):
     def _build(self, pages: Sequence[str], more_pages: Sequence[type[Page]]) -> None:
         anatomy = self.model.anatomy
         self.editor = PromptEditor(self.prompt, **self._shared())
-        has_encoder = anatomy.encoder is not None
-        self.target_editor = TargetEditor(self.target, self.editor, has_encoder, **self._shared())
+        has_target = anatomy.encoder is not None
+        self.target_editor = TargetEditor(self.target, self.editor, **self._shared()) if has_target else None
         self.length_bar = LengthBar(self.model.n_ctx)
         self.slider = LayerSlider(max=anatomy.n_layers - 1, **self._shared())
         self.scene_bar = SceneBar(**self._shared())
         self._stage = Stage(self, self.scene_bar)
-        self.stack = PageStack((*pages_of(has_encoder), *more_pages), self._build_page, self.slider, pages)
+        self.stack = PageStack((*pages_of(has_target), *more_pages), self._build_page, self.slider, pages)
         lens_page = self.page("lens")
         assert isinstance(lens_page, LensPage)
         self.lens_view, self.attention_view, self.curves = (
@@ -175,9 +175,7 @@ class Explorer(PicturedBox, SelectionTraits):
             group=self.group, model_name=self.model.name, facts=_facts(self.model), checked=checked
         )
         self.error_panel = ErrorPanel()
-        body = ipywidgets.VBox(
-            [self.editor, self.target_editor, self.length_bar, self.stack], layout=ipywidgets.Layout(width="100%")
-        )
+        body = ipywidgets.VBox([*self._editors, self.length_bar, self.stack], layout=ipywidgets.Layout(width="100%"))
         body.add_class("lw-body")
         self.add_class("lw-explorer")
         self.children = (self.status, self.scene_bar, body, self.error_panel)
@@ -283,12 +281,16 @@ class Explorer(PicturedBox, SelectionTraits):
             self.error_panel.message, self.error_panel.traceback = "" if error is None else str(error), ""
 
     @property
+    def _editors(self) -> tuple[PromptEditor, ...]:
+        """Where texts are typed; the tokens of the last one are the positions."""
+        return tuple(one for one in (self.editor, self.target_editor) if one is not None)
+
+    @property
     def _views(self) -> tuple[Any, ...]:
         """What is drawn and takes part in the selection."""
         return (
             self.scene_bar,
-            self.editor,
-            self.target_editor,
+            *self._editors,
             self.slider,
             *(view for page in self.stack.open_pages for view in page.views),
         )
@@ -297,8 +299,9 @@ class Explorer(PicturedBox, SelectionTraits):
         # Not traitlets.link: it raises when a value moves on while it is being passed along, as it does when
         # the reader and the model's thread change things at the same time. The last value wins instead.
         self.observe(self._spread, [*_SHARED, "prompt"])
-        t.link((self.target_editor, "prompt"), (self, "target"))
-        for view in (self.scene_bar, self.editor, self.target_editor, self.slider):
+        if self.target_editor is not None:
+            t.link((self.target_editor, "prompt"), (self, "target"))
+        for view in (self.scene_bar, *self._editors, self.slider):
             view.observe(self._take, [*_SHARED, "prompt"] if view is self.editor else list(_SHARED))
         self.observe(self._ranged, "layers")
         self.observe(self._placed, "position")
@@ -407,7 +410,8 @@ class Explorer(PicturedBox, SelectionTraits):
 
     def _picture(self, theme: Theme, width: float) -> Picture:
         chosen = self.position if self.standpoint is not None else None
-        return explorer_picture(self.status, self.target_editor.words, chosen, self.stack.open_pages, theme, width)
+        words = self._editors[-1].shown.meta.get("visible") or []
+        return explorer_picture(self.status, words, chosen, self.stack.open_pages, theme, width)
 
     def _picture_name(self) -> str:
         return f"{self.model.name}: {self.prompt}"

@@ -220,7 +220,8 @@ def test_the_page_asks_nothing_without_a_second_prompt(explorer: lw.Explorer, mo
     passes = explorer._answering.live.passes
     page.editor.prompt = B
     explorer.wait()
-    assert set(explorer.results) == {"compare_lens", "compare_residual", "compare_settle", "compare_attention"}
+    names = ("lens", "residual", "settle", "loss", "attention")
+    assert set(explorer.results) == {f"compare_{name}" for name in names}
     expected = lw.difference(lens(model, A), lens(model, B))["entropy"].change
     np.testing.assert_allclose(drawn(page.grid_view)["entropy"], expected, atol=1e-5)
     assert page.heads_found.moved.shape == (N_LAYERS, N_HEADS)
@@ -259,7 +260,7 @@ def test_second_prompts_of_any_length(explorer: lw.Explorer, second: str, said: 
 def test_a_text_is_read_once(explorer: lw.Explorer, model: lw.HookedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     page, read = page_of(explorer), []
     tokenize = model.tokenize
-    monkeypatch.setattr(model, "tokenize", lambda text: read.append(text) or tokenize(text))
+    monkeypatch.setattr(model, "tokenize", lambda text, **how: read.append(text) or tokenize(text, **how))
     page.prompt = B
     explorer.wait()
     # Once for the page, once by the engine of the second run.

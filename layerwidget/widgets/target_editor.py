@@ -11,32 +11,21 @@ if TYPE_CHECKING:
 
 
 class TargetEditor(PromptEditor):
-    """The target; the positions of all views are those of its tokens. Without an encoder it takes no room.
+    """The target; the positions of all views are those of its tokens.
 
     Args:
         prompt: the target.
         source_editor: where the source is typed; its tokens are no positions any more.
-        has_encoder: whether the model reads a target at all.
     """
 
-    def __init__(self, prompt: str, source_editor: PromptEditor, has_encoder: bool, **shared: Any) -> None:
+    def __init__(self, prompt: str, source_editor: PromptEditor, **shared: Any) -> None:
         placeholder = "Target: type what the decoder has written so far"
         super().__init__(prompt, placeholder=placeholder, text_name="target", **shared)
-        self._source_editor, self._has_encoder = source_editor, has_encoder
         self.add_class("lw-target")
-        if has_encoder:
-            source_editor.choosable, source_editor.placeholder = False, "Type what the encoder reads"
-        else:
-            self.layout.display = "none"
+        self._source_editor = source_editor
+        source_editor.choosable, source_editor.placeholder = False, "Type what the encoder reads"
 
     def show_both(self, tokens: Tokens | None, note: str = "") -> None:
-        """Draw the token strips of prompt and target."""
-        source = None if tokens is None else tokens.source
-        self._source_editor.show_tokens(source or tokens, note)
-        self.show_tokens(tokens if self._has_encoder else None)
-
-    @property
-    def words(self) -> list[str]:
-        """How the tokens are shown that are positions."""
-        editor = self if self._has_encoder else self._source_editor
-        return list(editor.shown.meta.get("visible") or [])
+        """Draw the token strips of source and target."""
+        self._source_editor.show_tokens(None if tokens is None else tokens.source or tokens, note)
+        self.show_tokens(tokens)
