@@ -48,19 +48,20 @@ VIEWS = sorted({kind.__name__ for kind in {*kinds(Pictured)} - BASES if kind.__m
 @pytest.fixture(scope="module")
 def views(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """One of each, of 30 layers, 9 heads and 64 tokens."""
-    made = explorer()
+    made, with_target = explorer(), target_explorer()
     file = tmp_path_factory.mktemp("file") / "all"
     made.save(file)
     replay = lw.replay(file)
     attention = lw.Attention("0-7").run(made.model.trace(PROMPT))
     held_out = HeldOutCurves()
     held_out.show(one_of_each()["training"])
-    found = {}
-    for one in (made, *made.stack.made_pages, replay, lw.CompareView(attention, attention), held_out):
+    compared, found = lw.CompareView(attention, attention), {}
+    for one in (made, *made.stack.made_pages, with_target, *with_target.stack.made_pages, replay, compared, held_out):
         for part in parts_of(one):
             found.setdefault(type(part).__name__, part) if isinstance(part, Pictured) else None
     yield found
     made.close()
+    with_target.close()
 
 
 def explorer() -> lw.Explorer:
@@ -72,6 +73,18 @@ def explorer() -> lw.Explorer:
     model = lw.HookedModel(transformers.LlamaForCausalLM(config).eval(), letters(), "tiny")
     made = lw.Explorer(model, PROMPT, pages=[page.page_name for page in PAGES])
     made.page("compare").prompt = PROMPT[:-3] + "abc"
+    made.wait()
+    return made
+
+
+def target_explorer() -> lw.Explorer:
+    config = transformers.BartConfig(
+        vocab_size=D_VOCAB, d_model=36, encoder_layers=1, decoder_layers=N_LAYERS, decoder_attention_heads=N_HEADS,
+        encoder_attention_heads=N_HEADS, encoder_ffn_dim=36, decoder_ffn_dim=36, max_position_embeddings=80,
+    )  # fmt: skip
+    torch.manual_seed(3)
+    model = lw.HookedModel(transformers.BartForConditionalGeneration(config).eval(), letters(), "tiny")
+    made = lw.Explorer(model, PROMPT, target=PROMPT, pages=["cross"])
     made.wait()
     return made
 
