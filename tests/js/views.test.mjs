@@ -631,13 +631,15 @@ test("a canvas has the device's pixels and the page's size, and is not cleared b
 
 test("of a grid of thousands of tokens, only the cells and labels in view are drawn, wherever it is scrolled to", () => {
   const canvas = fakeCanvas();
-  const scroll = { clientWidth: 700, clientHeight: 424, scrollLeft: 0, scrollTop: 0 };
+  const scroll = { clientWidth: 700, clientHeight: 424, scrollLeft: 0, scrollTop: 0, dataset: {} };
+  // Of the narrowest columns, 18 fill the room of 674 px.
+  const column = 37;
   const spacer = { style: {} };
   const painted = [];
-  const grid = makeLayerGrid({ canvas, spacer, scroll }, (context, scene, size, each) => each((layer, column, left, top) => painted.push({ layer, column, left, top })), LENS_WIDEST);
+  const grid = makeLayerGrid({ canvas, spacer, scroll }, (context, scene, size, each) => each((layer, place, left, top) => painted.push({ layer, column: place, left, top })), LENS_WIDEST);
   const rows = Array.from({ length: 80 }, (_, row) => 79 - row);
-  const scene = { rows, labels: Array.from({ length: 4000 }, (_, column) => `t${column}`), palette: { least: 0 }, here: { layer: 79, column: 3999 } };
-  for (const [x, y] of [[0, 0], [72_010, 333], [4000 * 36 - 674, 80 * rowHeight(80) - 402]]) {
+  const scene = { rows, labels: Array.from({ length: 4000 }, (_, place) => `t${place}`), palette: { least: 0 }, here: { layer: 79, column: 3999 } };
+  for (const [x, y] of [[0, 0], [72_010, 333], [4000 * column - 674, 80 * rowHeight(80) - 402]]) {
     [scroll.scrollLeft, scroll.scrollTop] = [x, y];
     painted.length = canvas.calls.length = 0;
     grid.draw(scene);
@@ -645,13 +647,13 @@ test("of a grid of thousands of tokens, only the cells and labels in view are dr
     assert.equal(painted.length, columns.size * layers.size);
     assert.ok(columns.size >= 18 && columns.size <= 20, `${columns.size} columns`);
     assert.ok(layers.size >= 402 / rowHeight(80) && layers.size <= 402 / rowHeight(80) + 2, `${layers.size} layers`);
-    assert.ok(painted.every(({ left, top }) => left > 26 - 36 && left < 700 && top > -rowHeight(80) - 1 && top < 402));
+    assert.ok(painted.every(({ left, top }) => left > 26 - column && left < 700 && top > -rowHeight(80) - 1 && top < 402));
     assert.deepEqual([Math.min(...columns), Math.max(...columns) + 1], grid.visibleColumns());
     const written = canvas.calls.filter(([name]) => name === "fillText").length;
     assert.ok(written > 18 && written <= columns.size + layers.size, `${written} texts`);
   }
-  assert.ok(painted.some(({ layer, column }) => layer === 0 && column === 3999));
-  assert.equal(spacer.style.width, `${26 + 4000 * 36 + 674 % 36}px`);
+  assert.ok(painted.some((cell) => cell.layer === 0 && cell.column === 3999));
+  assert.equal(spacer.style.width, `${26 + 4000 * column + 674 % column}px`);
 });
 
 test("the bars of source tokens are as wide as fits, and alike on both sides of zero", () => {
