@@ -16,12 +16,12 @@ from typing import Any
 import ipywidgets
 import numpy as np
 import pytest
-from cachetools import LRUCache
 from playwright._impl._driver import compute_driver_executable
 
 import layerwidget as lw
 from layerwidget.analysis import logit_lens
 from layerwidget.cli import main
+from layerwidget.engine.kept import KeptAnswers
 from layerwidget.errors import ExportError
 from layerwidget.export.html import page_text, write_html
 from layerwidget.export.layout import Layout
@@ -288,7 +288,7 @@ def test_several_prompts_are_recorded_and_the_explorer_is_as_before(explorer: lw
 def test_coming_back_computes_nothing(explorer: lw.Explorer, roomy: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the last prompt without what is recorded besides, nor what was shown, even where no cache has held it."""
     if not roomy:
-        explorer._answering.live._recent = LRUCache(1, getsizeof=lambda answer: 2)
+        explorer._answering.live._recent = KeptAnswers(1)
     explorer.tokens = [4]
     explorer.wait()
     computed: list[tuple[int, int]] = []
