@@ -11,7 +11,6 @@ import ipywidgets
 import pytest
 
 import layerwidget as lw
-from layerwidget import explorer as module
 from layerwidget.errors import LayerWidgetError
 from layerwidget.questions import TraceQuestion
 from layerwidget.widgets.page import Page, Request, Standpoint
@@ -64,7 +63,7 @@ class _Choice(ipywidgets.HTML, SelectionTraits):  # type: ignore[misc]
 
 @pytest.fixture
 def explorer(monkeypatch: pytest.MonkeyPatch) -> Iterator[lw.Explorer]:
-    monkeypatch.setattr(module, "PAGES", (*PAGES, StreamPage))
+    monkeypatch.setattr("layerwidget.widgets.pages.PAGES", (*PAGES, StreamPage))
     explorer = lw.Explorer(lw.HookedModel(tiny("llama"), letters(), "tiny"), "abc")
     explorer.wait()
     yield explorer

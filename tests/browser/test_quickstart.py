@@ -193,7 +193,7 @@ def test_the_readout_says_pythons_numbers_and_hovering_asks_for_none(explorer: E
 
 def test_the_lens_can_decode_what_a_sublayer_adds(explorer: ExplorerPage) -> None:
     chooser = explorer.lens.get_by_label("What is decoded")
-    assert chooser.locator("option").count() == 6
+    assert chooser.locator("option").count() == 7
     chooser.select_option("mlp_out")
     explorer.notebook.expect_value("ex.results['lens'].component", "mlp_out")
     expect(explorer.lens.locator(".lw-detail")).to_contain_text("mlp_out")
