@@ -45,9 +45,12 @@ export function marksTold(marks, axis) {
   return { columns, rows: layers.map((layer) => [String(layer), ...columns.map((name) => told.get(`${layer} ${name}`) ?? NO_VALUE)]) };
 }
 
-/** An SVG text as nodes of this page. */
+/** An SVG text as nodes of this page; what it shows is said by what it stands in. */
 function svgNode(text) {
-  return document.importNode(new DOMParser().parseFromString(text, "image/svg+xml").documentElement, true);
+  const svg = document.importNode(new DOMParser().parseFromString(text, "image/svg+xml").documentElement, true);
+  svg.removeAttribute("role");
+  svg.setAttribute("aria-hidden", "true");
+  return svg;
 }
 
 /** Moves the shaded layers and the chosen one in a picture. */
