@@ -45,7 +45,9 @@ def test_lens_and_cross_attention_are_those_of_source_and_target(explorer: lw.Ex
     assert explorer.position == 3
     assert explorer.status.work.startswith("source 7 · target 4 tokens")
     assert not cross(explorer).attention_view.hide_first
+    assert explorer.target_editor is not None
     assert explorer.target_editor.shown.meta["ids"] == trace.tokens.ids.tolist()
+    assert explorer.target_editor.to_text().startswith(f"target: {TARGET}")
     assert len(explorer.editor.shown.meta["ids"]) == 7
     assert (explorer.editor.choosable, explorer.target_editor.choosable) == (False, True)
 

@@ -16,6 +16,12 @@ from layerwidget.widgets.picture import Pictured
 
 #: So many letters of a text are drawn; its tokens are drawn around the chosen one.
 _MOST_LETTERS = 1200
+#: What a text is called in a picture, and what is said where there is none.
+_NAMES = {
+    "prompt": ("prompt", "no prompt"),
+    "second_prompt": ("compared with", "no second prompt"),
+    "target": ("target", "no target"),
+}
 
 
 class PromptEditor(Pictured, View, module="prompt_editor"):
@@ -70,9 +76,9 @@ class PromptEditor(Pictured, View, module="prompt_editor"):
         return prompt_picture(self._said(), meta.get("visible", ()), self.position, meta.get("note", ""), width, theme)
 
     def _said(self) -> str:
-        name = "prompt" if self.text_name == "prompt" else "compared with"
+        name, none = _NAMES[self.text_name]
         if not self.prompt:
-            return "no prompt" if name == "prompt" else "no second prompt"
+            return none
         # With its spaces, at which lines are broken.
         words = visible(self.prompt[:_MOST_LETTERS]).replace("␣", " ")
         return f"{name}: {words}{'…' if len(self.prompt) > _MOST_LETTERS else ''}"
