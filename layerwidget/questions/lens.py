@@ -17,10 +17,19 @@ from layerwidget.tokens import IntArray
 if TYPE_CHECKING:
     import pandas as pd
 
+    from layerwidget.model.anatomy import Anatomy
+
 #: The component that is one head's output.
 HEAD = "head_out"
 #: The component that is one neuron's output: its activation times its value vector.
 NEURON = "neuron_out"
+
+
+def decodable(anatomy: Anatomy) -> tuple[str, ...]:
+    """What a lens can decode of a model, as `LogitLens.component`."""
+    heads = (HEAD,) if anatomy.n_heads else ()
+    neurons = (NEURON,) if any(one.mlp and one.mlp.feed_forward for one in anatomy.layers) else ()
+    return (*anatomy.components, *heads, *neurons)
 
 
 @dataclass(frozen=True, eq=False)

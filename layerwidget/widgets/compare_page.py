@@ -22,7 +22,7 @@ from layerwidget.questions.attribution import AttributionGrid, DirectLogitAttrib
 from layerwidget.questions.compared import ColumnDifference
 from layerwidget.questions.comparing import AnyDifference, Match, check_depths, difference, layer_beside
 from layerwidget.questions.depth import SettleDepth
-from layerwidget.questions.lens import HEAD, NEURON, LogitLens
+from layerwidget.questions.lens import HEAD, LogitLens, decodable
 from layerwidget.questions.neurons import NeuronActivations
 from layerwidget.questions.position import PositionLoss
 from layerwidget.questions.residual import ResidualStream
@@ -108,9 +108,7 @@ class ComparePage(CompareView):
             options=[(said, name) for name, said in SUBJECTS.items()], description="compare",
             style={"description_width": "auto"}, layout=ipywidgets.Layout(width="204px", flex="0 0 auto"),
         )  # fmt: skip
-        heads = (HEAD,) if self._model.anatomy.n_heads else ()
-        neurons = (NEURON,) if any(one.mlp and one.mlp.feed_forward for one in self._model.anatomy.layers) else ()
-        self.components = [*self._model.anatomy.components, *heads, *neurons]
+        self.components = decodable(self._model.anatomy)
         self.of = ipywidgets.Dropdown(
             options=self.components, value="resid_post", description="of", style={"description_width": "auto"},
             layout=ipywidgets.Layout(width="150px", flex="0 0 auto"),

@@ -30,22 +30,14 @@ class LengthBar(ipywidgets.HBox):  # type: ignore[misc]
             indent=False, layout=ipywidgets.Layout(width="auto"),
         )  # fmt: skip
         super().__init__([self.box], layout=ipywidgets.Layout(display="none"))
-        self.box.observe(self._pressed, "value")
-        self.observe(self._drawn, "extrapolate")
-
-    def _pressed(self, change: dict[str, bool]) -> None:
-        self.extrapolate = change["new"]
-
-    def _drawn(self, change: dict[str, bool]) -> None:
-        self.box.value = change["new"]
+        t.link((self.box, "value"), (self, "extrapolate"))
 
     def note_of(self, tokens: Tokens | None) -> str:
         """Come and go with the length of the prompt; returns what is to be said of its positions."""
         read = () if tokens is None else tokens.source or tokens
-        past = self._n_ctx is not None and len(read) > self._n_ctx
-        self.layout.display = None if past else "none"
-        if not past or not self.extrapolate or self._n_ctx is None:
+        n_past = 0 if self._n_ctx is None else len(read) - self._n_ctx
+        self.layout.display = None if n_past > 0 else "none"
+        if n_past <= 0 or not self.extrapolate:
             return ""
-        n_past = len(read) - self._n_ctx
         last = f"The last {n_past:,} positions lie" if n_past > 1 else "The last position lies"
         return f"{last} past the trained length ({self._n_ctx:,}): what the model does there is extrapolation."

@@ -12,7 +12,7 @@ from layerwidget.engine.fitting import attention_that_fits
 from layerwidget.errors import LayerWidgetError
 from layerwidget.questions import TraceQuestion
 from layerwidget.questions.attention import AttentionGrid, CrossAttentionGrid
-from layerwidget.questions.lens import HEAD, NEURON, LensGrid, LogitLens
+from layerwidget.questions.lens import HEAD, NEURON, LensGrid, LogitLens, decodable
 from layerwidget.widgets.attention_view import AttentionView
 from layerwidget.widgets.depth_curves import DepthCurves
 from layerwidget.widgets.logit_lens_view import TYPE_A_PROMPT, LogitLensView
@@ -68,9 +68,7 @@ class LensPage(Page):
     @classmethod
     def for_model(cls, model: HookedModel, **shared: Any) -> LensPage:
         """With a switch for what the lens decodes."""
-        heads = (HEAD,) if model.anatomy.n_heads else ()
-        neurons = (NEURON,) if any(one.mlp and one.mlp.feed_forward for one in model.anatomy.layers) else ()
-        return cls((*model.anatomy.components, *heads, *neurons), **shared)
+        return cls(decodable(model.anatomy), **shared)
 
     @property
     def views(self) -> tuple[SelectionTraits, ...]:
