@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import base64
 import html
+import sys
 import threading
 import time
 import uuid
 import warnings
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from layerwidget.figures.raster import png_aside
 
 #: A picture is made when nothing has changed for so long.
 QUIET_S = 3.0
+#: A kernel that ends waits no longer than this for a last picture; Jupyter kills it after five seconds.
+MOST_HELD_S = 4.0
 #: What stands in the notebook is no larger than this for each view in it, picture and table together, in bytes.
 MOST_BYTES = 200_000
 #: And no larger than this however many views there are.
@@ -69,16 +74,10 @@ class Stills:
 
     def close(self) -> None:
         """The widget goes; its last picture stays."""
-        self._bring_up_to_date()
+        self.bring_up_to_date()
         self._places, self._new = [], []
 
-    def _kernel_ends(self, _change: object) -> None:
-        """A front end that is still there gets the last picture; nothing is said where it cannot be drawn any more."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self._bring_up_to_date()
-
-    def _bring_up_to_date(self) -> None:
+    def bring_up_to_date(self) -> None:
         """The last picture that there will be, at once."""
         with self._wake:
             # What the keeper draws now comes too late.
@@ -102,8 +101,9 @@ class Stills:
         if self._keeper is None and new:
             self._keeper = threading.Thread(target=self._keep, name="layerwidget-stills", daemon=True)
             self._keeper.start()
+            _shown.add(self)
             # Earlier than `atexit`, when nothing large can be sent any more.
-            shell.observe(self._kernel_ends, "exit_now")
+            shell.observe(_kernel_ends, "exit_now")
 
     def _publish_or_warn(self, update: bool, places: list[tuple[str, str]]) -> None:
         try:
@@ -159,11 +159,41 @@ class Stills:
         return False
 
 
+#: What is displayed somewhere.
+_shown: weakref.WeakSet[Stills] = weakref.WeakSet()
+
+
+def _kernel_ends(_change: object) -> None:
+    """A front end that is still there gets the last pictures; nothing is said where one cannot be drawn any more."""
+    with _held_open(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for stills in list(_shown):
+            stills.bring_up_to_date()
+
+
 def publish(bundle: dict[str, Any], display_id: str, update: bool = False) -> None:
     """Display something, or put it where something of that id is displayed."""
     from IPython.display import display
 
     display(bundle, raw=True, display_id=display_id, update=update)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _held_open() -> Iterator[None]:
+    """Keep a kernel that ends from closing its channels until what is done here has been sent.
+
+    It is told on one thread that it ends, and a moment later another closes everything.
+    """
+    shell, done = _shell(), threading.Event()
+    loop = getattr(getattr(shell, "kernel", None), "io_loop", None)
+    if loop is not None:
+        loop.add_callback(done.wait, MOST_HELD_S)
+    try:
+        yield
+    finally:
+        # Returns when what was published before has left the process.
+        sys.stdout.flush()
+        done.set()
 
 
 def _shell() -> Any:
