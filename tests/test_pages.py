@@ -210,7 +210,7 @@ def test_an_edit_goes_before_a_request_and_stop_ends_it(explorer: lw.Explorer) -
 
     handle = explorer.model.hf_model.model.layers[0].register_forward_pre_hook(hold)
     bar._handle_custom_msg({"type": "run"}, [])
-    assert inside.wait(10)
+    assert inside.wait(60)
     explorer.prompt = "abcdx"
     explorer.wait()
     assert bar.is_busy
