@@ -58,7 +58,7 @@ def test_many_equal_tokens_are_no_junk() -> None:
 
 
 def test_differences_of_the_lens_are_those_of_plain_numbers() -> None:
-    a, b = (lw.LogitLens(tokens=(3, 60)).run(hooked("llama").trace(ids)) for ids in (A, B))
+    a, b = (lw.LogitLens(tokens=(3, 60), jsd=True).run(hooked("llama").trace(ids)) for ids in (A, B))
     found = lw.difference(a, b)
     # A: 5 9 2 7 | 7    |       30 4 |     B: 5 9 8 7 | 11 12 | 30 4 | 6
     assert found.alignment.a.tolist() == [0, 1, 2, 3, 4, -1, -1, 5, 6, -1]
@@ -67,6 +67,7 @@ def test_differences_of_the_lens_are_those_of_plain_numbers() -> None:
     plain = {
         "entropy": (a.entropy_nats, b.entropy_nats),
         "KL to the final prediction": (a.kl_to_final_nats, b.kl_to_final_nats),
+        "Jensen-Shannon divergence from the final prediction": (a.jsd_nats, b.jsd_nats),
         "top-1 probability": (a.max_prob, b.max_prob),
         "probability of the final prediction": (a.final_probs, b.final_probs),
         "log-probability of “#60”": (a.token_log_probs[..., 1], b.token_log_probs[..., 1]),

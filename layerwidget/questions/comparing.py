@@ -131,6 +131,9 @@ def _of_lens(a: LensGrid, b: LensGrid) -> Iterator[_Measure]:
         raise QuestionError(f"The one lens decodes {a.component}, the other {b.component}: ask both for the same.")
     yield partial(_measure, "entropy", "nats", "one-sided", lambda grid: grid.entropy_nats)
     yield partial(_measure, "KL to the final prediction", "nats", "one-sided", lambda grid: grid.kl_to_final_nats)
+    if a.jsd_nats is not None and b.jsd_nats is not None:
+        name = "Jensen-Shannon divergence from the final prediction"
+        yield partial(_measure, name, "nats", "one-sided", lambda grid: grid.jsd_nats)
     yield partial(_measure, "top-1 probability", "", "one-sided", lambda grid: grid.max_prob)
     yield partial(_measure, "probability of the final prediction", "", "one-sided", lambda grid: grid.final_probs)
     yield _agreement

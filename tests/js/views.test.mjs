@@ -371,7 +371,7 @@ test("every colour of the lens stays between 0 and 1", () => {
   const data = {
     k: 1, tokens: [3], d_vocab: 100, max_entropy_nats: 4.6,
     top_probs: { data: [65535] }, kl_to_final_nats: { data: [30] }, final_probs: { data: [0.2] },
-    entropy_nats: { data: [4.6] }, token_log_probs: { data: [-0.1] }, token_ranks: { data: [99] },
+    jsd_nats: { data: [Math.LN2] }, entropy_nats: { data: [4.6] }, token_log_probs: { data: [-0.1] }, token_ranks: { data: [99] },
   };
   for (const [name, mode] of Object.entries(LENS_COLOURS)) {
     const share = mode.share(data, mode.known ? mode.known(data, 0, 3) : 0);
@@ -379,6 +379,8 @@ test("every colour of the lens stays between 0 and 1", () => {
     assert.equal(mode.ends(data).length, 2);
   }
   assert.deepEqual(["token_rank", "token_probability"].map((name) => LENS_COLOURS[name].known(data, 0, 4)), [null, null]);
+  assert.equal(LENS_COLOURS.jsd.share(data, 0), 1);
+  assert.equal(LENS_COLOURS.jsd.share({ ...data, jsd_nats: undefined }, 0), 0);
 });
 
 test("of a pinned word, a recorded cell says what it knows and nothing else", () => {
