@@ -40,7 +40,7 @@ import { clipped, pointIn, sizedContext } from "../../layerwidget/widgets/js/dom
 import { curveFrame, layerMark, settledBy, settleLevel, sharesText } from "../../layerwidget/widgets/js/settle_cells.js";
 import { layerText, settleText } from "../../layerwidget/widgets/js/settle_strip.js";
 import { largestPlace, sourceEnds, sourceWidth } from "../../layerwidget/widgets/js/source_bars.js";
-import { decodedBuffers, isStale, openStore, unpackArrays } from "../../layerwidget/widgets/js/store.js";
+import { decodedBuffers, isStale, isText, openStore, unpackArrays } from "../../layerwidget/widgets/js/store.js";
 import { movedPage, toggled } from "../../layerwidget/widgets/js/tab_bar.js";
 
 /** A widget model as the bus knows it. */
@@ -840,6 +840,9 @@ test("what is about two texts is stale when either is being typed, and when it i
   assert.ok(!isStale(now, { prompt: null }));
   assert.ok(!isStale(typed({}), { prompt: "a", second: "b" }));
   assert.ok(isStale(now, { prompt: "a", second: "b", stale: true }));
+  const written = typed({ prompt: "a", target: "x" });
+  assert.deepEqual(["x", "y", null, undefined].map((target) => isStale(written, { prompt: "a", target })), [false, true, false, false]);
+  assert.deepEqual(["prompt", "second_prompt", "target", "position"].map(isText), [true, true, true, false]);
 });
 
 test("scenes are stepped through from none to the last, and no further", () => {
