@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         ColumnDifference as ColumnDifference,
         Compared as Compared,
         Difference as Difference,
+        MatrixDifference as MatrixDifference,
     )
     from layerwidget.questions.comparing import difference as difference
     from layerwidget.questions.depth import (
@@ -142,6 +143,7 @@ _HOMES = {
     "DepthGrid": "questions.depth",
     "DepthProfile": "widgets.depth_profile",
     "Difference": "questions.compared",
+    "MatrixDifference": "questions.compared",
     "DirectLogitAttribution": "questions.attribution",
     "Emergence": "questions.depth",
     "EmptyPromptError": "errors",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,8 +18,10 @@ from layerwidget.engine.worker import Worker
 from layerwidget.errors import LayerWidgetError
 from layerwidget.questions import TraceQuestion
 from layerwidget.widgets.attribution_view import AttributionView
+from layerwidget.widgets.base import View
 from layerwidget.widgets.neurons_view import NeuronsView
 from layerwidget.widgets.page import Page, Standpoint
+from layerwidget.widgets.parts import parts_of
 from layerwidget.widgets.tuned_page import TunedPage
 
 if TYPE_CHECKING:
@@ -148,7 +150,8 @@ class Answering:
         if not len(tokens):
             self._show_empty(prompt)
             return
-        tokens = self._model.with_target(tokens, explorer.target or None)
+        target = explorer.target
+        tokens = self._model.with_target(tokens, target or None)
         self._show_tokens(tokens)
         with self._comparing:
             # What is chosen from here on is compared with this.
@@ -156,6 +159,8 @@ class Answering:
             wanted = self._wanted(standpoint)
             self._asked_of = (tokens, self._all_asked(standpoint, wanted))
         pages = explorer.stack.open_pages
+        if explorer.target_editor is not None:
+            _is_about(pages, target)
         for page in pages:
             page.begin(standpoint, prompt)
             self._desk.offer(page, standpoint)
@@ -288,3 +293,10 @@ class Answering:
             self._said = None
             with status.hold_sync():
                 status.work, status.state = panel.message, "failed"
+
+
+def _is_about(pages: Iterable[Page], target: str) -> None:
+    """Whatever is drawn on pages from here on is about this target."""
+    for part in (part for page in pages for part in parts_of(page)):
+        if isinstance(part, View):
+            part.answered_target = target

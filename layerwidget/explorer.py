@@ -46,6 +46,7 @@ from layerwidget.widgets.target_editor import TargetEditor
 from layerwidget.widgets.traits import Selection, SelectionTraits
 
 if TYPE_CHECKING:
+    from layerwidget.export.record import Prompts
     from layerwidget.grades import CheckReport
     from layerwidget.model.hooked_model import HookedModel
 
@@ -205,8 +206,9 @@ class Explorer(PicturedBox, SelectionTraits):
 
     @property
     def state(self) -> dict[str, Any]:
-        """All that is chosen, as JSON: prompt, layers, selection, pinned tokens, pages, interventions, preset, choices.
+        """All that is chosen, as JSON: texts, layers, selection, pinned tokens, pages, interventions, preset, choices.
 
+        `extrapolate` says whether the prompt may be longer than the model was trained for.
         Assign one to come back to it, in another session, too; what it does not name stays as it is. A position beyond
         the prompt is the last one. Translators and models to compare with are not in it.
 
@@ -225,15 +227,17 @@ class Explorer(PicturedBox, SelectionTraits):
             tokens = self.model.with_target(self.model.tokenize(prompt), self.target or None)
             self._answering.follows_last = position >= len(tokens) - 1
 
-    def save(self, path: str | os.PathLike[str], prompts: Sequence[str] | None = None) -> None:
+    def save(self, path: str | os.PathLike[str], prompts: Prompts | None = None) -> None:
         """Write what the open pages show to a file; `lw.replay(path)` shows it again, without a model.
 
         Args:
             path: the file, which is replaced as a whole.
-            prompts: texts to show one after the other and write, to be switched between; the present one where None.
+            prompts: texts to show one after the other and write, to be switched between, of an encoder-decoder each
+                with its target, `(prompt, target)`; the present one where None.
 
         Raises:
-            What `wait` raises; `RecordingError` when there is nothing to write; OSError when it cannot be written.
+            What `wait` raises; `PromptError` when a prompt has no target; `RecordingError` when there is nothing to
+            write; OSError when it cannot be written.
         """
         recording_of(self, prompts).save(path)
 
@@ -370,12 +374,13 @@ class Explorer(PicturedBox, SelectionTraits):
         """Give up what is being computed; what is there already stays, and the next edit goes on from it."""
         self._answering.turns.stop()
 
-    def to_html(self, path: str | os.PathLike[str], prompts: Sequence[str] = (), title: str | None = None) -> Path:
+    def to_html(self, path: str | os.PathLike[str], prompts: Prompts = (), title: str | None = None) -> Path:
         """Write what the open pages show as one file that needs neither kernel nor network: a double click opens it.
 
         Args:
             path: the file.
-            prompts: other prompts that are recorded, too, to switch between; the explorer is as before afterwards.
+            prompts: other prompts that are recorded, too, to switch between, of an encoder-decoder each with its
+                target, `(prompt, target)`; the explorer is as before afterwards.
             title: what stands above the page.
 
         Returns:
@@ -383,7 +388,7 @@ class Explorer(PicturedBox, SelectionTraits):
 
         Raises:
             ExportError: when there is no prompt, or the file cannot be written.
-            LayerWidgetError: when a prompt cannot be computed.
+            LayerWidgetError: when a prompt cannot be computed, or has no target.
         """
         return write_html(self, path, prompts, title)
 

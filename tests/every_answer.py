@@ -75,6 +75,8 @@ def one_of_each() -> dict[str, Any]:
     for kind in ("attribution", "settle", "activations"):
         question = TRACE_QUESTIONS[kind]
         found[f"{kind}_difference"] = lw.difference(question.run(trace), question.run(other))
+    rollout = lw.AttentionRollout()
+    found["rollout_difference"] = lw.difference(rollout.run(trace), rollout.run(other))
     found["compared"] = found["lens_difference"]["entropy"]
     found["aligned"] = lw.aligned(trace.tokens.ids, other.tokens.ids)
     return found

@@ -639,3 +639,81 @@ def test_the_lens_of_what_is_chosen_is_compared(explorer: lw.Explorer, model: lw
     assert any("loss of the token" in one.quantities for one in page.found)
     page.about = "neurons"
     assert page.of.layout.display == "none"
+
+
+def test_how_far_layers_turn_is_compared(explorer: lw.Explorer, model: lw.HookedModel) -> None:
+    page = page_of(explorer)
+    page.prompt, page.about = B, "layers"
+    explorer.wait()
+    assert asked(explorer) == {"BlockInfluence", "AngularDistance", "Attention"}
+    for name, question in (("block influence", lw.BlockInfluence()), ("angular distance", lw.AngularDistance())):
+        a, b = (question.run(model.trace(text)) for text in (A, B))
+        found = next(one for one in page.found if name in one.quantities)[name]
+        np.testing.assert_allclose(found.change[:, 0], b.values - a.values, atol=1e-6)
+    said = {sheet["name"]: sheet["detail"] for sheet in sheets_said(page.grid_view)}
+    assert said == {
+        "block influence": "mean over the tokens of each prompt",
+        "angular distance": "at the last token of each prompt",
+    }
+    assert page.words.value == "5 tokens beside each other, 0 only in A, 0 only in B"
+
+
+def test_rollout_is_drawn_in_the_place_of_a_head(explorer: lw.Explorer, model: lw.HookedModel) -> None:
+    page = page_of(explorer)
+    page.prompt, page.quantity = B, "rollout"
+    explorer.layers = "1-2"
+    explorer.wait()
+    a, b = (lw.AttentionRollout("1-2").run(model.trace(text)) for text in (A, B))
+    expected = lw.difference(a, b).matrix
+    assert page.heads_view.layout.display == "none"
+    drawn = head_arrays(page.head_view)
+    for name, values in (("a", expected.a), ("b", expected.b)):
+        np.testing.assert_allclose(drawn[name], values, atol=1e-6)
+    assert page.head_view.to_text().startswith("Attention rollout · layers 1-2 · attention to the first token is left")
+    explorer.layer = 1
+    assert page.head_view.to_text().startswith("Attention rollout")
+    page.quantity = "weights"
+    explorer.wait()
+    assert page.heads_view.layout.display is None
+    assert page.head_view.to_text().startswith("The chosen head")
+
+
+def test_what_is_lost_without_each_layer_is_compared_on_request(explorer: lw.Explorer, model: lw.HookedModel) -> None:
+    page = page_of(explorer)
+    request = page.requests[1]
+    with pytest.raises(lw.QuestionError, match="nothing to compare with"):
+        request.question(explorer.standpoint)
+    assert page.skip_bar.layout.display == "none"
+    page.prompt, page.about = B, "skip"
+    explorer.wait()
+    assert page.skip_bar.layout.display is None
+    assert asked(explorer) == {"Attention"}
+    assert page.found == []
+    question = request.question(explorer.standpoint)
+    told: list[tuple[int, int]] = []
+    answer = question.run(model, lambda done, of: told.append((done, of)))
+    n = question.n_passes(model)
+    assert n == 2 * (1 + model.anatomy.n_layers)
+    assert [of for _, of in told] == [n] * len(told)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert told[-1] == (n, n)
+    request.show(answer, A)
+    grids = [lw.SkipEffect(text).run(model) for text in (A, B)]
+    expected = lw.difference(*grids)["KL without the layer"].change
+    np.testing.assert_allclose(page.found[0]["KL without the layer"].change, expected, atol=1e-5)
+    # It stays while the reader looks at something else, and goes with the text.
+    page.about = "lens"
+    explorer.wait()
+    assert "entropy" in page.found[0].quantities
+    page.about = "skip"
+    explorer.wait()
+    np.testing.assert_allclose(page.found[0]["KL without the layer"].change, expected, atol=1e-5)
+    page.prompt = B + "x"
+    explorer.wait()
+    assert page.found == []
+    # What comes late is of two runs that are gone.
+    request.show(answer, A)
+    assert page.found == []
+    page.prompt = B
+    explorer.wait()
+    assert "KL without the layer" in page.found[0].quantities

@@ -58,7 +58,7 @@ def test_many_equal_tokens_are_no_junk() -> None:
 
 
 def test_differences_of_the_lens_are_those_of_plain_numbers() -> None:
-    a, b = (lw.LogitLens(tokens=(3, 60)).run(hooked("llama").trace(ids)) for ids in (A, B))
+    a, b = (lw.LogitLens(tokens=(3, 60), jsd=True).run(hooked("llama").trace(ids)) for ids in (A, B))
     found = lw.difference(a, b)
     # A: 5 9 2 7 | 7    |       30 4 |     B: 5 9 8 7 | 11 12 | 30 4 | 6
     assert found.alignment.a.tolist() == [0, 1, 2, 3, 4, -1, -1, 5, 6, -1]
@@ -67,6 +67,7 @@ def test_differences_of_the_lens_are_those_of_plain_numbers() -> None:
     plain = {
         "entropy": (a.entropy_nats, b.entropy_nats),
         "KL to the final prediction": (a.kl_to_final_nats, b.kl_to_final_nats),
+        "Jensen-Shannon divergence from the final prediction": (a.jsd_nats, b.jsd_nats),
         "top-1 probability": (a.max_prob, b.max_prob),
         "probability of the final prediction": (a.final_probs, b.final_probs),
         "log-probability of “#60”": (a.token_log_probs[..., 1], b.token_log_probs[..., 1]),
@@ -293,3 +294,50 @@ def test_the_loss_of_tokens_that_stand_beside_each_other() -> None:
         np.testing.assert_array_equal(found.change[row, both], b.nats[at_b] - a.nats[at_a])
     np.testing.assert_allclose(found.change[:, 1], 0, atol=1e-5)
     assert np.abs(found.change[0, both[2:]]).min() > 1e-4
+
+
+def test_what_is_lost_without_a_layer_is_compared_token_by_token() -> None:
+    a, b = (lw.SkipEffect(tuple(ids), "1-2").run(hooked("llama")) for ids in (A, B))
+    found = lw.difference(a, b)
+    assert found.layers == (1, 2)
+    kl, loss = found["KL without the layer"], found["rise of the loss without the layer"]
+    np.testing.assert_array_equal(kl.change[:, BOTH], b.kl_nats[:, AT_B] - a.kl_nats[:, AT_A])
+    rises = [(one.skipped_nats - one.nats)[:, at] for one, at in ((a, AT_A), (b, AT_B))]
+    np.testing.assert_array_equal(loss.change[:, BOTH], rises[1] - rises[0])
+    assert np.abs(kl.change[:, BOTH[2:]]).max() > 1e-3
+    np.testing.assert_allclose(kl.change[:, :2], 0, atol=1e-5)
+    other = lw.SkipEffect(tuple(B), "1-2", (lw.SkipLayers("0"),)).run(hooked("llama"))
+    with pytest.raises(lw.QuestionError, match=r"'nothing changed' and 'skipping 0'.*same interventions"):
+        lw.difference(a, other)
+
+
+def test_how_far_layers_turn_the_stream_is_compared_layer_by_layer() -> None:
+    traces = [hooked("llama").trace(ids) for ids in (A, B)]
+    for question, name in (
+        (lw.BlockInfluence(), "block influence"),
+        (lw.AngularDistance(), "angular distance"),
+        (lw.AngularDistance(2), "angular distance of 2 layers"),
+    ):
+        a, b = (question.run(trace) for trace in traces)
+        one = lw.difference(a, b)[name]
+        np.testing.assert_array_equal(one.change[:, 0], b.values - a.values)
+        assert one.change.shape == (len(a.layers), 1)
+        assert np.abs(one.change).max() > 1e-4
+    with pytest.raises(lw.QuestionError, match="blocks of 2 layers, the other of 1"):
+        lw.difference(lw.AngularDistance(2).run(traces[0]), lw.AngularDistance(1).run(traces[1]))
+
+
+def test_rollouts_are_compared_where_queries_and_keys_stand_beside_each_other() -> None:
+    traces = [hooked("llama").trace(ids) for ids in (A, B)]
+    a, b = (lw.AttentionRollout("1-2").run(trace) for trace in traces)
+    found = lw.difference(a, b)
+    expected = b.rollout[np.ix_(AT_B, AT_B)] - a.rollout[np.ix_(AT_A, AT_A)]
+    np.testing.assert_array_equal(found.matrix.change[np.ix_(BOTH, BOTH)], expected)
+    assert np.abs(expected).max() > 1e-3
+    np.testing.assert_array_equal(found.matrix.a[~np.isnan(found.matrix.a)], a.rollout.ravel())
+    np.testing.assert_array_equal(found.matrix.b[~np.isnan(found.matrix.b)], b.rollout.ravel())
+    assert found.about == "layers 1-2 · attention to the first token is left out"
+    with pytest.raises(lw.QuestionError, match="through layers 1-2, the other through 0-2"):
+        lw.difference(a, lw.AttentionRollout().run(traces[1]))
+    with pytest.raises(lw.QuestionError, match="same hide_first"):
+        lw.difference(a, lw.AttentionRollout("1-2", hide_first=False).run(traces[1]))

@@ -299,13 +299,13 @@ def test_the_model_is_as_it_was() -> None:
 def test_the_last_position_of_the_layers_on_screen_comes_first() -> None:
     live = lw.Live(HookedModel(tiny.tiny("llama")))
     prompt, parts = tiny.ids(14), []
-    question = lw.LogitLens(k=2)
+    question = lw.LogitLens(k=2, jsd=True)
     final = live.update(prompt, question, previewed=lambda _, part: parts.append(part), on_screen="1-2")[0]
     (part,) = parts
     assert not part.complete
     assert final.complete
     assert [tuple(cell) for cell in np.argwhere(part.done)] == [(1, 13), (2, 13)]
-    for name in ("top_ids", "top_probs", "entropy_nats", "kl_to_final_nats"):
+    for name in ("top_ids", "top_probs", "entropy_nats", "kl_to_final_nats", "jsd_nats"):
         np.testing.assert_allclose(getattr(part, name)[1:, -1], getattr(final, name)[1:, -1], rtol=1e-4, atol=1e-5)
     assert part.final_ids[-1] == final.final_ids[-1]
 

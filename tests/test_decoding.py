@@ -9,6 +9,7 @@ from layerwidget.analysis.decoding import BLOCK_WIDTH, Final, decode, largest
 from layerwidget.model.decoding import BlockedLogits, Logits, WholeLogits
 from layerwidget.model.hooked_model import HookedModel
 from tests import tiny
+from tests.tiny import jensen_shannon
 
 N_POS, N_LAYERS, D_MODEL = 5, 3, 12
 #: Of blocks, of groups of neighbours, and of neither, there is a remainder.
@@ -34,7 +35,7 @@ def test_blocks_together_say_what_all_logits_say(seed: int, whole: bool) -> None
     tokens = torch.tensor([0, BLOCK_WIDTH - 1, BLOCK_WIDTH, D_VOCAB - 1])
     final = Final.of(every[:, -1])
     source = WholeLogits(every.flatten(0, 1).clone()) if whole else logits
-    cells = decode(source, final, tokens, N_LAYERS, K)
+    cells = decode(source, final, tokens, N_LAYERS, K, jsd=True)
     log_probs = every.double().log_softmax(-1).transpose(0, 1)
     close = {"rtol": 1e-4, "atol": 1e-4, "check_dtype": False}
     expected = log_probs.topk(K)
@@ -43,6 +44,7 @@ def test_blocks_together_say_what_all_logits_say(seed: int, whole: bool) -> None
     torch.testing.assert_close(cells["entropy_nats"], torch.special.entr(log_probs.exp()).sum(-1), **close)
     kl = (log_probs[-1].exp() * (log_probs[-1] - log_probs)).sum(-1)
     torch.testing.assert_close(cells["kl_to_final_nats"], kl, **close)
+    torch.testing.assert_close(cells["jsd_nats"], jensen_shannon(log_probs), rtol=0, atol=2e-5, check_dtype=False)
     torch.testing.assert_close(cells["token_log_probs"], log_probs[..., tokens], **close)
     top = log_probs[-1].argmax(-1)
     of_final = log_probs.gather(-1, top.expand(N_LAYERS, -1)[..., None])
@@ -72,11 +74,12 @@ def test_masked_tokens_have_no_weight() -> None:
     assert bias is not None
     bias[BLOCK_WIDTH : 2 * BLOCK_WIDTH] = -torch.inf
     final = Final.of(between(logits, 0, D_VOCAB).unflatten(0, (N_POS, N_LAYERS))[:, -1])
-    cells = decode(logits, final, torch.tensor([0]), N_LAYERS, K)
+    cells = decode(logits, final, torch.tensor([0]), N_LAYERS, K, jsd=True)
     kept = torch.cat([between(logits, 0, BLOCK_WIDTH), between(logits, 2 * BLOCK_WIDTH, D_VOCAB)], -1)
     log_probs = kept.log_softmax(-1).unflatten(0, (N_POS, N_LAYERS)).transpose(0, 1)
     torch.testing.assert_close(cells["entropy_nats"], torch.special.entr(log_probs.exp()).sum(-1), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(cells["kl_to_final_nats"][-1], torch.zeros(N_POS), rtol=0, atol=1e-4)
+    torch.testing.assert_close(cells["jsd_nats"], jensen_shannon(log_probs), rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("n", [5, 64, 1280, 1281, 8192])

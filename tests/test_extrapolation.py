@@ -57,6 +57,20 @@ def test_the_reader_asks_for_it_and_is_told_what_it_is() -> None:
     explorer.wait()
     assert explorer.results["lens"].top_ids.shape[1] == tiny.N_CTX + n_past
     assert f"The last {n_past} positions lie past the trained length" in explorer.editor.shown.meta["note"]
+    second = "z" + explorer.prompt
+    explorer.pages = ["compare"]
+    explorer.page("compare").prompt = second
+    explorer.wait()
+    found = next(one for one in explorer.page("compare").found if "entropy" in one.quantities)
+    assert found.b.token_ids.tolist() == explorer.model.tokenize(second, extrapolate=True).ids.tolist()
+    state = explorer.state
+    assert state["extrapolate"]
+    explorer.state = {"extrapolate": False}
+    with pytest.raises(lw.PromptError):
+        explorer.wait()
+    explorer.state = state
+    explorer.wait()
+    assert bar.box.value
     explorer.prompt = "abc"
     explorer.wait()
     assert (bar.layout.display, explorer.editor.shown.meta["note"]) == ("none", "")

@@ -73,7 +73,8 @@ def test_numbers_are_short_and_what_is_none_is_left_out() -> None:
 @pytest.mark.parametrize("colour", COLOURS)
 @pytest.mark.parametrize("theme", ["paper", "dark"])
 def test_the_cells_of_the_lens_are_those_of_the_result(trace: lw.Trace, colour: str, theme: str) -> None:
-    lens = lw.LogitLens(tokens=(7, 3), k=4).run(trace)
+    lens = lw.LogitLens(tokens=(7, 3), k=4, jsd=True).run(trace)
+    assert lens.jsd_nats is not None
     view = lw.LogitLensView(lens, layers="1-2", layer=1, position=3, token=3, colour=colour)
     cells = elements(view.to_svg(theme=theme), "rect", "lw-cell")
     assert [(int(cell["data-layer"]), int(cell["data-position"])) for cell in cells] == [
@@ -83,6 +84,7 @@ def test_the_cells_of_the_lens_are_those_of_the_result(trace: lw.Trace, colour: 
     shares = {
         "faded": lens.max_prob * np.exp(-nats), "agreement": lens.final_probs, "probability": lens.max_prob,
         "entropy": lens.entropy_nats / np.log(lens.d_vocab), "kl": nats / 20,
+        "jsd": lens.jsd_nats / np.log(2),
         "token_probability": np.exp(lens.token_log_probs[..., 1]),
         "token_rank": 1 - np.log1p(lens.token_ranks[..., 1]) / np.log(lens.d_vocab),
     }[colour]  # fmt: skip
@@ -92,6 +94,16 @@ def test_the_cells_of_the_lens_are_those_of_the_result(trace: lw.Trace, colour: 
         # Probabilities are sent with 16 bits.
         near = {fills[int(np.clip(share + off, 0, 1) * 255 + 0.5)] for off in (-1e-5, 0, 1e-5)}
         assert cell["fill"] in near, cell
+
+
+def test_a_divergence_that_was_not_asked_for_is_said_to_be_none(trace: lw.Trace) -> None:
+    view = lw.LogitLensView(lw.LogitLens().run(trace), colour="jsd", layer=1, position=3)
+    assert "not asked for" in words(view.to_svg())
+    lens = lw.LogitLens(jsd=True).run(trace)
+    assert lens.jsd_nats is not None
+    said = words(lw.LogitLensView(lens, colour="jsd", layer=1, position=3).to_svg())
+    assert "not asked for" not in said
+    assert f"{lens.jsd_nats[1, 3]:.3f} nats" in said
 
 
 def test_the_lens_says_its_words(trace: lw.Trace) -> None:

@@ -64,12 +64,13 @@ def test_several_questions_make_them_once(model: lw.HookedModel, made: list[int]
 
 
 def test_the_lens_of_a_few_positions_reads_the_head_once(model: lw.HookedModel, made: list[int]) -> None:
-    found, expected = lw.LogitLens(k=4).run(without_head(model)), lw.LogitLens(k=4).run(model.trace(IDS))
+    question = lw.LogitLens(k=4, jsd=True)
+    found, expected = question.run(without_head(model)), question.run(model.trace(IDS))
     assert not made
     np.testing.assert_array_equal(found.top_ids, expected.top_ids)
     np.testing.assert_array_equal(found.final_ids, expected.final_ids)
     np.testing.assert_array_equal(found.final_ranks, expected.final_ranks)
-    for name in ("top_probs", "entropy_nats", "kl_to_final_nats", "final_probs"):
+    for name in ("top_probs", "entropy_nats", "kl_to_final_nats", "final_probs", "jsd_nats"):
         np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-4, atol=1e-5)
 
 

@@ -10,7 +10,7 @@ import torch
 
 import layerwidget as lw
 from layerwidget.analysis import decoding, logit_lens
-from tests.tiny import D_VOCAB, N_LAYERS, ids, plain_output, tiny
+from tests.tiny import D_VOCAB, N_LAYERS, ids, jensen_shannon, plain_output, tiny
 
 KINDS = ["llama", "gpt2", "gpt_neox", "gemma3"]
 EIFFEL = "The Eiffel Tower is in the city of Paris, and the Colosseum is in the city of"
@@ -44,7 +44,7 @@ def test_every_statistic_in_chunks_of_any_size(
         monkeypatch.setattr(module, "BLOCK_WIDTH", block_width)
     trace = lw.HookedModel(tiny(kind)).trace(ids(7))
     tokens = (0, 17, D_VOCAB - 1)
-    lens = lw.LogitLens(k=4, tokens=tokens).run(trace)
+    lens = lw.LogitLens(k=4, tokens=tokens, jsd=True).run(trace)
     log_probs = reference(trace)
     final = log_probs[-1]
     np.testing.assert_allclose(lens.entropy_nats, torch.special.entr(log_probs.exp()).sum(-1), atol=1e-4)
@@ -52,6 +52,12 @@ def test_every_statistic_in_chunks_of_any_size(
     assert (lens.entropy_nats <= math.log(D_VOCAB) + 1e-5).all()
     kl = (final.exp() * (final - log_probs)).sum(-1)
     np.testing.assert_allclose(lens.kl_to_final_nats, kl, atol=1e-4)
+    assert lens.jsd_nats is not None
+    np.testing.assert_allclose(lens.jsd_nats, jensen_shannon(log_probs.double()), atol=2e-5)
+    assert (lens.jsd_nats >= 0).all()
+    assert (lens.jsd_nats <= math.log(2)).all()
+    assert lens.jsd_nats[0].min() > 1e-3
+    assert lw.LogitLens().run(trace).jsd_nats is None
     top = log_probs.topk(4)
     np.testing.assert_allclose(np.log(lens.top_probs), top.values, atol=1e-4)
     # Compared by value: soft-capped logits tie within rounding, and then either id is right.
@@ -138,23 +144,29 @@ def test_rome_appears_late(demo_model: lw.HookedModel) -> None:
 def test_hold_out_prompts_equal_plain_transformers(demo_model: lw.HookedModel, prompt: str) -> None:
     """Layers by `output_hidden_states` and the model's own norm and head: another way to the same numbers."""
     trace = demo_model.trace(prompt)
-    lens = lw.LogitLens(k=1, tokens=(42, 7042)).run(trace)
+    lens = lw.LogitLens(k=1, tokens=(42, 7042), jsd=True).run(trace)
     hf_model = demo_model.hf_model
     with torch.no_grad():
         output = hf_model(torch.tensor(trace.tokens.ids)[None], output_hidden_states=True)
         # The last hidden state is normed already, so it is left out.
         states = torch.stack(output.hidden_states[1:-1])[:, 0]
         log_probs = hf_model.lm_head(hf_model.model.norm(states)).log_softmax(-1)
+        every = torch.cat([log_probs, output.logits.log_softmax(-1)])
+    # In fp64, a layer after the other: all of it at once would take half a gigabyte.
+    expected = [jensen_shannon(torch.stack([row, every[-1]]).double())[0] for row in every]
+    np.testing.assert_allclose(lens.jsd_nats, torch.stack(expected), atol=3e-5)
     np.testing.assert_allclose(lens.token_log_probs[:-1], log_probs[..., [42, 7042]], atol=1e-4)
     np.testing.assert_allclose(lens.token_log_probs[-1], output.logits[0].log_softmax(-1)[..., [42, 7042]], atol=1e-4)
 
 
 def test_data_out() -> None:
-    lens = lw.LogitLens(tokens=(4,)).run(lw.HookedModel(tiny("llama")).trace(ids(5)))
+    lens = lw.LogitLens(tokens=(4,), jsd=True).run(lw.HookedModel(tiny("llama")).trace(ids(5)))
+    assert lens.jsd_nats is not None
     frame = lens.to_pandas()
     assert len(frame) == N_LAYERS * 5
     cell = frame[(frame.layer == 2) & (frame.pos == 3)].iloc[0]
     assert cell.top_prob == pytest.approx(lens.max_prob[2, 3])
+    assert cell.jsd_nats == pytest.approx(lens.jsd_nats[2, 3])
     assert cell.log_prob_4 == pytest.approx(lens.token_log_probs[2, 3, 0])
     data = lens.to_xarray()
     assert float(data.kl_to_final_nats.sel(layer=1, pos=2)) == pytest.approx(lens.kl_to_final_nats[1, 2])

@@ -36,6 +36,7 @@ def state() -> dict[str, Any]:
         "version": 1,
         "model": "tiny",
         "prompt": "hello",
+        "extrapolate": True,
         "layers": "1-2",
         "selection": {"layer": 1, "head": 2, "position": 3, "token": 7},
         "tokens": [7, 9],

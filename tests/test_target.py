@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import layerwidget as lw
+from layerwidget.export.page_recording import page_recording
 from layerwidget.model.hooked_model import HookedModel
 from layerwidget.tokens import Tokens
 from layerwidget.widgets.cross_page import CrossAttentionPage
@@ -83,6 +85,48 @@ def test_another_source_of_the_same_target_can_be_compared(explorer: lw.Explorer
     found = next(one for one in explorer.page("compare").found if "entropy" in one.quantities)
     np.testing.assert_allclose(found["entropy"].change, expected.change, atol=1e-5)
     assert np.abs(expected.change).max() > 1e-3
+
+
+def test_every_picture_says_of_which_target_it_is(explorer: lw.Explorer) -> None:
+    """The browser dims what is about another one than is typed."""
+    explorer.pages = ["lens", "cross", "depth", "residual"]
+    for target in (TARGET, "kl", ""):
+        explorer.target = target
+        explorer.wait()
+        views = [view for page in explorer.stack.open_pages for view in page.views]
+        # Nobody has asked what is lost without a layer.
+        views.remove(explorer.page("depth").skip.driver)
+        said = [view.target if hasattr(view, "band") else view.shown.meta.get("target") for view in views]
+        assert said == [target] * len(views)
+
+
+def test_recorded_prompts_have_targets_of_their_own(explorer: lw.Explorer, tmp_path: Path) -> None:
+    both = [("abc", "h"), ("abc", "ij"), ("gfe", "")]
+    explorer.save(tmp_path / "file", both)
+    explorer.wait()
+    assert (explorer.prompt, explorer.target) == (SOURCE, TARGET)
+    replayed = lw.replay(tmp_path / "file")
+    assert [text for text, _ in replayed.chooser.options] == ["abc → h", "abc → ij", "gfe"]
+    assert [len(one.answers["lens"].token_ids) for one in replayed.recording.prompts] == [2, 3, 1]
+    recorded = page_recording(explorer, both)
+    said = [(one["text"], one.get("target")) for one in recorded.head["prompts"]]
+    assert said == [(SOURCE, TARGET), ("abc", "h"), ("abc", "ij"), ("gfe", None)]
+    assert [one["place"]["position"] for one in recorded.head["prompts"]] == [3, 1, 2, 0]
+    assert (explorer.prompt, explorer.target) == (SOURCE, TARGET)
+
+
+def test_a_prompt_without_its_target_is_not_recorded(explorer: lw.Explorer, tmp_path: Path) -> None:
+    for record in (explorer.to_html, explorer.save):
+        with pytest.raises(lw.PromptError, match=r"another target than 'hij'. Write prompts=\[\(prompt, target\)"):
+            record(tmp_path / "file", prompts=["abc"])
+    explorer.target = ""
+    explorer.save(tmp_path / "file", prompts=["abc"])
+    assert (explorer.prompt, explorer.target) == (SOURCE, "")
+    plain = lw.Explorer(HookedModel(tiny.tiny("llama"), tiny.letters()), "ab")
+    plain.wait()
+    with pytest.raises(lw.PromptError, match=r"has no encoder, so a prompt is a text; got \('a', 'b'\)"):
+        plain.save(tmp_path / "file", prompts=[("a", "b")])
+    plain.close()
 
 
 def test_a_model_without_an_encoder_has_no_target() -> None:

@@ -212,6 +212,34 @@ def test_both_lenses_have_one_scale_and_the_lens_page_its_own(explorer: lw.Explo
     assert explorer.lens_view.colour == "faded"
 
 
+def test_the_divergence_that_costs_more_is_asked_where_cells_are_coloured_by_it(model: lw.HookedModel) -> None:
+    explorer = lw.Explorer(model, PROMPT, pages=["lens", "tuned"])
+    explorer.wait()
+    page = page_of(explorer)
+    assert drawn_divergence(explorer) == [False, False]
+    explorer.lens_view.colour = "jsd"
+    explorer.wait()
+    assert drawn_divergence(explorer) == [True, False]
+    page.tuned_view.colour = "jsd"
+    explorer.wait()
+    assert drawn_divergence(explorer) == [True, True]
+    random = np.random.default_rng(3)
+    d_model = model.anatomy.d_model
+    weights = random.standard_normal((N_LAYERS, d_model, d_model)).astype(np.float32)
+    page.translators = lw.Translators(weights, np.zeros((N_LAYERS, d_model), np.float32))
+    explorer.wait()
+    tuned = explorer.results["tuned_lens"]
+    expected = lw.TunedLens(page.translators, jsd=True).run(model.trace(PROMPT)).jsd_nats
+    np.testing.assert_allclose(tuned.jsd_nats, expected, atol=1e-5)
+    assert np.abs(expected - explorer.results["resid_pre_lens"].jsd_nats).max() > 1e-3
+    explorer.close()
+
+
+def drawn_divergence(explorer: lw.Explorer) -> list[bool]:
+    views = explorer.lens_view, page_of(explorer).plain_view
+    return ["jsd_nats" in view.shown.arrays for view in views]
+
+
 def test_trust_on_the_lens_page_is_over_all_layers_too() -> None:
     page = LensPage()
     page.curves.quantity = "rank"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from functools import cache
 from string import ascii_lowercase
@@ -307,3 +308,11 @@ def plain_output(model: transformers.PreTrainedModel, token_ids: list[int], **op
     """What plain transformers returns."""
     with torch.no_grad():
         return model(input_ids=torch.tensor([token_ids]), use_cache=False, **options)
+
+
+def jensen_shannon(log_probs: torch.Tensor) -> torch.Tensor:
+    """By its definition, of every row and the last layer's: shapes [layer, pos, d_vocab] -> [layer, pos]."""
+    last = log_probs[-1:].expand_as(log_probs)
+    middle = torch.logaddexp(log_probs, last) - math.log(2)
+    divergences = [(one.exp() * (one - middle)).nan_to_num().sum(-1) for one in (log_probs, last)]
+    return torch.stack(divergences).mean(0)

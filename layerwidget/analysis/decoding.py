@@ -7,6 +7,7 @@ share the blocks out among them, each with sums of its own.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -97,7 +98,9 @@ class _Sums:
         )
 
 
-def decode(logits: Logits, final: Final, tokens: torch.Tensor, n_layers: int, k: int) -> dict[str, torch.Tensor]:
+def decode(
+    logits: Logits, final: Final, tokens: torch.Tensor, n_layers: int, k: int, jsd: bool = False
+) -> dict[str, torch.Tensor]:
     """All cells of some layers at some positions.
 
     Args:
@@ -106,6 +109,8 @@ def decode(logits: Logits, final: Final, tokens: torch.Tensor, n_layers: int, k:
         tokens: ids whose rank and probability are asked for everywhere, shape [token].
         n_layers: how many layers they are.
         k: how many of the most probable tokens.
+        jsd: whether the Jensen-Shannon divergence is wanted, too: a second look at every block, which is cheap where
+            the logits are held.
 
     Returns:
         Tensors of shape [layer, pos, ...], named like the arrays of `LensGrid`.
@@ -133,7 +138,57 @@ def decode(logits: Logits, final: Final, tokens: torch.Tensor, n_layers: int, k:
         first: sums for share in shared_out(look, range(0, d_vocab, width), device) for first, sums in share.items()
     }
     # In the order of the vocabulary: the same sums come out, whichever thread was faster.
-    return _cells(reduce(lambda sums, more: sums.then(more, k), [found[first] for first in sorted(found)]), final)
+    sums = reduce(lambda sums, more: sums.then(more, k), [found[first] for first in sorted(found)])
+    cells = _cells(sums, final)
+    return cells if not jsd else cells | {"jsd_nats": _jsd(logits, final, sums, cells["entropy_nats"], width)}
+
+
+def _jsd(logits: Logits, final: Final, sums: _Sums, entropy: torch.Tensor, width: int) -> torch.Tensor:
+    """Jensen-Shannon divergence of both predictions, shape [layer, pos]: H((p + q) / 2) - (H(p) + H(q)) / 2.
+
+    Args:
+        logits: as `decode` has them.
+        final: the same.
+        sums: of all tokens; without them no probability is known.
+        entropy: of the rows, shape [layer, pos].
+        width: how many tokens are looked at at once.
+    """
+    log_norm = sums.peak + sums.norm.log()
+    n_pos, n_layers = log_norm.shape
+    d_vocab = final.probs.shape[1]
+    rooms = _rooms_of(n_pos * n_layers * width, log_norm.device)
+
+    def look(starts: Iterator[int]) -> dict[int, torch.Tensor]:
+        room, found = rooms.pop(), {}
+        for first in starts:
+            stop = min(first + width, d_vocab)
+            block = logits.between(first, stop, room).clamp_(min=-1e30).unflatten(0, (n_pos, n_layers))
+            found[first] = _mixed(block, final.probs[:, first:stop], log_norm)
+        return found
+
+    shares = shared_out(look, range(0, d_vocab, width), log_norm.device)
+    found = {first: mixed for share in shares for first, mixed in share.items()}
+    mixed = reduce(torch.add, [found[first] for first in sorted(found)])
+    # With s = p + q, H(s / 2) is ln 2 less half the sum of s log s. Rounding can leave its bounds by a hair.
+    most = math.log(2)
+    return (most + (final.neg_entropy[:, None] - mixed - entropy.T) / 2).clamp(min=0, max=most).T
+
+
+def _mixed(block: torch.Tensor, final_probs: torch.Tensor, log_norm: torch.Tensor) -> torch.Tensor:
+    """Sum of `s log s` over some tokens, shape [pos, layer]; `s` is the sum of both probabilities."""
+    n_pos, n_layers, width = block.shape
+    piece = _PIECE if block.device.type == "cpu" else _PIECE_GPU
+    per_piece = max(1, piece // (n_layers * width))
+    scratch = block.new_empty(2, min(per_piece, n_pos), n_layers, width)
+    parts = []
+    for start in range(0, n_pos, per_piece):
+        here = slice(start, start + per_piece)
+        both, logs = scratch[:, : block[here].shape[0]]
+        torch.sub(block[here], log_norm[here, :, None], out=both).exp_().add_(final_probs[here, None])
+        # 0 log 0 is 0.
+        torch.clamp(both, min=1e-30, out=logs).log_()
+        parts.append(logs.mul_(both).sum(-1))
+    return torch.cat(parts)
 
 
 _held = threading.local()

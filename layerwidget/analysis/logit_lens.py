@@ -48,6 +48,7 @@ _CELLS = (
 #: What is the same in every layer.
 _OF_POSITION = ("final_ids", "followed_ids")
 _FOLLOWED = ("followed_ranks", "followed_log_probs")
+_JSD = ("jsd_nats",)
 
 
 @steps(LogitLens)
@@ -138,7 +139,7 @@ class _Board:
         of_neurons = rows is None and question.component == NEURON
         cells = {
             name: np.zeros((len(layers), n_pos, *shapes.get(name, ())), np.int64 if name in whole else np.float32)
-            for name in (*_CELLS, *(_FOLLOWED if question.follow else ()), *(("neurons",) if of_neurons else ()))
+            for name in (*_CELLS, *_asked_for(question), *(("neurons",) if of_neurons else ()))
         }
         cells["final_ids"] = np.zeros(n_pos, np.int64)
         if question.follow:
@@ -176,6 +177,11 @@ class _Board:
         return found if self.done.all() else replace(found, done=self.done.copy())
 
 
+def _asked_for(question: LogitLens) -> tuple[str, ...]:
+    """Cells that not every question asks for."""
+    return (*(_FOLLOWED if question.follow else ()), *(_JSD if question.jsd else ()))
+
+
 def lens_cells(
     question: LogitLens, trace: Trace, layers: tuple[int, ...], first: int, end: int, rows: RowsOf | None = None
 ) -> dict[str, np.ndarray]:
@@ -193,13 +199,15 @@ def lens_cells(
     rows = rows or partial(trace.rows, question.component)
     d_vocab = trace.anatomy.d_vocab
     tokens = torch.tensor(question.tokens, dtype=torch.long, device=trace.logits_device)
-    rows_at_once = BLOCK_BYTES // (4 * min(BLOCK_WIDTH if trace.model.decodes_in_blocks else d_vocab, d_vocab))
+    # Logits that are looked at twice are held meanwhile: to make them again takes longer than anything else.
+    in_blocks = trace.model.decodes_in_blocks and not question.jsd
+    rows_at_once = BLOCK_BYTES // (4 * min(BLOCK_WIDTH if in_blocks else d_vocab, d_vocab))
     most = max(1, _FINAL_BYTES // (4 * d_vocab))
     width = max(1, min(rows_at_once // len(layers), _PROBS_BYTES // (4 * d_vocab)))
     per_call = max(1, rows_at_once // width)
     chunks = [layers[begin : begin + per_call] for begin in range(0, len(layers), per_call)]
     n_told = max(1, min(question.follow, d_vocab))
-    decoded_by = partial(_column, trace, rows, tokens, min(question.k, d_vocab), n_told, chunks)
+    decoded_by = partial(_column, trace, rows, tokens, min(question.k, d_vocab), n_told, chunks, question.jsd)
     columns = []
     # Of equal width: a product of few rows takes as long as one of many.
     for group, group_end in _evenly(first, end, most):
@@ -221,6 +229,7 @@ def _column(
     k: int,
     n_told: int,
     chunks: Sequence[tuple[int, ...]],
+    jsd: bool,
     start: int,
     stop: int,
     final: Final | None,
@@ -233,7 +242,9 @@ def _column(
         decoded = trace.model.decoded(torch.stack(residuals, 1).flatten(0, 1))
         if final is None:
             decoded, final = _with_ends(decoded, trace, start, stop - start, n_told)
-        parts.append(decode(decoded, final, tokens, len(layers), k))
+        elif jsd:
+            decoded = decoded.whole(room_for_logits(trace.logits_device))
+        parts.append(decode(decoded, final, tokens, len(layers), k, jsd))
     assert final is not None
     told = {"final_ids": final.top_ids[:, 0], "followed_ids": final.top_ids}
     return {**{name: torch.cat([part[name] for part in parts]) for name in parts[0]}, **told}

@@ -36,7 +36,7 @@ def tuned_lens_steps(
     """
     translators = question.translators
     translators.check_fits(trace.anatomy.n_layers, trace.anatomy.d_model, trace.anatomy.name)
-    plain = LogitLens(question.layers, "resid_pre", question.k, question.tokens)
+    plain = LogitLens(question.layers, "resid_pre", question.k, question.tokens, jsd=question.jsd)
     for grid in lens_steps(plain, trace, before, n_same, on_screen, partial(_translated, translators, trace)):
         yield replace(grid, component=COMPONENT)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from layerwidget.errors import Cancelled, LayerWidgetError, QuestionError
@@ -144,11 +145,13 @@ class OfBoth(ModelQuestion[tuple[str, Any, Any]]):
     Attributes:
         question: what is asked.
         models, name: the other model.
+        other: what that one is asked, where it is not the same.
     """
 
     question: ModelQuestion[Any]
     models: OtherModels
     name: str
+    other: ModelQuestion[Any] | None = None
 
     def n_passes(self, model: HookedModel) -> int:
         """As many for the other one, which need not be loaded to say so."""
@@ -160,7 +163,13 @@ class OfBoth(ModelQuestion[tuple[str, Any, Any]]):
         Raises:
             QuestionError, ModelLoadError: as `OtherModels.live` does.
         """
-        own = self.question.run(model)
-        if progress is not None:
-            progress(1, 2)
-        return self.name, own, self.question.run(self.models.live(self.name).model)
+        n_each = self.question.n_passes(model)
+
+        def told(before: int, done: int, of: int) -> None:
+            if progress is not None:
+                progress(before + min(done, n_each), 2 * n_each)
+
+        own = self.question.run(model, partial(told, 0))
+        told(n_each, 0, n_each)
+        other = self.models.live(self.name).model
+        return self.name, own, (self.other or self.question).run(other, partial(told, n_each))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from layerwidget.widgets.esm import registry_text, style_text, wrapped
 
 if TYPE_CHECKING:
     from layerwidget.explorer import Explorer
+    from layerwidget.export.record import Prompts
 
 _HOST = "recorded_page"
 _ALWAYS = ("tab_bar", "scene_bar", FIGURE_MODULE, _HOST)
@@ -30,14 +30,15 @@ _DATA_TYPE = "application/octet-stream"
 
 
 def write_html(
-    explorer: Explorer, path: str | os.PathLike[str], prompts: Sequence[str] = (), title: str | None = None
+    explorer: Explorer, path: str | os.PathLike[str], prompts: Prompts = (), title: str | None = None
 ) -> Path:
     """Record the open pages of an explorer, or its scenes, and write them as one file that needs nothing else.
 
     Args:
         explorer: what is recorded; it is as before when this returns.
         path: the file; its folder has to exist. It is replaced only by a whole page.
-        prompts: what is recorded besides the explorer's own prompt, or its scenes, to switch between.
+        prompts: what is recorded besides the explorer's own prompt, or its scenes, to switch between; of an
+            encoder-decoder, each with its target.
         title: what stands above the page.
 
     Returns:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from layerwidget.export.curve_sheets import recorded_figure
 from layerwidget.export.layout import Layout, Node, module_of, style_of
 from layerwidget.export.levels import Rows, grouped, levels_of
 from layerwidget.export.packing import Buffers
+from layerwidget.export.record import Prompts, show_texts, with_targets
 from layerwidget.widgets.attention_view import AttentionView
 from layerwidget.widgets.base import Message, Panel, View, packed_message, unpacked_message
 from layerwidget.widgets.lens_page import LensPage
@@ -48,16 +49,16 @@ class PageRecording:
     model_name: str
 
 
-def page_recording(explorer: Explorer, prompts: Sequence[str] = ()) -> PageRecording:
+def page_recording(explorer: Explorer, prompts: Prompts = ()) -> PageRecording:
     """Record the explorer's scenes, or, without any, the prompt that it shows; and then other prompts.
 
     Raises:
         ExportError: when there is nothing to be recorded.
-        LayerWidgetError: when something cannot be computed.
+        LayerWidgetError: when something cannot be computed, or a target is missing.
     """
     n_scenes = len(explorer.scenes)
-    own = () if n_scenes else (explorer.prompt,)
-    texts = list(dict.fromkeys(text for text in (*own, *prompts) if text))
+    own = () if n_scenes else ((explorer.prompt, explorer.target),)
+    texts = list(dict.fromkeys(both for both in (*own, *with_targets(explorer, prompts)) if both[0]))
     if not texts and not n_scenes:
         raise ExportError(
             "There is nothing to record: the explorer has no prompt. Set ex.prompt, or give prompts=[...]."
@@ -126,11 +127,12 @@ def _scene(explorer: Explorer, number: int, pages: list[str]) -> dict[str, Any]:
     return {"text": explorer.prompt, "title": one.title, "caption": one.caption, "pages": seen}
 
 
-def _prompt(explorer: Explorer, text: str, at_end: bool) -> dict[str, Any]:
-    """Show a prompt, at its end where the reader is at the end of theirs."""
-    if explorer.prompt != text:
+def _prompt(explorer: Explorer, texts: tuple[str, str], at_end: bool) -> dict[str, Any]:
+    """Show a prompt and its target, at its end where the reader is at the end of theirs."""
+    text, target = texts
+    if (explorer.prompt, explorer.target) != texts:
         position = explorer.position
-        explorer.prompt = text
+        show_texts(explorer, text, target)
         try:
             explorer.wait(_PATIENCE_S)
         except LayerWidgetError as error:
@@ -138,7 +140,7 @@ def _prompt(explorer: Explorer, text: str, at_end: bool) -> dict[str, Any]:
         last = len(_recorded(explorer).tokens) - 1
         explorer.position = last if at_end else min(position, last)
         explorer.wait(_PATIENCE_S)
-    return {"text": text}
+    return {"text": text, "target": target} if target else {"text": text}
 
 
 def _recorded(explorer: Explorer) -> Standpoint:

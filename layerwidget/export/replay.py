@@ -58,7 +58,7 @@ class Replay(PicturedBox, SelectionTraits):
         self.status = StatusLine(
             group=self.group, model_name=recording.model_name or "a model", facts="recorded answers", state="fresh"
         )
-        texts = [one.prompt or "no prompt" for one in recording.prompts]
+        texts = [_text_of(one) for one in recording.prompts]
         self.chooser = ipywidgets.Dropdown(
             options=[(text, place) for place, text in enumerate(texts)], value=0, description="Prompt",
             layout=ipywidgets.Layout(width="100%"),
@@ -184,6 +184,12 @@ def placed(answers: Mapping[str, Any]) -> dict[str, Any]:
 def _fits(answer: Any, kinds: tuple[type, ...]) -> bool:
     several = answer if isinstance(answer, tuple) and answer else (answer,)
     return all(isinstance(one, kinds) for one in several)
+
+
+def _text_of(one: RecordedPrompt) -> str:
+    """The prompt, and the target where there is one."""
+    target = one.state.get("target") if isinstance(one.state, Mapping) else None
+    return f"{one.prompt} → {target}" if target else one.prompt or "no prompt"
 
 
 def _draw(page: Page, name: str, answer: Any, prompt: str) -> None:

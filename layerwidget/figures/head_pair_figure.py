@@ -86,8 +86,15 @@ class HeadPair:
         place = f"B {other}" if at < 0 else f"A {at}" if other < 0 else f"{at}" if at == other else f"{at}, B {other}"
         return f"“{self.words[column]}” ({place})"
 
+    @property
+    def title(self) -> str:
+        """What is drawn."""
+        return str(self.meta.get("title", _TITLE))
+
     def detail(self) -> str:
         """What the title line says besides."""
+        if self.meta.get("what"):
+            return f"{self.meta['what']} · square-root scale"
         layer, other = self.meta["layers"][0], self.meta["layer_b"]
         there = "" if other == layer else f" (B: layer {other})"
         quantity = f" · {self.meta['quantity']}" if self.meta["quantity"] else ""
@@ -117,7 +124,7 @@ def head_pair_picture(pair: HeadPair, width: float, theme: Theme) -> Picture:
     readout = fitted(pair.readout(), width, TEXT_SIZE)
     title = f"From “{pair.words[pair.query]}” · the keys whose weight changes most"
     return above([
-        heading(_TITLE, pair.detail(), width, theme), _legend(pair, theme), _matrices(pair, width, theme),
+        heading(pair.title, pair.detail(), width, theme), _legend(pair, theme), _matrices(pair, width, theme),
         Picture(width, 20, text(0, 10, readout, size=TEXT_SIZE, fill=theme.muted)),
         Picture(width, 22, text(0, 11, fitted(title, width, 12, "bold"), size=12, font_weight="bold")),
         _moved_rows(pair, width, theme),
@@ -209,4 +216,4 @@ def head_pair_text(pair: HeadPair) -> str:
     rows = [[pair.words[key], *pair.numbers(key)] for key in pair.moved()]
     heads = [f"from “{pair.words[pair.query]}” to", *_MATRICES]
     found = table(heads, rows, widest=28) if rows else ""
-    return said(f"{_TITLE} · {pair.detail()}", found, pair.readout())
+    return said(f"{pair.title} · {pair.detail()}", found, pair.readout())

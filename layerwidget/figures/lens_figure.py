@@ -111,12 +111,14 @@ class Colouring:
         share: the place of a cell's colour, 0 to 1.
         ends: what both ends of the scale stand for.
         text: what stands in a cell, where a number says more than the word.
+        array: what not every answer has; empty where all have what it takes.
     """
 
     name: str
     share: Callable[[Lens, int, int], float]
     ends: Callable[[Lens], tuple[str, str]]
     text: Callable[[Lens, int, int], str] | None = None
+    array: str = ""
 
 
 def _unit(_lens: Lens) -> tuple[str, str]:
@@ -125,6 +127,10 @@ def _unit(_lens: Lens) -> tuple[str, str]:
 
 def _followed_probability(lens: Lens, layer: int, position: int) -> float:
     return exp(lens.of_token("token_log_probs", layer, position, lens.pinned)) if lens.pinned >= 0 else 0.0
+
+
+def _divergence(lens: Lens, layer: int, position: int) -> float:
+    return lens.of("jsd_nats", layer, position) / log(2) if "jsd_nats" in lens.shown.arrays else 0.0
 
 
 def _followed_rank(lens: Lens, layer: int, position: int) -> float:
@@ -152,6 +158,10 @@ COLOURS = {
         "KL(final || layer)",
         lambda lens, *cell: lens.of("kl_to_final_nats", *cell) / _NATS_SHOWN,
         lambda lens: ("0", f"≥{_NATS_SHOWN} nats"),
+    ),
+    "jsd": Colouring(
+        "Jensen-Shannon divergence from the final prediction", _divergence,
+        lambda lens: ("0", "ln 2 = 0.69 nats"), array="jsd_nats",
     ),
     "token_probability": Colouring(
         "probability of the pinned word", _followed_probability, _unit,
@@ -201,7 +211,10 @@ def _whose(lens: Lens) -> str:
 
 def _legend(lens: Lens, theme: Theme) -> Picture:
     low, high = COLOURS[lens.colour].ends(lens)
-    needs = "pin a word first" if COLOURS[lens.colour].text is not None and lens.pinned < 0 else ""
+    mode = COLOURS[lens.colour]
+    needs = "pin a word first" if mode.text is not None and lens.pinned < 0 else ""
+    if mode.array and mode.array not in lens.shown.arrays:
+        needs = "not asked for"
     fills = ramp(theme).fills
     return colour_scale(low, high, [fills[place] for place in range(0, 256, 15)], theme, before=needs)
 
@@ -253,8 +266,10 @@ def _words(lens: Lens, theme: Theme) -> Picture:
             text(_PANEL - 14, y, f"{share:.3f}", size=11, text_anchor="end"),
         ]
     y = 34 + len(top) * room + 8
-    facts = {"entropy": "entropy_nats", "KL to final": "kl_to_final_nats"}
+    facts = {"entropy": "entropy_nats", "KL to final": "kl_to_final_nats", "Jensen-Shannon": "jsd_nats"}
     for name, array in facts.items():
+        if array not in lens.shown.arrays:
+            continue
         parts += [
             text(0, y, name, size=11, fill=theme.muted),
             text(_PANEL - 14, y, f"{lens.of(array, layer, position):.3f} nats", size=11, text_anchor="end"),

@@ -210,6 +210,26 @@ class AttentionDifference(TwoResults):
         return Compared.by_difference(f"layer {layer}, head {head}", self.unit, "one-sided", a, b)
 
 
+@dataclass(frozen=True, eq=False)
+class MatrixDifference(TwoResults):
+    """What differs between two results that are one matrix each: queries down, keys across.
+
+    Attributes:
+        matrix: both and their difference, shape [query column, key column].
+        about: what the numbers are about, in words.
+    """
+
+    matrix: Compared
+    about: str
+
+    def series(self) -> Iterator[Series]:
+        """Both matrices and their difference."""
+        yield from super().series()
+        for key, values in (("A", self.matrix.a), ("B", self.matrix.b), ("change", self.matrix.change)):
+            if values is not None:
+                yield Series(f"{self.matrix.name} ({key})", Along(("query_column", "key_column")), values)
+
+
 def _matrix(grid: Grid, layer: int, head: int, positions: IntArray) -> FloatArray:
     """A head's numbers in columns, shape [query column, key column]; NaN where there is no such query or key."""
     assert isinstance(grid, HeadGrid)

@@ -12,30 +12,40 @@ from layerwidget.errors import QuestionError
 from layerwidget.layers import depth
 from layerwidget.questions.alignment import aligned, in_columns
 from layerwidget.questions.attention import AttentionGrid
-from layerwidget.questions.attention_flow import HeadScoreGrid, ValueWeightedGrid
+from layerwidget.questions.attention_flow import HeadScoreGrid, RolloutGrid, ValueWeightedGrid
 from layerwidget.questions.attribution import AttributionGrid
-from layerwidget.questions.compared import AttentionDifference, ColumnDifference, Compared, Difference, TwoResults
+from layerwidget.questions.compared import (
+    AttentionDifference,
+    ColumnDifference,
+    Compared,
+    Difference,
+    MatrixDifference,
+    TwoResults,
+)
 from layerwidget.questions.comparing_heads import of_attention, of_scores
+from layerwidget.questions.comparing_layers import of_angles, of_influence, of_rollout, of_skip
 from layerwidget.questions.comparing_parts import of_attribution, of_neurons
-from layerwidget.questions.depth import DepthGrid
+from layerwidget.questions.depth import AngleGrid, DepthGrid, InfluenceGrid
 from layerwidget.questions.lens import LensGrid
 from layerwidget.questions.neurons import ActivationGrid
 from layerwidget.questions.position import LossGrid
 from layerwidget.questions.residual import ResidualGrid
+from layerwidget.questions.skip_effect import SkipGrid
 from layerwidget.results import FloatArray, Grid
 
 #: Which layers of two models are compared: those of the same number, or those at the same share of the depth.
 Match = Literal["layer", "depth"]
 #: What `difference` returns.
-AnyDifference: TypeAlias = Difference | AttentionDifference | ColumnDifference
+AnyDifference: TypeAlias = Difference | AttentionDifference | ColumnDifference | MatrixDifference
 
 
 def difference(a: Grid, b: Grid, match: Match = "layer") -> AnyDifference:
     """What differs between two results of one kind.
 
     By layer and token: of the logit or the tuned lens (`LensGrid`), the stream (`ResidualGrid`), where predictions
-    settle (`DepthGrid`), and the loss of each token (`LossGrid`). Of attention (`AttentionGrid`, `ValueWeightedGrid`).
-    By layer and head or part: of `AttributionGrid` and `HeadScoreGrid`. By neuron: of `ActivationGrid`.
+    settle (`DepthGrid`), the loss of each token (`LossGrid`), and what is lost without a layer (`SkipGrid`). Of
+    attention (`AttentionGrid`, `ValueWeightedGrid`), and of its rollout (`RolloutGrid`). By layer and head or part: of
+    `AttributionGrid` and `HeadScoreGrid`. By layer: of `InfluenceGrid` and `AngleGrid`. By neuron: of `ActivationGrid`.
 
     Args:
         a: a result.
@@ -44,7 +54,8 @@ def difference(a: Grid, b: Grid, match: Match = "layer") -> AnyDifference:
             at the nearest share of the depth (`depth`).
 
     Returns:
-        A `Difference`, an `AttentionDifference`, or a `ColumnDifference`; always `b` against `a`.
+        A `Difference`, an `AttentionDifference`, a `ColumnDifference`, or of rollout a `MatrixDifference`; always `b`
+        against `a`.
 
     Raises:
         QuestionError: when the results are of different kinds, when the models number their tokens differently, when
@@ -131,6 +142,9 @@ def _of_lens(a: LensGrid, b: LensGrid) -> Iterator[_Measure]:
         raise QuestionError(f"The one lens decodes {a.component}, the other {b.component}: ask both for the same.")
     yield partial(_measure, "entropy", "nats", "one-sided", lambda grid: grid.entropy_nats)
     yield partial(_measure, "KL to the final prediction", "nats", "one-sided", lambda grid: grid.kl_to_final_nats)
+    if a.jsd_nats is not None and b.jsd_nats is not None:
+        name = "Jensen-Shannon divergence from the final prediction"
+        yield partial(_measure, name, "nats", "one-sided", lambda grid: grid.jsd_nats)
     yield partial(_measure, "top-1 probability", "", "one-sided", lambda grid: grid.max_prob)
     yield partial(_measure, "probability of the final prediction", "", "one-sided", lambda grid: grid.final_probs)
     yield _agreement
@@ -213,4 +227,8 @@ _COMPARED: Mapping[type, Callable[[TwoResults], AnyDifference]] = {
     AttributionGrid: of_attribution,
     HeadScoreGrid: of_scores,
     ActivationGrid: of_neurons,
+    InfluenceGrid: of_influence,
+    AngleGrid: of_angles,
+    SkipGrid: of_skip,
+    RolloutGrid: of_rollout,
 }

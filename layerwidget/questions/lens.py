@@ -43,6 +43,8 @@ class LensGrid(Grid):
         top_probs: their probabilities, shape [layer, pos, k], 0 to 1.
         entropy_nats: entropy of the whole distribution, shape [layer, pos], 0 to ln d_vocab.
         kl_to_final_nats: KL(final || layer), shape [layer, pos], >= 0.
+        jsd_nats: Jensen-Shannon divergence of the final prediction and each row's: the mean of the KL of either to the
+            mean of both, shape [layer, pos], 0 to ln 2; None where nobody asked for it.
         final_ids: the model's own most probable next token, shape [pos].
         final_probs: the probability that each row gives to `final_ids`, shape [layer, pos].
         final_ranks: the rank that each row gives to `final_ids`, shape [layer, pos], 0 = most probable.
@@ -76,6 +78,7 @@ class LensGrid(Grid):
     followed_ids: IntArray | None = field(default=None, metadata=along("pos followed"))
     followed_ranks: IntArray | None = field(default=None, metadata=along("layer pos followed"))
     followed_log_probs: FloatArray | None = field(default=None, metadata=along("layer pos followed", "nats"))
+    jsd_nats: FloatArray | None = field(default=None, metadata=along("layer pos", "nats"))
     head: int | None = None
     neurons: IntArray | None = field(default=None, metadata=along("layer pos"))
 
@@ -95,7 +98,7 @@ class LensGrid(Grid):
         return self.top_probs[..., 0]
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per layer and position: the top token, its probability, entropy and KL to the final prediction."""
+        """One row per layer and position: top token, probability, entropy, how far the final prediction is from it."""
         pd = extra("pandas")
 
         n_layers, n_pos = self.entropy_nats.shape
@@ -109,6 +112,7 @@ class LensGrid(Grid):
             "top_prob": self.max_prob.ravel(),
             "entropy_nats": self.entropy_nats.ravel(),
             "kl_to_final_nats": self.kl_to_final_nats.ravel(),
+            **({} if self.jsd_nats is None else {"jsd_nats": self.jsd_nats.ravel()}),
             "final_prob": self.final_probs.ravel(),
             "final_rank": self.final_ranks.ravel(),
         }
@@ -135,6 +139,8 @@ class LogitLens(TraceQuestion[LensGrid]):
         head: number of the head, the same in every layer, for `head_out`; None for the others.
         neuron: for `neuron_out`, layer and number of a neuron that is decoded in its layer at every position, in the
             place of the strongest ones; or None.
+        jsd: whether the Jensen-Shannon divergence is wanted, too. It takes a second look at all logits, because it is
+            known of none before all are: the lens is slower for it.
     """
 
     layers: LayerSelection = "all"
@@ -144,6 +150,7 @@ class LogitLens(TraceQuestion[LensGrid]):
     head: int | None = None
     follow: int = 0
     neuron: tuple[int, int] | None = None
+    jsd: bool = False
 
     def __post_init__(self) -> None:
         """Check what can be checked without a model."""

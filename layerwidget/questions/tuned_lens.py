@@ -22,6 +22,7 @@ class TunedLens(TraceQuestion[LensGrid]):
         layers: layer selection, e.g. `"10-20"`; see `layerwidget.layers`. A row is about what *enters* its layer.
         k: how many of the most probable tokens to keep per cell.
         tokens: token ids whose rank and log-probability are wanted in every cell.
+        jsd: whether the Jensen-Shannon divergence is wanted, too, as `LogitLens.jsd` says.
 
     Source: science.md, "Tuned lens".
     """
@@ -30,6 +31,7 @@ class TunedLens(TraceQuestion[LensGrid]):
     layers: LayerSelection = "all"
     k: int = 5
     tokens: tuple[int, ...] = ()
+    jsd: bool = False
 
     def __post_init__(self) -> None:
         """Check what can be checked without a model."""

@@ -60,7 +60,13 @@ class View(Panel, SelectionTraits):
     Bulk data travel as one binary message per result, tagged with a revision; they are never traits,
     so a saved notebook stays small. The browser asks for them when it opens. A front end that loses the binary part of
     a message (Colab does) says so, and gets it as text from then on.
+
+    Attributes:
+        answered_target: of an encoder-decoder, the target that is answered now: what is published from here on is about
+            it, by which the browser knows what is stale; None where there is none.
     """
+
+    answered_target: str | None = None
 
     def __init__(self, **traits: Any) -> None:
         self._message: Message | None = None
@@ -91,6 +97,8 @@ class View(Panel, SelectionTraits):
 
     def _publish(self, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Send everything the browser needs to draw, in one message."""
+        if self.answered_target is not None:
+            meta = {**meta, "target": self.answered_target}
         self._message, self._part = packed_message("data", next(_revisions), meta, arrays), None
         self._picture_changed()
         self._deliver(self._message)

@@ -17,16 +17,18 @@ from layerwidget.layers import parse_layers
 from layerwidget.questions import TraceQuestion
 from layerwidget.questions.alignment import Alignment, aligned
 from layerwidget.questions.attention import Attention
-from layerwidget.questions.attention_flow import AllHeadScores, ValueWeightedAttention
+from layerwidget.questions.attention_flow import AllHeadScores, AttentionRollout, ValueWeightedAttention
 from layerwidget.questions.attribution import AttributionGrid, DirectLogitAttribution
-from layerwidget.questions.compared import ColumnDifference
+from layerwidget.questions.compared import ColumnDifference, Difference
 from layerwidget.questions.comparing import AnyDifference, Match, check_depths, difference, layer_beside
-from layerwidget.questions.depth import SettleDepth
+from layerwidget.questions.depth import AngularDistance, BlockInfluence, SettleDepth
 from layerwidget.questions.lens import HEAD, LogitLens, decodable
 from layerwidget.questions.neurons import NeuronActivations
 from layerwidget.questions.position import PositionLoss
 from layerwidget.questions.residual import ResidualStream
+from layerwidget.questions.skip_effect import SkipEffect
 from layerwidget.questions.tuned_lens import TunedLens
+from layerwidget.tokens import IntArray
 from layerwidget.widgets.attention_page import SCORED_TOKENS, VALUE_WEIGHTED, WEIGHTS
 from layerwidget.widgets.base import View
 from layerwidget.widgets.compare_view import CompareView
@@ -43,7 +45,12 @@ _ATTENTION_BYTES = 256 * 2**20
 _NO_IDS = np.zeros(0, np.int64)
 _COMING = "What differs appears here."
 #: What the grid is about -> what the drop-down says.
-SUBJECTS = {"lens": "Lens and stream", "tuned": "Tuned lens", "attribution": "Attribution", "neurons": "Neurons"}
+SUBJECTS = {
+    "lens": "Lens and stream", "tuned": "Tuned lens", "attribution": "Attribution", "neurons": "Neurons",
+    "layers": "What layers turn", "skip": "Skip effect",
+}  # fmt: skip
+#: Besides the weights of heads: attention through all layers in view.
+ROLLOUT = "rollout"
 #: A question about each run, by the name of its answers.
 _Both = dict[str, tuple[TraceQuestion[Any], TraceQuestion[Any]]]
 
@@ -58,9 +65,11 @@ class ComparePage(CompareView):
         about: what the grid is about, one of `SUBJECTS`; nothing is asked of the others.
         component: what the lens decodes, as `LogitLens.component`: of `head_out`, the chosen head.
         components: what it can be.
-        quantity: what the heads are compared by: `weights`, or `value-weighted`.
+        quantity: what the heads are compared by: `weights`, or `value-weighted`; or `rollout`, through the layers in
+            view.
         editor, slider: the text box, and the choice of the model where there are several.
         score_bar: the button that asks what the heads of both models are.
+        skip_bar: the button that asks what is lost without each layer in both runs.
     """
 
     choices: ClassVar[Mapping[str, str]] = {
@@ -70,7 +79,7 @@ class ComparePage(CompareView):
     prompt = t.Unicode()
     about = t.Enum(tuple(SUBJECTS), "lens")
     component = t.Unicode("resid_post")
-    quantity = t.Enum((WEIGHTS, VALUE_WEIGHTED), WEIGHTS)
+    quantity = t.Enum((WEIGHTS, VALUE_WEIGHTED, ROLLOUT), WEIGHTS)
     model_name = t.Unicode()
     models = t.Instance(OtherModels)
 
@@ -86,6 +95,9 @@ class ComparePage(CompareView):
         self._found: dict[str, tuple[Any, Any, Match, AnyDifference]] = {}
         # What heads are, and in which of the models.
         self._scored: tuple[str, tuple[ColumnDifference, ...]] = ("", ())
+        # What is lost without each layer, and of which two runs; and which two are on screen.
+        self._skipped: tuple[object, Difference | None] = None, None
+        self._runs: object = None
         placeholder = "Compare with: type a second prompt"
         self.editor = PromptEditor(placeholder=placeholder, text_name="second_prompt", **shared)
         super().__init__(**shared)
@@ -96,7 +108,7 @@ class ComparePage(CompareView):
             style={"description_width": "20px"}, layout=ipywidgets.Layout(flex="0 0 auto", width="260px"),
         )  # fmt: skip
         self._add_choices(min(SCORED_TOKENS, (model.n_ctx or 2 * SCORED_TOKENS) // 2))
-        self.above = (self.editor, self.bar)
+        self.above = (self.editor, self.bar, self.skip_bar)
         self.children = (*self.above, self.beside, *self.below)
         t.link((self.editor, "prompt"), (self, "prompt"))
         self.slider.observe(self._slid, "value")
@@ -116,11 +128,13 @@ class ComparePage(CompareView):
         t.link((self.of, "value"), (self, "component"))
         self.observe(self._offer_component, "about")
         self.by = ipywidgets.ToggleButtons(
-            options=[WEIGHTS, VALUE_WEIGHTED], style={"button_width": "auto"},
+            options=[WEIGHTS, VALUE_WEIGHTED, ROLLOUT], style={"button_width": "auto"},
             layout=ipywidgets.Layout(width="auto", flex="0 0 auto"),
         )  # fmt: skip
         self.score_bar = RequestBar(label=f"Score the heads of A and B on {n_tokens} random tokens, repeated")
         self.score_bar.layout.flex = "1 1 auto"
+        self.skip_bar = RequestBar(label="Skip each layer in A and in B")
+        self.skip_bar.layout.display = "none"
         self.bar.children = (subject, self.of, self.switch, self.slider, self.words)
         line = ipywidgets.Layout(width="100%", align_items="center", margin="8px 0 0", display="none")
         self.heads_bar = ipywidgets.HBox([self.by, self.score_bar], layout=line)
@@ -129,10 +143,14 @@ class ComparePage(CompareView):
         t.link((subject, "value"), (self, "about"))
         t.link((self.by, "value"), (self, "quantity"))
         scores = AllHeadScores(n_tokens)
-        self.requests = (Request(self.score_bar, lambda _: self._of_both(scores), self._show_scores, of_prompt=False),)
+        self.requests = (
+            Request(self.score_bar, lambda _: self._of_both(scores), self._show_scores, of_prompt=False),
+            Request(self.skip_bar, self._skips, self._show_skips),
+        )
 
     def _offer_component(self, _change: object) -> None:
         self.of.layout.display = None if self.about == "lens" else "none"
+        self.skip_bar.layout.display = None if self.about == "skip" else "none"
 
     @classmethod
     def for_model(cls, model: HookedModel, **shared: Any) -> ComparePage:
@@ -195,8 +213,8 @@ class ComparePage(CompareView):
     def other(self, standpoint: Standpoint) -> OtherRun | None:
         """The same of the second prompt, or the other model."""
         prompt: str | Tokens = self.prompt or standpoint.tokens
-        if self.prompt and standpoint.tokens.source is not None:
-            # The decoder has written the same, whatever its encoder reads.
+        if self.prompt and (standpoint.tokens.source is not None or standpoint.tokens.extrapolate):
+            # The decoder has written the same, whatever its encoder reads; and both texts may be as long.
             prompt = self._second_tokens(standpoint.tokens) or prompt
         # Both are read once: the reader may change the models while this is asked.
         models, name = self.models, self.model_name
@@ -210,6 +228,9 @@ class ComparePage(CompareView):
             return {}
         asked, _ = self._of_grid(standpoint)
         attention, _ = self._attention(standpoint)
+        if attention is not None and self.quantity == ROLLOUT:
+            rollout = AttentionRollout(standpoint.layers)
+            return asked | {"attention": (rollout, rollout)}
         if attention is not None and self.quantity == VALUE_WEIGHTED:
             weighted = ValueWeightedAttention(attention.layers, attention.heads)
             return asked | {"attention": (weighted, weighted)}
@@ -219,10 +240,15 @@ class ComparePage(CompareView):
         """What is asked for the grid; where that is nothing, why. One more subject needs a line here."""
         if self.about in ("attribution", "neurons"):
             return self._at_position(standpoint)
-        if self.about == "lens":
+        if self.about == "skip":
+            return {}, "Press “Skip each layer”: it needs a pass of its own for each."
+        asked: dict[str, TraceQuestion[Any]]
+        if self.about == "layers":
+            asked = {"influence": BlockInfluence(), "angles": AngularDistance()}
+        elif self.about == "lens":
             head = standpoint.head if self.component == HEAD else None
             lens = LogitLens(k=10, tokens=standpoint.pinned, component=self.component, head=head)
-            asked: dict[str, TraceQuestion[Any]] = {"lens": lens, "residual": ResidualStream(), "settle": SettleDepth()}
+            asked = {"lens": lens, "residual": ResidualStream(), "settle": SettleDepth()}
             if standpoint.anatomy.causal is not False:
                 asked["loss"] = PositionLoss()
         elif standpoint.translators is None:
@@ -255,7 +281,7 @@ class ComparePage(CompareView):
             self._check_trained_for(model, question.translators.model_name)
         if isinstance(question, NeuronActivations):
             return replace(question, layer=self._beside_in(model, question.layer))
-        if isinstance(question, Attention | ValueWeightedAttention):
+        if isinstance(question, Attention | ValueWeightedAttention | AttentionRollout):
             layers = parse_layers(question.layers, self._model.anatomy.n_layers)
             return replace(question, layers=tuple(dict.fromkeys(self._beside_in(model, one) for one in layers)))
         return question
@@ -298,11 +324,13 @@ class ComparePage(CompareView):
 
     def _second_tokens(self, first: Tokens) -> Tokens | None:
         """The tokens of the second prompt, where there is one; a text is read once, however often it is asked for."""
-        text = self.prompt
-        if self._read[0] != text:
-            self._read = (text, self._model.tokenize(text))
-        read = self._read[1]
-        if text and read is not None and first.source is not None and not np.array_equal(read.ids, first.ids):
+        text, read = self.prompt, self._read[1]
+        if not text:
+            return None
+        if self._read[0] != text or read is None or read.extrapolate != first.extrapolate:
+            read = self._model.tokenize(text, extrapolate=first.extrapolate)
+            self._read = (text, read)
+        if first.source is not None and not np.array_equal(read.ids, first.ids):
             read = self._model.with_target(read, first)
             self._read = (text, read)
         return read
@@ -310,10 +338,14 @@ class ComparePage(CompareView):
     def begin(self, standpoint: Standpoint, prompt: str) -> None:
         """Forget what was compared before."""
         self._answers, self.note = {}, ""
-        compares = self.other(standpoint) is not None
+        other = self.other(standpoint)
+        compares = other is not None
+        second = None if other is None else self._second_tokens(standpoint.tokens) or standpoint.tokens
+        self._runs = second and _runs(standpoint.tokens.ids, second.ids, self.model_name, standpoint.changed)
         self.heads_bar.layout.display = None if compares else "none"
         if compares:
-            _, self.note = self._attention(standpoint)
+            # A rollout takes one layer after the other: none is left out of it.
+            self.note = "" if self.quantity == ROLLOUT else self._attention(standpoint)[1]
             self._say(self._of_grid(standpoint)[1] or _COMING)
         else:
             self._found = {}
@@ -346,6 +378,8 @@ class ComparePage(CompareView):
         self._found = {name: held for name, held in self._found.items() if name in answers}
         of_model, scores = self._scored
         found += scores if of_model == run.name else ()
+        if self.about == "skip" and self._skipped[1] is not None and self._skipped[0] == self._runs:
+            found.append(self._skipped[1])
         # Not what the box says now: the reader may have typed on while this was computed.
         second = run.prompt if isinstance(run.prompt, str) else self.prompt if run.prompt is self._read[1] else ""
         self.show(found, prompt, " ".join(trouble), second)
@@ -372,6 +406,29 @@ class ComparePage(CompareView):
             raise QuestionError("Heads are scored without a prompt: there is no other model to compare.")
         return OfBoth(question, self.models, self.model_name)
 
+    def _skips(self, standpoint: Standpoint) -> OfBoth:
+        """What is asked of both runs on request."""
+        tokens = standpoint.tokens
+        if tokens.source is not None:
+            raise QuestionError("The skip effect is compared of models that read one text: this one has an encoder.")
+        if self.models is self._own and not self.prompt:
+            raise QuestionError("There is nothing to compare with: type a second prompt above.")
+        second = self._second_tokens(tokens) or tokens
+        own, other = (
+            SkipEffect(tuple(one.ids.tolist()), interventions=standpoint.interventions) for one in (tokens, second)
+        )
+        return OfBoth(own, self.models, self.model_name, other)
+
+    def _show_skips(self, answer: tuple[str, Any, Any], prompt: str | None) -> None:
+        """Draw what is lost otherwise, if it is of the two runs that are on screen."""
+        name, a, b = answer
+        found = difference(a, b, self._match)
+        assert isinstance(found, Difference)
+        self._skipped = _runs(a.token_ids, b.token_ids, name, a.changed), found
+        if self.about == "skip" and self._skipped[0] == self._runs:
+            below = [] if self.heads_found is None else [self.heads_found]
+            self.show([found, *below, *self.scores], prompt, "", self._texts["second"])
+
     def _show_scores(self, answer: tuple[str, Any, Any], _prompt: str | None) -> None:
         """Draw what heads are in both models, beside what they do; the reader may have gone on to another one."""
         name, *both = answer
@@ -384,3 +441,8 @@ class ComparePage(CompareView):
 
     def _say(self, text: str) -> None:
         self.grid_view.placeholder = self.second_view.placeholder = text
+
+
+def _runs(ids: IntArray, ids_b: IntArray, name: str, changed: str) -> tuple[object, ...]:
+    """The same for the same two runs: what both read, the other model, and what is changed in both."""
+    return ids.tobytes(), ids_b.tobytes(), name, changed

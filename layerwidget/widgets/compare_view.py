@@ -13,15 +13,16 @@ import traitlets as t
 
 from layerwidget.figures.sheets import HeatColumns
 from layerwidget.questions.attention import AttentionGrid
-from layerwidget.questions.attention_flow import KINDS, HeadScoreGrid, ValueWeightedGrid
+from layerwidget.questions.attention_flow import KINDS, HeadScoreGrid, RolloutGrid, ValueWeightedGrid
 from layerwidget.questions.attribution import AttributionGrid
-from layerwidget.questions.compared import AttentionDifference, ColumnDifference, Difference
+from layerwidget.questions.compared import AttentionDifference, ColumnDifference, Difference, MatrixDifference
 from layerwidget.questions.comparing import AnyDifference, Match, difference
-from layerwidget.questions.depth import DepthGrid
+from layerwidget.questions.depth import AngleGrid, DepthGrid, InfluenceGrid
 from layerwidget.questions.lens import LensGrid
 from layerwidget.questions.neurons import ActivationGrid
 from layerwidget.questions.position import LossGrid
 from layerwidget.questions.residual import ResidualGrid
+from layerwidget.questions.skip_effect import SkipGrid
 from layerwidget.results import Grid
 from layerwidget.widgets.base import View
 from layerwidget.widgets.compare_sheets import Mode, columns_of, head_sheets, score_sheet, sheets_of
@@ -40,7 +41,8 @@ _NOTHING_SHARED = (
 #: Kind of results -> what their difference is called among what is recorded.
 _NAMES = {
     LensGrid: "lens", ResidualGrid: "residual", DepthGrid: "settle", LossGrid: "loss", AttributionGrid: "attribution",
-    ActivationGrid: "neurons", AttentionGrid: "attention", ValueWeightedGrid: "attention",
+    ActivationGrid: "neurons", AttentionGrid: "attention", ValueWeightedGrid: "attention", RolloutGrid: "rollout",
+    InfluenceGrid: "influence", AngleGrid: "angles", SkipGrid: "skip",
 }  # fmt: skip
 
 
@@ -62,7 +64,7 @@ class CompareView(Page):
         head_view: the chosen head's matrices.
         words: one line: what A and B are.
         found: the differences that are shown in the grids above.
-        heads_found: what attention does otherwise.
+        heads_found: what attention does otherwise, or its rollout.
         scores: what heads are in both.
     """
 
@@ -76,7 +78,11 @@ class CompareView(Page):
         "loss_difference": (Difference,),
         "attribution_difference": (ColumnDifference,),
         "neurons_difference": (ColumnDifference,),
+        "influence_difference": (ColumnDifference,),
+        "angles_difference": (ColumnDifference,),
+        "skip_difference": (Difference,),
         "attention_difference": (AttentionDifference,),
+        "rollout_difference": (MatrixDifference,),
         **{f"{kind}_difference": (ColumnDifference,) for kind in KINDS},
     }
 
@@ -86,7 +92,7 @@ class CompareView(Page):
         # Results come from the model's thread, choices from the reader's: what is drawn last has to be the newest.
         self._drawing = threading.RLock()
         self.found: list[Difference | ColumnDifference] = []
-        self.heads_found: AttentionDifference | None = None
+        self.heads_found: AttentionDifference | MatrixDifference | None = None
         self.scores: tuple[ColumnDifference, ...] = ()
         # Of the difference, the sheet of heads that was shown last.
         self._heads_sheet = ""
@@ -149,13 +155,16 @@ class CompareView(Page):
             second: the second text.
         """
         with self._drawing:
-            above = [one for one in found if not isinstance(one, AttentionDifference) and not _is_score(one)]
+            above = [one for one in found if isinstance(one, Difference | ColumnDifference) and not _is_score(one)]
             # What has the same columns can be drawn in one grid.
             self.found = [one for one in above if type(one) is type(above[0])]
-            self.heads_found = next((one for one in found if isinstance(one, AttentionDifference)), None)
+            below = [one for one in found if isinstance(one, AttentionDifference | MatrixDifference)]
+            self.heads_found = below[0] if below else None
             self.scores = tuple(one for one in found if isinstance(one, ColumnDifference) and _is_score(one))
             self._texts = {"prompt": prompt, "second": second}
-            about = [one.about for one in self.found if isinstance(one, ColumnDifference)]
+            several = dict.fromkeys(one.about for one in self.found if isinstance(one, ColumnDifference))
+            # Where it is not the same of all, the title of the grid says it.
+            about = list(several) if len(several) == 1 else []
             self.words.value = words or " · ".join([*about, _words(found[0])] if found else [])
             self._draw()
 
@@ -193,7 +202,7 @@ class CompareView(Page):
         parts += [(self.second_view, self.second_heads, "b")] if both else []
         self.second_view.layout.display = None if both else "none"
         attention = self.heads_found
-        has_map = attention is not None or bool(self.scores)
+        has_map = isinstance(attention, AttentionDifference) or bool(self.scores)
         self.head_view.layout.display = "none" if attention is None else None
         self.heads_view.layout.display = None if has_map else "none"
         self.second_heads.layout.display = None if both and has_map else "none"
@@ -217,7 +226,8 @@ class CompareView(Page):
             self._heads_sheet = change["new"]
 
     def _draw_heads(self, grid: HeatGrid, mode: Mode) -> None:
-        found = self.heads_found or next(iter(self.scores), None)
+        moved = self.heads_found if isinstance(self.heads_found, AttentionDifference) else None
+        found = moved or next(iter(self.scores), None)
         if found is None:
             grid.show(None, **self._texts)
             return

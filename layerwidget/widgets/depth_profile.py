@@ -158,8 +158,9 @@ class DepthProfile(Page):
             self._places[name](answer, prompt)
             return
         self._depths[name] = prompt, answer
-        about = {text for text, _ in self._depths.values()}
-        if len(self._depths) == 2 and about == {prompt}:
+        # The same text has other tokens where it is read by an encoder: those of the target.
+        about = {(text, grid.token_ids.tobytes()) for text, grid in self._depths.values()}
+        if len(self._depths) == 2 and about == {(prompt, answer.token_ids.tobytes())}:
             self.strip.show(self._depths["settle_depth"][1], self._depths["emergence"][1], prompt)
 
     def refuse(self, name: str, error: LayerWidgetError, prompt: str) -> None:

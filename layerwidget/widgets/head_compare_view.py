@@ -9,7 +9,7 @@ from layerwidget.figures.head_pair_figure import HeadPair, head_pair_picture, he
 from layerwidget.figures.sheets import finite
 from layerwidget.figures.svg import Picture
 from layerwidget.figures.themes import Theme
-from layerwidget.questions.compared import AttentionDifference
+from layerwidget.questions.compared import AttentionDifference, Compared, MatrixDifference
 from layerwidget.results import FloatArray
 from layerwidget.widgets.base import View
 from layerwidget.widgets.picture import Pictured, place_of
@@ -19,38 +19,45 @@ MOST_COLUMNS = 1024
 
 
 class HeadCompareView(Pictured, View, module="head_compare_view"):
-    """A head's matrices A, B and B - A in columns that both prompts share, and where the chosen query's weight went.
+    """Matrices A, B and B - A of a head or a rollout, and where the chosen query's weight went.
 
+    The columns are those that both prompts share.
     A token of one prompt only is hatched in the matrix of the other one, and in the difference.
 
     Attributes:
         found: what is compared.
     """
 
-    def __init__(self, found: AttentionDifference | None = None, **traits: Any) -> None:
-        self.found: AttentionDifference | None = None
+    def __init__(self, found: AttentionDifference | MatrixDifference | None = None, **traits: Any) -> None:
+        self.found: AttentionDifference | MatrixDifference | None = None
         self._texts: dict[str, str | None] = {}
         # Results come from the model's thread, choices from the reader's: each message must be of one result.
         self._sending = threading.RLock()
-        if found is not None:
+        if isinstance(found, AttentionDifference):
             traits = {"layer": found.layers[-1], "head": found.heads[0], **traits}
         super().__init__(**traits)
         self.observe(lambda _change: self._send_head(), ["layer", "head"])
         if found is not None:
             self.show(found)
 
-    def show(self, found: AttentionDifference | None, prompt: str | None = None, second: str | None = None) -> None:
-        """Draw the chosen head of a difference; None clears the view.
+    def show(
+        self,
+        found: AttentionDifference | MatrixDifference | None,
+        prompt: str | None = None,
+        second: str | None = None,
+    ) -> None:
+        """Draw the chosen head of a difference, or its only matrix; None clears the view.
 
         Args:
-            found: what differs between the attention of two results.
+            found: what differs between the attention of two results, or between two rollouts.
             prompt: the first text, by which the browser knows what is stale.
             second: the second one.
         """
         with self._sending:
             self.found, self._texts = found, {"prompt": prompt, "second": second}
             if found is not None:
-                self._bound_to(found.a.n_layers, max(self.n_heads or 0, max(found.heads) + 1))
+                heads = found.heads if isinstance(found, AttentionDifference) else (0,)
+                self._bound_to(found.a.n_layers, max(self.n_heads or 0, max(heads) + 1))
                 self.position = min(self.position, len(found.a.token_ids) - 1)
             self._send_head()
 
@@ -68,13 +75,12 @@ class HeadCompareView(Pictured, View, module="head_compare_view"):
             if found is None or note:
                 self._publish({"layers": [], "note": note, **self._texts}, {})
                 return
-            one = found.head(layer, head)
+            one, said = _matrices(found, layer, head)
             assert one.a is not None
             assert one.b is not None
             # Weights have the scale that all heads have.
-            limit = 1.0 if not found.unit else max(map(largest, (one.a, one.b))) or 1.0
-            meta = {**_described(found, layer, head), "limit": limit, "quantity": found.quantity}
-            self._publish({**meta, **self._texts}, {"a": one.a, "b": one.b})
+            limit = 1.0 if not one.unit else max(map(largest, (one.a, one.b))) or 1.0
+            self._publish({**_columns(found), **said, "limit": limit, **self._texts}, {"a": one.a, "b": one.b})
 
 
 def largest(values: FloatArray) -> float:
@@ -82,23 +88,32 @@ def largest(values: FloatArray) -> float:
     return float(finite(values).max(initial=0.0))
 
 
-def _missing(found: AttentionDifference, layer: int, head: int) -> str:
+def _missing(found: AttentionDifference | MatrixDifference, layer: int, head: int) -> str:
     """Why a head cannot be shown; empty where it can."""
     if len(found.alignment) > MOST_COLUMNS:
         return f"The matrices of a head are drawn up to {MOST_COLUMNS:,} tokens in both prompts together."
-    if layer not in found.layers or head not in found.heads:
+    if isinstance(found, AttentionDifference) and (layer not in found.layers or head not in found.heads):
         return f"Layer {layer}, head {head} is not compared: choose a head of the map."
     return ""
 
 
-def _described(found: AttentionDifference, layer: int, head: int) -> dict[str, Any]:
-    """What the browser needs to know of a head besides its numbers."""
+def _matrices(found: AttentionDifference | MatrixDifference, layer: int, head: int) -> tuple[Compared, dict[str, Any]]:
+    """What is drawn, and what the browser needs to know of it besides its numbers."""
+    if isinstance(found, MatrixDifference):
+        title = found.matrix.name.capitalize()
+        said = {"layers": list(found.layers), "head": 0, "layer_b": found.layers_b[0], "quantity": ""}
+        return found.matrix, {**said, "title": title, "what": found.about}
+    said = {"layers": [layer], "head": head, "layer_b": found.layers_b[found.row_of(layer)]}
+    return found.head(layer, head), {**said, "quantity": found.quantity}
+
+
+def _columns(found: AttentionDifference | MatrixDifference) -> dict[str, Any]:
+    """The tokens of both prompts that the queries and keys are."""
     words = ([piece.visible for piece in grid.prompt_pieces()] for grid in (found.a, found.b))
     places = (found.alignment.a.tolist(), found.alignment.b.tolist())
     in_a, in_b = (
         ["" if at < 0 else of_all[at] for at in of_columns] for of_all, of_columns in zip(words, places, strict=True)
     )
     return {
-        "layers": [layer], "head": head, "layer_b": found.layers_b[found.row_of(layer)],
         "words_a": in_a, "words_b": in_b, "places_a": places[0], "places_b": places[1],
     }  # fmt: skip

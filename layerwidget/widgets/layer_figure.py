@@ -47,6 +47,7 @@ class CurveDriver(View, module="curve_driver"):
     cursor = t.Unicode().tag(sync=True)
     detail = t.Unicode().tag(sync=True)
     prompt = t.Unicode(None, allow_none=True).tag(sync=True)
+    target = t.Unicode(None, allow_none=True).tag(sync=True)
     # Most readers see the curves: their table is written and sent once a browser has asked for it.
     told = t.Bool(False).tag(sync=True)
     table = t.Dict().tag(sync=True)
@@ -188,7 +189,7 @@ class LayerFigure(PicturedBox):
     def _renew(self, n_layers: int | None, prompt: str | None) -> None:
         """Draw a new result about a model of `n_layers` and the text `prompt`, or clear the figure where it is None."""
         with self._drawing:
-            self.driver.prompt = prompt
+            self.driver.prompt, self.driver.target = prompt, self.driver.answered_target
             self._n_layers = n_layers or 0
             if n_layers:
                 self.driver._bound_to(n_layers, None)

@@ -86,7 +86,7 @@ class LensPage(Page):
         head = standpoint.head if component == HEAD else None
         lens = LogitLens(
             k=_WORDS_PER_CELL, tokens=standpoint.pinned, component=component, head=head, follow=self.follow,
-            neuron=standpoint.neuron if component == NEURON else None,
+            neuron=standpoint.neuron if component == NEURON else None, jsd=self.lens_view.colour == "jsd",
         )  # fmt: skip
         attention, _ = _attention(standpoint)
         return {"lens": lens} if attention is None else {"lens": lens, "attention": attention}

@@ -16,7 +16,7 @@ from layerwidget.widgets.base import Message, View, packed_message, unpacked_mes
 from layerwidget.widgets.picture import Pictured, place_of
 from layerwidget.widgets.traits import MAX_PINNED, PIN_COLOURS
 
-COLOURS = ("faded", "agreement", "probability", "entropy", "kl", "token_probability", "token_rank")
+COLOURS = ("faded", "agreement", "probability", "entropy", "kl", "jsd", "token_probability", "token_rank")
 TYPE_A_PROMPT = "Type a prompt, and every layer's prediction appears here."
 
 
@@ -92,6 +92,8 @@ class LogitLensView(Pictured, View, module="logit_lens_view"):
         }
         if lens.followed_ids is not None:
             arrays |= followed_arrays(lens)
+        if lens.jsd_nats is not None:
+            arrays["jsd_nats"] = lens.jsd_nats
         if lens.neurons is not None:
             arrays["neurons"] = lens.neurons.astype(np.int32)
         if lens.done is not None:

@@ -23,6 +23,7 @@ _KEYS = (
     "model",
     "prompt",
     "target",
+    "extrapolate",
     "layers",
     "selection",
     "tokens",
@@ -44,6 +45,7 @@ def explorer_state(explorer: Explorer) -> dict[str, Any]:
         "version": VERSION,
         "model": explorer.model.name,
         "prompt": explorer.prompt,
+        "extrapolate": explorer.length_bar.extrapolate,
         "layers": explorer.layers,
         "selection": {name: getattr(explorer, name) for name in _SELECTION},
         "tokens": list(explorer.tokens),
@@ -132,6 +134,8 @@ def restore(explorer: Explorer, state: Any) -> None:
     own = [
         _checked(explorer, name, state[name], name) for name in ("pages", "preset", "target", "prompt") if name in state
     ]
+    if "extrapolate" in state:
+        own.insert(0, _checked(explorer.length_bar, "extrapolate", state["extrapolate"], "extrapolate"))
     if "interventions" in state:
         changes = tuple(_intervention(one, place) for place, one in enumerate(_list(state["interventions"])))
         own.insert(0, _checked(explorer, "interventions", changes, "interventions"))

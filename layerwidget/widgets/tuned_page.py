@@ -177,10 +177,11 @@ class TunedPage(Page):
 
     def questions(self, standpoint: Standpoint) -> Mapping[str, TraceQuestion[Any]]:
         """Both lenses on what enters each layer; only the logit lens before there are translators."""
-        plain = LogitLens(component="resid_pre", k=_WORDS_PER_CELL, tokens=standpoint.pinned)
+        jsd = self.plain_view.colour == "jsd"
+        plain = LogitLens(component="resid_pre", k=_WORDS_PER_CELL, tokens=standpoint.pinned, jsd=jsd)
         if self.translators is None:
             return {"resid_pre_lens": plain}
-        tuned = TunedLens(self.translators, k=_WORDS_PER_CELL, tokens=standpoint.pinned)
+        tuned = TunedLens(self.translators, k=_WORDS_PER_CELL, tokens=standpoint.pinned, jsd=jsd)
         return {"resid_pre_lens": plain, "tuned_lens": tuned}
 
     def _question(self, standpoint: Standpoint) -> TrainTunedLens:

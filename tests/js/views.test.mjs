@@ -40,7 +40,7 @@ import { clipped, pointIn, sizedContext } from "../../layerwidget/widgets/js/dom
 import { curveFrame, layerMark, settledBy, settleLevel, sharesText } from "../../layerwidget/widgets/js/settle_cells.js";
 import { layerText, settleText } from "../../layerwidget/widgets/js/settle_strip.js";
 import { largestPlace, sourceEnds, sourceWidth } from "../../layerwidget/widgets/js/source_bars.js";
-import { decodedBuffers, isStale, openStore, unpackArrays } from "../../layerwidget/widgets/js/store.js";
+import { decodedBuffers, isStale, isText, openStore, unpackArrays } from "../../layerwidget/widgets/js/store.js";
 import { movedPage, toggled } from "../../layerwidget/widgets/js/tab_bar.js";
 
 /** A widget model as the bus knows it. */
@@ -371,7 +371,7 @@ test("every colour of the lens stays between 0 and 1", () => {
   const data = {
     k: 1, tokens: [3], d_vocab: 100, max_entropy_nats: 4.6,
     top_probs: { data: [65535] }, kl_to_final_nats: { data: [30] }, final_probs: { data: [0.2] },
-    entropy_nats: { data: [4.6] }, token_log_probs: { data: [-0.1] }, token_ranks: { data: [99] },
+    jsd_nats: { data: [Math.LN2] }, entropy_nats: { data: [4.6] }, token_log_probs: { data: [-0.1] }, token_ranks: { data: [99] },
   };
   for (const [name, mode] of Object.entries(LENS_COLOURS)) {
     const share = mode.share(data, mode.known ? mode.known(data, 0, 3) : 0);
@@ -379,6 +379,8 @@ test("every colour of the lens stays between 0 and 1", () => {
     assert.equal(mode.ends(data).length, 2);
   }
   assert.deepEqual(["token_rank", "token_probability"].map((name) => LENS_COLOURS[name].known(data, 0, 4)), [null, null]);
+  assert.equal(LENS_COLOURS.jsd.share(data, 0), 1);
+  assert.equal(LENS_COLOURS.jsd.share({ ...data, jsd_nats: undefined }, 0), 0);
 });
 
 test("of a pinned word, a recorded cell says what it knows and nothing else", () => {
@@ -838,6 +840,9 @@ test("what is about two texts is stale when either is being typed, and when it i
   assert.ok(!isStale(now, { prompt: null }));
   assert.ok(!isStale(typed({}), { prompt: "a", second: "b" }));
   assert.ok(isStale(now, { prompt: "a", second: "b", stale: true }));
+  const written = typed({ prompt: "a", target: "x" });
+  assert.deepEqual(["x", "y", null, undefined].map((target) => isStale(written, { prompt: "a", target })), [false, true, false, false]);
+  assert.deepEqual(["prompt", "second_prompt", "target", "position"].map(isText), [true, true, true, false]);
 });
 
 test("scenes are stepped through from none to the last, and no further", () => {

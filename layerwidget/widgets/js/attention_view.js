@@ -8,7 +8,7 @@ import { listenToMatrix, strongest } from "./matrix_keys.js";
 import { makeMatrix } from "./pattern_matrix.js";
 import { blend, exactMatrix, largestShown, rowShares, rowWeights, tileRow } from "./patterns.js";
 import { layerNumbers, layersTitle } from "./rows.js";
-import { dimStale, withStore } from "./store.js";
+import { dimStale, isText, withStore } from "./store.js";
 import { around, cutText, makeTwin, matrixTable } from "./table_twin.js";
 import { makeVoice } from "./voice.js";
 
@@ -328,7 +328,7 @@ export default withStore(({ model, el, store }) => {
 
   const onTraits = (name) => {
     // Typing changes nothing in the picture until its answer is there.
-    if (name === "prompt") {
+    if (isText(name)) {
       dim();
       return;
     }

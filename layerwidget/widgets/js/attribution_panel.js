@@ -1,7 +1,7 @@
 import { shareTraits } from "./bus.js";
 import { KEYS, element, onFrame, setFacts } from "./dom.js";
 import { exactValue } from "./heat_cells.js";
-import { dimStale, withStore } from "./store.js";
+import { dimStale, isText, withStore } from "./store.js";
 
 /** Left end and width of a bar in percent of its track: zero is in the middle, `largest` reaches an end. */
 export function signedBar(value, largest) {
@@ -111,7 +111,7 @@ export default withStore(({ model, el, store }) => {
     el.dataset.revision = data.revision;
     el.dataset.prompt = data.prompt ?? "";
   });
-  shared.listen((name) => (name === "prompt" ? dim() : draw()));
+  shared.listen((name) => (isText(name) ? dim() : draw()));
   const events = ["change:words", "change:answered", "change:placeholder"];
   for (const event of events) model.on(event, draw);
   const off = store.listen(draw);

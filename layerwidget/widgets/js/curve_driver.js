@@ -4,7 +4,7 @@ import { shareTraits } from "./bus.js";
 import { element, markAlive } from "./dom.js";
 import { followFocus } from "./focus_tip.js";
 import { layerNumbers } from "./rows.js";
-import { dimWhile, isStale } from "./store.js";
+import { dimWhile, isStale, isText } from "./store.js";
 import { curveTable, makeTwin } from "./table_twin.js";
 
 export default {
@@ -43,17 +43,17 @@ export default {
     };
     const dim = () => {
       const figure = el.closest(".lw-figure");
-      if (figure) dimWhile(figure, isStale(shared, { prompt: model.get("prompt") }));
+      if (figure) dimWhile(figure, isStale(shared, { prompt: model.get("prompt"), target: model.get("target") }));
     };
     shared.listen((name) => {
       if (name === "layer") twin.changed();
       if (name === "layers" || name === "layer") follow();
-      else if (name === "prompt") dim();
+      else if (isText(name)) dim();
     });
     const unmark = markAlive(el);
     const unfollow = followFocus(el, ".lw-figure");
     model.on("change:table", twin.changed);
-    model.on("change:prompt", dim);
+    model.on("change:prompt change:target", dim);
     model.on("change:title", describe);
     model.on("change:detail", describe);
     describe();
@@ -65,7 +65,7 @@ export default {
       shared.close();
       model.off("change:title", describe);
       model.off("change:detail", describe);
-      model.off("change:prompt", dim);
+      model.off("change:prompt change:target", dim);
     };
   },
 };

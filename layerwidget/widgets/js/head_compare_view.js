@@ -51,6 +51,7 @@ export function stepQuery(placesA, query, step) {
 
 function buildHeadPage(el) {
   const page = {
+    title: element("span", { class: "lw-title" }, "The chosen head"),
     detail: element("span", { class: "lw-detail" }),
     legend: element("span", { class: "lw-legend" }),
     matrices: element("div", {
@@ -64,7 +65,7 @@ function buildHeadPage(el) {
   };
   el.classList.add("lw", "lw-head-pair");
   el.append(
-    element("div", { class: "lw-bar" }, element("span", { class: "lw-title" }, "The chosen head"), page.detail, page.legend),
+    element("div", { class: "lw-bar" }, page.title, page.detail, page.legend),
     element("div", { class: "lw-head-pair-body" }, page.matrices, page.readout, page.movedTitle, page.moved, page.empty));
   return page;
 }
@@ -116,9 +117,11 @@ export default withStore(({ model, el, store }) => {
     if (at >= 0) (rows[at]?.querySelector(":enabled") ?? page.moved.querySelector(":enabled"))?.focus({ preventScroll: true });
   };
   const describe = ({ data, query }) => {
+    page.title.textContent = data.title ?? "The chosen head";
     const [layer] = data.layers;
     const other = data.layer_b === layer ? "" : ` (B: layer ${data.layer_b})`;
-    page.detail.textContent = ` · layer ${layer} · head ${data.head}${other}${data.quantity && ` · ${data.quantity}`} · square-root scale`;
+    const what = data.what ?? `layer ${layer} · head ${data.head}${other}${data.quantity && ` · ${data.quantity}`}`;
+    page.detail.textContent = ` · ${what} · square-root scale`;
     const absent = data.places_a.some((at, column) => at < 0 || data.places_b[column] < 0);
     const end = data.limit === 1 ? "1" : data.limit.toPrecision(2);
     page.legend.replaceChildren(

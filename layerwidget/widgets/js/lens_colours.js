@@ -2,7 +2,8 @@ import { element } from "./dom.js";
 import { pinnedWord } from "./pinned_words.js";
 
 // What the colour of a lens cell means. `share` is 0 to 1. Of a pinned word, `known` is its number, or null where there
-// is none, from which `share` is taken, and `text` stands in the place of the cell's own word.
+// is none, from which `share` is taken, and `text` stands in the place of the cell's own word. `array` is what not every
+// answer has: a kernel is asked for it.
 
 const NATS_SHOWN = 20;
 
@@ -29,6 +30,12 @@ export const LENS_COLOURS = {
     name: "KL to final",
     share: (data, cell) => data.kl_to_final_nats.data[cell] / NATS_SHOWN,
     ends: () => ["0", `≥${NATS_SHOWN} nats`],
+  },
+  jsd: {
+    name: "Jensen-Shannon to final",
+    array: "jsd_nats",
+    share: (data, cell) => (data.jsd_nats ? data.jsd_nats.data[cell] / Math.LN2 : 0),
+    ends: () => ["0", "ln 2 = 0.69 nats"],
   },
   token_probability: {
     name: "pinned word: probability",
@@ -63,7 +70,7 @@ export function shortCount(value) {
 export function lensLegend(mode, data, palette, token, recorded = false) {
   const [low, high] = mode.ends(data);
   const gradient = `linear-gradient(to right, ${[0, 51, 102, 153, 204, 255].map((index) => palette.fills[index]).join(",")})`;
-  const missing = !mode.needsToken || data.tokens.includes(token) ? "" : recorded && token !== null ? "· not recorded" : "pin a word first";
+  const missing = mode.array && !data[mode.array] ? recorded ? "· not recorded" : data.prompt === null ? "· not asked for" : "…" : !mode.needsToken || data.tokens.includes(token) ? "" : recorded && token !== null ? "· not recorded" : "pin a word first";
   const needs = missing ? element("span", { class: "lw-hint" }, missing) : null;
   return [needs, element("span", {}, low), element("span", { class: "lw-ramp", style: `background:${gradient}` }), element("span", {}, high)].filter(Boolean);
 }

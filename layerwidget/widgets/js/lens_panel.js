@@ -141,7 +141,8 @@ export function makeTopPanel(shared, colours, { pinnable = true, recorded = fals
       facts.replaceChildren(
         element("span", {}, "entropy"), element("span", { class: "lw-number" }, `${data.entropy_nats.data[index].toFixed(3)} nats`),
         ...(data.neurons ? [element("span", {}, "neuron"), element("span", { class: "lw-number" }, neuronOf(data.neurons.data[index]))] : []),
-        element("span", {}, "KL to final"), element("span", { class: "lw-number" }, `${data.kl_to_final_nats.data[index].toFixed(3)} nats`));
+        element("span", {}, "KL to final"), element("span", { class: "lw-number" }, `${data.kl_to_final_nats.data[index].toFixed(3)} nats`),
+        ...(data.jsd_nats ? [element("span", {}, "Jensen-Shannon"), element("span", { class: "lw-number" }, `${data.jsd_nats.data[index].toFixed(3)} nats`)] : []));
       trust.draw();
       fillPins(data, index);
     },

@@ -6,7 +6,7 @@ import { LENS_COLOURS, lensLegend } from "./lens_colours.js";
 import { LENS_WIDEST, paintWords } from "./lens_grid.js";
 import { makeTopPanel } from "./lens_panel.js";
 import { GRID_HEIGHT, layerNumbers, layersTitle } from "./rows.js";
-import { dimStale, withStore } from "./store.js";
+import { dimStale, isText, withStore } from "./store.js";
 import { layerTable, makeTwin } from "./table_twin.js";
 import { makeVoice } from "./voice.js";
 
@@ -160,7 +160,7 @@ export default withStore(({ model, el, store }) => {
   const reveal = () => revealSoon(grid, () => scene);
   shared.listen((name) => {
     // Typing changes nothing in the picture until its answer is there.
-    if (name === "prompt") {
+    if (isText(name)) {
       dim();
       return;
     }

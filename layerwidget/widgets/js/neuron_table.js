@@ -4,7 +4,7 @@ import { KEYS, element, keepInSight, onFrame, setFacts, watchLook } from "./dom.
 import { exactValue } from "./heat_cells.js";
 import { cellColours, expertWords, neuronTitle } from "./neuron_words.js";
 import { GRID_HEIGHT } from "./rows.js";
-import { dimStale, withStore } from "./store.js";
+import { dimStale, isText, withStore } from "./store.js";
 import { makeVoice } from "./voice.js";
 
 function buildPage(el) {
@@ -156,7 +156,7 @@ export default withStore(({ model, el, store }) => {
     const at = rows.findIndex((row) => row.node === document.activeElement);
     rows[Math.min(rows.length - 1, Math.max(0, at + step))]?.node.focus();
   });
-  shared.listen((name) => { if (name === "prompt") dim(); });
+  shared.listen((name) => { if (isText(name)) dim(); });
   const off = [store.listen(draw), watchLook(el, draw)];
   draw();
   return () => {

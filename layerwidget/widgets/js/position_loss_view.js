@@ -2,7 +2,7 @@ import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
 import { KEYS, element, onFrame, pointIn, setFacts, sizedContext, watchLook } from "./dom.js";
 import { lossFrame, lossSummary, lossText, paintLoss, withoutLoss } from "./loss_bars.js";
-import { dimStale, withStore } from "./store.js";
+import { dimStale, isText, withStore } from "./store.js";
 import { listTable, makeTwin } from "./table_twin.js";
 import { makeVoice } from "./voice.js";
 
@@ -82,7 +82,7 @@ export default withStore(({ model, el, store }) => {
     voice.say(() => readout.textContent);
   });
   shared.listen((name) => {
-    if (name === "prompt") dim();
+    if (isText(name)) dim();
     else draw();
   });
   const words = ["change:title", "change:placeholder"];

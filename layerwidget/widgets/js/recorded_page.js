@@ -32,7 +32,8 @@ function makeThemeSwitch() {
 
 /** A button for each recorded prompt; arrows go from one to the next. */
 function makePromptChoice(prompts, choose) {
-  const buttons = prompts.map(({ text }, index) => element("button", {
+  const said = prompts.map(({ text, target }) => (target ? `${text} → ${target}` : text));
+  const buttons = said.map((text, index) => element("button", {
     ...KEYS, type: "button", class: "lw-prompt-button", role: "radio", title: text, onclick: () => choose(index),
   }, element("b", {}, index + 1), element("span", {}, text)));
   const node = element("div", { class: "lw lw-prompts", role: "radiogroup", "aria-label": "Recorded prompts" }, ...buttons);

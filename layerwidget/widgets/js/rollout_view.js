@@ -5,7 +5,7 @@ import { listenToMatrix, strongest } from "./matrix_keys.js";
 import { makeMatrix } from "./pattern_matrix.js";
 import { rowWeights } from "./patterns.js";
 import { layersTitle } from "./rows.js";
-import { dimStale, withStore } from "./store.js";
+import { dimStale, isText, withStore } from "./store.js";
 import { makeTwin, matrixTable } from "./table_twin.js";
 import { makeVoice } from "./voice.js";
 
@@ -101,7 +101,7 @@ export default withStore(({ model, el, store }) => {
   listenToMatrix(page.matrix, {
     place, draw, point: enter, choose: (position) => shared.set({ position }), moved: () => voice.say(() => page.readout.textContent),
   });
-  shared.listen((name) => (name === "prompt" ? dim() : draw()));
+  shared.listen((name) => (isText(name) ? dim() : draw()));
   const off = [store.listen(() => { hover = null; draw(); }), watchLook(el, draw)];
   draw();
   return () => {

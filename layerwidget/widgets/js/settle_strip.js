@@ -4,7 +4,7 @@ import { KEYS, element, onFrame, pointIn, setFacts, sizedContext, watchLook } fr
 import { LABELS_HEIGHT, followGrid, makeLayerGrid, movedCell, revealSoon } from "./layer_grid.js";
 import { GRID_HEIGHT, layerNumbers, layersTitle } from "./rows.js";
 import { curveFrame, levelColours, paintSettle, paintShares, percent, settledBy, sharesText } from "./settle_cells.js";
-import { dimStale, withStore } from "./store.js";
+import { dimStale, isText, withStore } from "./store.js";
 import { layerTable, makeTwin } from "./table_twin.js";
 import { makeVoice } from "./voice.js";
 
@@ -146,7 +146,7 @@ export default withStore(({ model, el, store }) => {
   const reveal = () => revealSoon(grid, () => scene);
   shared.listen((name) => {
     // Typing changes nothing in the picture until its answer is there.
-    if (name === "prompt") {
+    if (isText(name)) {
       dim();
       return;
     }

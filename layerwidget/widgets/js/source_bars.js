@@ -2,7 +2,7 @@ import { shareTraits } from "./bus.js";
 import { readPalette, typeSize } from "./colour.js";
 import { KEYS, clipped, element, fitText, onFrame, pointIn, setFacts, sizedContext, watchLook } from "./dom.js";
 import { exactValue, shortValue } from "./heat_cells.js";
-import { dimStale, withStore } from "./store.js";
+import { dimStale, isText, withStore } from "./store.js";
 import { listTable, makeTwin } from "./table_twin.js";
 import { makeVoice } from "./voice.js";
 
@@ -161,7 +161,7 @@ export default withStore(({ model, el, store }) => {
     voice.say(() => readout.textContent);
   });
   scroll.addEventListener("blur", () => enter(null));
-  shared.listen((name) => (name === "prompt" ? dim() : draw()));
+  shared.listen((name) => (isText(name) ? dim() : draw()));
   model.on("change:placeholder", draw);
   const off = [store.listen(() => {
     hover = null;

@@ -30,8 +30,8 @@ export function buffersOf(message, buffers) {
   return (buffers?.length ?? 0) < (message.arrays?.length ?? 0) ? null : buffers;
 }
 
-/** Under which names a group hears of the texts that data are about: of the prompt, and of the second one. */
-const TEXTS = { prompt: "prompt", second: "second_prompt" };
+/** Under which names a group hears of the texts that data are about: prompt, second prompt, and a decoder's target. */
+const TEXTS = { prompt: "prompt", second: "second_prompt", target: "target" };
 
 /** Whether a group hears of what is being typed under that name. */
 export function isText(name) {
