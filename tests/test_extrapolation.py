@@ -74,4 +74,12 @@ def test_the_reader_asks_for_it_and_is_told_what_it_is() -> None:
     explorer.prompt = "abc"
     explorer.wait()
     assert (bar.layout.display, explorer.editor.shown.meta["note"]) == ("none", "")
+    # A second prompt that is too long alone runs on the same request.
+    assert explorer.page("compare").found
+    bar.extrapolate = False
+    explorer.wait()
+    assert not explorer.page("compare").found
+    bar.extrapolate = True
+    explorer.wait()
+    assert explorer.page("compare").found
     explorer.close()
