@@ -43,14 +43,13 @@ from layerwidget.widgets.scene_bar import SceneBar
 from layerwidget.widgets.state import explorer_state, restore
 from layerwidget.widgets.status_line import ErrorPanel, StatusLine
 from layerwidget.widgets.target_editor import TargetEditor
-from layerwidget.widgets.traits import Selection, SelectionTraits
+from layerwidget.widgets.traits import SHARED, Selection, SelectionTraits
 
 if TYPE_CHECKING:
     from layerwidget.export.record import Prompts
     from layerwidget.grades import CheckReport
     from layerwidget.model.hooked_model import HookedModel
 
-_SHARED = ("layers", "layer", "head", "position", "token", "tokens")
 #: How long a cell that displays it waits for its first picture, at most.
 _SETTLE_S = 10.0
 _NOTHING: MappingProxyType[str, Any] = MappingProxyType({})
@@ -186,7 +185,7 @@ class Explorer(PicturedBox, SelectionTraits):
         page = kind.for_model(self.model, **self._shared())
         for view in page.views:
             view.n_layers, view.n_heads = self.n_layers, self.n_heads
-            view.observe(self._take, list(_SHARED))
+            view.observe(self._take, list(SHARED))
             view.observe(self._ask_if_needed)
         page.observe(self._ask_if_needed)
         self._desk.serve(page, self.group)
@@ -194,7 +193,7 @@ class Explorer(PicturedBox, SelectionTraits):
         return page
 
     def _shared(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in (*_SHARED, "group")}
+        return {name: getattr(self, name) for name in (*SHARED, "group")}
 
     def page(self, name: str) -> Page:
         """A page, open or not: `ex.page("lens").lens_view`.
@@ -302,15 +301,15 @@ class Explorer(PicturedBox, SelectionTraits):
     def _wire(self) -> None:
         # Not traitlets.link: it raises when a value moves on while it is being passed along, as it does when
         # the reader and the model's thread change things at the same time. The last value wins instead.
-        self.observe(self._spread, [*_SHARED, "prompt"])
+        self.observe(self._spread, [*SHARED, "prompt"])
         if self.target_editor is not None:
             t.link((self.target_editor, "prompt"), (self, "target"))
         for view in (self.scene_bar, *self._editors, self.slider):
-            view.observe(self._take, [*_SHARED, "prompt"] if view is self.editor else list(_SHARED))
+            view.observe(self._take, [*SHARED, "prompt"] if view is self.editor else list(SHARED))
         self.observe(self._ranged, "layers")
         self.observe(self._placed, "position")
         self.observe(self._ask, ["prompt", "target", "interventions"])
-        self.observe(self._ask_if_needed, list(_SHARED))
+        self.observe(self._ask_if_needed, list(SHARED))
         self.observe(self._arrange, "pages")
         self.observe(self._dress, "preset")
         self.stack.observe(self._arranged, "shown")
@@ -329,7 +328,7 @@ class Explorer(PicturedBox, SelectionTraits):
     def _arrange(self, _change: object) -> None:
         """Open other pages; a page that was not open has missed what happened meanwhile."""
         self.stack.shown = self.pages
-        for name in _SHARED:
+        for name in SHARED:
             for view in self._views:
                 setattr(view, name, getattr(self, name))
         self._ask(None)

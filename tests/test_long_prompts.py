@@ -16,6 +16,7 @@ import layerwidget as lw
 from layerwidget.engine import told
 from layerwidget.engine.local import ANSWER_BYTES
 from layerwidget.widgets.attention_view import GALLERY_BYTES
+from layerwidget.widgets.chosen_matrix import COLOURS_BYTES
 from layerwidget.widgets.lens_page import ATTENTION_BYTES
 from tests.tiny import N_HEADS, N_LAYERS, letters, tiny
 
@@ -134,9 +135,19 @@ def test_attention_of_long_prompts_is_pooled_or_left_out_and_that_is_said(
         assert attention.heads == tuple(range(N_HEADS))
         assert (shown.meta["block"], shown.meta["size"]) == (block, -(-n_pos // block))
         assert shown.arrays["roots"].nbytes <= GALLERY_BYTES * 1.1
-        # The chosen head is there in full.
+        # The chosen head is there in numbers, or in colours with the numbers of the chosen query.
         assert shown.meta["focus_key"] == f"{layer}.{explorer.head}"
-        assert shown.arrays["focus"].size == n_pos * (n_pos + 1) // 2
+        assert shown.meta["focus_block"] == {512: 0, 2048: 2, 4000: 4}[n_pos]
+        if n_pos == 512:
+            assert shown.arrays["focus"].size == n_pos * (n_pos + 1) // 2
+        else:
+            assert shown.arrays["focus"].nbytes <= COLOURS_BYTES
+            query = explorer.position - shown.meta["row_first"]
+            expected = attention.pattern[attention.layers.index(layer), explorer.head, explorer.position]
+            n_seen = shown.arrays["row"].shape[-1]
+            assert n_seen >= explorer.position + 1
+            np.testing.assert_array_equal(shown.arrays["row"][query], expected[:n_seen])
+        assert sum(array.nbytes for array in shown.arrays.values()) <= 2**21 * 1.05
     passes = explorer._answering.live.passes
     show(explorer, layers="1", position=n_pos // 4)
     assert explorer.results["attention"].layers == (1,)

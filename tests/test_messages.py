@@ -1,7 +1,9 @@
-"""What goes to the browser for an edit: one binary message to each view, and before it at most two parts of it."""
+"""What an edit sends: one binary message to each view, before it at most two parts of it, and little besides."""
 
 from __future__ import annotations
 
+import re
+import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -14,8 +16,11 @@ import layerwidget as lw
 from layerwidget.analysis import logit_lens
 from layerwidget.engine import told
 from layerwidget.widgets.base import View, unpacked_message
+from layerwidget.widgets.esm import module_text, source_text
+from layerwidget.widgets.layer_slider import LayerSlider
 from layerwidget.widgets.pages import PAGES
 from layerwidget.widgets.parts import parts_of
+from layerwidget.widgets.traits import SHARED
 
 Sent = tuple[Any, dict[str, Any], list[bytes]]
 
@@ -58,6 +63,64 @@ def wire(model: lw.HookedModel, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wir
     monkeypatch.setattr(comm.DummyComm, "publish_msg", publish)
     yield wire
     explorer.close()
+
+
+def test_an_appended_token_sends_few_messages(wire: Wire) -> None:
+    """All that crosses between browser and kernel, in both directions, on the page that is open first."""
+    explorer = wire.explorer
+    explorer.pages = ["lens"]
+    explorer.wait()
+    deadline = time.monotonic() + 60
+    while explorer.report is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    wire.messages.clear()
+    typed = {"data": {"method": "update", "state": {"prompt": "abcdefghijk"}}}
+    explorer.editor._handle_msg({"content": typed, "buffers": []})
+    explorer.wait()
+    assert explorer.position == 10
+    names = {widget.comm.comm_id: type(widget).__name__ for widget in parts_of(explorer)}
+    said = [(names[comm_id], *_what(data)) for comm_id, data, _ in list(wire.messages)]
+    # What is kept is said when there is nothing else to do, if it has changed: sooner or later.
+    sent = Counter(one for one in said if one != ("StatusLine", "work"))
+    follow = [("PromptEditor", "position"), ("LogitLensView", "position"), ("AttentionView", "position")]
+    drawn = [("PromptEditor", "data"), ("LogitLensView", "data"), ("AttentionView", "data"), ("Lines", "y")]
+    told = [("PromptEditor", "echo", "prompt"), ("StatusLine", "state"), ("StatusLine", "prompt", "state", "work")]
+    besides = [("CurveDriver", "detail", "prompt"), ("Label", "value")]
+    assert sent == Counter([*follow, *drawn, *told, *besides])
+
+
+def _what(data: dict[str, Any]) -> tuple[str, ...]:
+    if data["method"] == "custom":
+        return (data["content"]["type"],)
+    return (*(["echo"] if data["method"] == "echo_update" else []), *sorted(data["state"]))
+
+
+def _views() -> list[type[View]]:
+    found, waiting = [], [View]
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        if kind.js_module and kind.__module__.startswith("layerwidget."):
+            found.append(kind)
+    return found
+
+
+@pytest.mark.parametrize("kind", _views(), ids=lambda kind: kind.__name__)
+def test_a_view_hears_of_what_its_module_reads_or_sets_and_of_nothing_else(kind: type[View]) -> None:
+    source = source_text(kind.js_module)
+    (shared,) = re.findall(r"shareTraits\(model, (\[[^\]]*\]|TRAITS)", source)
+    if shared == "TRAITS":
+        (shared,) = re.findall(r"^const TRAITS = (\[.*\]);", source, re.MULTILINE)
+    read = set(re.findall(r'"(\w+)"', shared))
+    # Its neighbours, too, to which it hands the shared traits.
+    whole = module_text(kind.js_module)
+    read |= set(re.findall(r'(?:shared|model)\.get\("(\w+)"\)', whole))
+    for written in re.findall(r"shared\.set\(\{([^}]*)\}", whole):
+        read |= set(re.findall(r"(?:^|, )\s*(\w+)", written))
+    assert read & set(SHARED) == set(kind.heeds)
+    view = kind(max=3) if kind is LayerSlider else kind()
+    assert set(view.keys) & set(SHARED) == set(kind.heeds)
+    assert {"group", "_esm", "layout"} <= set(view.keys)
 
 
 @pytest.mark.parametrize("prompt", ["abcdefghijk", "abcdefxhij", "abcdefghi"], ids=["append", "replace", "delete"])

@@ -13,7 +13,8 @@ import pytest
 import traitlets
 
 import layerwidget as lw
-from layerwidget.widgets import attention_view, esm
+from layerwidget.widgets import attention_view, chosen_matrix, esm
+from layerwidget.widgets.base import unpacked_message
 from layerwidget.widgets.gallery_packing import eight_bit_roots, without_first
 from layerwidget.widgets.parts import parts_of
 from tests.tiny import D_VOCAB, N_LAYERS, ids, tiny
@@ -122,18 +123,18 @@ def test_what_is_chosen_comes_as_numbers_once(trace: lw.Trace, monkeypatch: pyte
 
 def test_another_choice_while_numbers_are_sent_gets_its_own(trace: lw.Trace, monkeypatch: pytest.MonkeyPatch) -> None:
     grid, view = lw.Attention().run(trace), lw.AttentionView(layer=2, head=0)
-    rows_of = attention_view._Choice.rows
+    matrix_of = chosen_matrix.Choice.matrix
     readers: list[threading.Thread] = []
 
-    def rows(choice: Any, of: lw.AttentionGrid) -> Any:
+    def matrix(choice: Any, *of: Any) -> Any:
         if not readers:
             readers.append(threading.Thread(target=setattr, args=(view, "head", 1)))
             readers[0].start()
             while view.head != 1:
                 time.sleep(0.001)
-        return rows_of(choice, of)
+        return matrix_of(choice, *of)
 
-    monkeypatch.setattr(attention_view._Choice, "rows", rows)
+    monkeypatch.setattr(chosen_matrix.Choice, "matrix", matrix)
     view.show(grid)
     readers[0].join(20)
     for part, head in ((False, 0), (True, 1)):
@@ -169,6 +170,107 @@ def test_large_galleries_are_pooled_and_the_chosen_matrix_comes_whole(
     np.testing.assert_allclose(gallery(view), roots(pooled(without_first(grid.pattern), 4)), atol=1)
     view.hide_first = False
     np.testing.assert_array_equal(gallery(view), roots(pooled(grid.pattern, 4)))
+
+
+def answered(view: Any, monkeypatch: pytest.MonkeyPatch, **asked: Any) -> list[tuple[dict[str, Any], np.ndarray]]:
+    """What is sent when a browser asks for the numbers of a row of cells."""
+    heard: list[tuple[dict[str, Any], np.ndarray]] = []
+
+    def send(content: dict[str, Any], buffers: list[bytes]) -> None:
+        assert content["type"] == "row"
+        heard.append((content["meta"], unpacked_message(content, buffers)["row"]))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(view, "send", send)
+        revision = view._message[0]["revision"]
+        known = {"revision": revision, "focus_key": sent(view)[0]["focus_key"]}
+        view._on_message(view, {"type": "row", **known, **asked}, [])
+    return heard
+
+
+def colours(arrays: dict[str, np.ndarray], size: int, causal: bool) -> np.ndarray:
+    """The colours of a chosen matrix, shape [query, key]."""
+    found = np.zeros((size, size), np.uint8)
+    found[np.tri(size, dtype=bool) if causal else np.full((size, size), True)] = arrays["focus"]
+    return found
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_large_matrix_comes_as_colours_and_its_numbers_row_by_row(
+    monkeypatch: pytest.MonkeyPatch, causal: bool
+) -> None:
+    monkeypatch.setattr(chosen_matrix, "NUMBERS_BYTES", 0)
+    monkeypatch.setattr(chosen_matrix, "COLOURS_BYTES", 91 if causal else 169)
+    grid = lw.Attention().run(lw.HookedModel(tiny("llama")).trace(ids(50)))
+    grid = grid if causal else dataclasses.replace(grid, causal=False, pattern=grid.pattern[..., ::-1].copy())
+    view = lw.AttentionView(grid, layer=1, head=3, position=6)
+    matrix = grid.pattern[1, 3]
+    meta, arrays = sent(view)
+    assert (meta["focus_block"], meta["focus_key"], meta["row_first"]) == (4, "1.3", 4)
+    np.testing.assert_allclose(colours(arrays, 13, causal), roots(pooled(without_first(matrix), 4)), atol=1)
+    np.testing.assert_array_equal(arrays["row"], matrix[4:8, : 8 if causal else 50])
+    # The browser cannot leave out the first token by itself.
+    view.hide_first = False
+    arrays = sent(view, part=True)[1]
+    np.testing.assert_array_equal(colours(arrays, 13, causal), roots(pooled(matrix, 4)))
+    ((meta, row),) = answered(view, monkeypatch, row=12)
+    assert meta == {"focus_key": "1.3", "first": 48}
+    np.testing.assert_array_equal(row, matrix[48:])
+    for wrong in ({"row": 13}, {"row": -1}, {"row": "1"}, {"row": 1, "revision": -1}, {"row": 1, "focus_key": "1.2"}):
+        assert answered(view, monkeypatch, **wrong) == []
+    # What is drawn is asked again by another front end; a row is not.
+    assert view._part is not None
+    assert sorted(unpacked_message(*view._part)) == ["focus", "row"]
+    view.show_heads, view.layers = "mean", "0-1"
+    meta, arrays = sent(view, part=True)
+    np.testing.assert_array_equal(colours(arrays, 13, causal), roots(pooled(grid.pattern[:2].mean((0, 1)), 4)))
+    np.testing.assert_array_equal(arrays["row"], grid.pattern[:2].mean((0, 1))[4:8, : 8 if causal else 50])
+
+
+def test_the_numbers_of_a_small_matrix_are_all_there(trace: lw.Trace, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = lw.AttentionView(lw.Attention().run(trace))
+    meta, arrays = sent(view)
+    assert (meta["focus_block"], "row" in arrays) == (0, False)
+    assert answered(view, monkeypatch, row=0) == []
+
+
+_LENGTHS = [(723, True, 0), (724, True, 1), (1024, True, 1), (4000, True, 4), (512, False, 0), (513, False, 1)]
+
+
+@pytest.mark.parametrize(("n_pos", "causal", "block"), [*_LENGTHS, (4000, False, 6)])
+def test_no_matrix_is_sent_in_more_than_a_megabyte(n_pos: int, causal: bool, block: int) -> None:
+    grid = lw.Attention("0", heads="0").run(lw.HookedModel(tiny("llama")).trace(ids(5)))
+    pattern = np.full((1, 1, n_pos, n_pos), 1 / n_pos, np.float32)
+    grid = dataclasses.replace(grid, token_ids=np.zeros(n_pos, int), pattern=pattern, causal=causal)
+    chosen = chosen_matrix.chosen_matrix(grid, chosen_matrix.Choice("head", "all", 0, 0), hide_first=False)
+    assert chosen is not None
+    meta, arrays = chosen.packed(n_pos - 1)
+    assert meta["focus_block"] == block
+    assert sum(array.nbytes for array in arrays.values()) <= 2**20
+
+
+def test_a_long_matrix_of_an_appended_prompt_is_packed_from_its_new_rows_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chosen_matrix, "NUMBERS_BYTES", 0)
+    monkeypatch.setattr(chosen_matrix, "COLOURS_BYTES", 6)
+    packed: list[int] = []
+    cells_of = chosen_matrix.cells_of
+
+    def counted(numbers: np.ndarray, *look: Any) -> np.ndarray:
+        packed.append(numbers.shape[-1])
+        return cells_of(numbers, *look)
+
+    monkeypatch.setattr(chosen_matrix, "cells_of", counted)
+    model, question, view = lw.HookedModel(tiny("llama")), lw.Attention(), lw.AttentionView(hide_first=False)
+    before: lw.AttentionGrid | None = None
+    text = ids(12)
+    for n_pos, n_same, keys in ((10, 0, [4, 8, 10]), (11, 10, [11]), (12, 11, [12]), (12, 3, [4, 8, 12])):
+        packed.clear()
+        tokens = text[:n_pos] if n_same != 3 else [*text[:3], 5, *text[4:]]
+        (before,) = question.answers(model.trace(tokens), before, n_same, ())
+        view.show(before)
+        matrix = before.pattern[view.layer, view.head]
+        np.testing.assert_array_equal(colours(sent(view)[1], 3, True), roots(pooled(matrix, 4)))
+        assert packed == keys
 
 
 def test_of_an_appended_prompt_only_the_new_rows_are_packed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,9 +24,7 @@ from layerwidget.widgets.pages import ALL_PAGES
 from layerwidget.widgets.pictured_box import PicturedBox
 from layerwidget.widgets.state import recorded_choices, recorded_selection, set_all
 from layerwidget.widgets.status_line import StatusLine
-from layerwidget.widgets.traits import SelectionTraits
-
-_SHARED = ("layers", "layer", "head", "position", "token", "tokens")
+from layerwidget.widgets.traits import SHARED, SelectionTraits
 
 
 class Replay(PicturedBox, SelectionTraits):
@@ -69,8 +67,8 @@ class Replay(PicturedBox, SelectionTraits):
         self.children = (self.status, body)
         self.add_class("lw-explorer")
         t.link((self, "prompt_index"), (self.chooser, "value"))
-        self.slider.observe(self._take, list(_SHARED))
-        self.observe(self._spread, list(_SHARED))
+        self.slider.observe(self._take, list(SHARED))
+        self.observe(self._spread, list(SHARED))
         self.observe(lambda _change: self._show(), "prompt_index")
         self._show()
 
@@ -112,14 +110,14 @@ class Replay(PicturedBox, SelectionTraits):
         return self.stack.page(name)
 
     def _shared(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in (*_SHARED, "group")}
+        return {name: getattr(self, name) for name in (*SHARED, "group")}
 
     def _build_page(self, kind: type[Page]) -> Page:
         page = kind.for_file(**self._shared())
         page.stand_alone(page.draws.keys() & self._names)
         for view in page.views:
             view.n_layers, view.n_heads = self.n_layers, self.n_heads
-            view.observe(self._take, list(_SHARED))
+            view.observe(self._take, list(SHARED))
         return page
 
     def _take(self, change: dict[str, Any]) -> None:

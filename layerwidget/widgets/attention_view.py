@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import traitlets as t
 
 from layerwidget.figures.attention_figure import Attention as Drawn, attention_picture, attention_text
+from layerwidget.figures.shown import Shown as Seen
 from layerwidget.figures.svg import Picture
 from layerwidget.figures.themes import Theme
-from layerwidget.layers import parse_layers
 from layerwidget.questions.attention import CrossAttentionGrid, HeadGrid
-from layerwidget.results import FloatArray
 from layerwidget.widgets.base import Message, View, packed_message, unpacked_message
+from layerwidget.widgets.chosen_matrix import Choice, Chosen, chosen_matrix
 from layerwidget.widgets.gallery_packing import first_share, gallery_row, largest, n_same, thousandth_steps
 from layerwidget.widgets.picture import Pictured, place_of
 
@@ -34,6 +34,7 @@ class _Shown:
         without_first: whether the gallery's numbers leave out the first key.
         limit: what the last colour stands for.
         rows: the gallery, one row of all its matrices after the other.
+        chosen: the chosen matrix; None where the result does not hold it.
     """
 
     grid: HeadGrid
@@ -42,47 +43,14 @@ class _Shown:
     without_first: bool
     limit: float
     rows: tuple[bytes, ...]
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """What the matrix shows, read once: the reader may go on to the next while this one is sent."""
-
-    show_heads: str
-    layers: str
-    layer: int
-    head: int
-
-    @property
-    def key(self) -> str:
-        """Its name in the browser."""
-        return f"{self.layer}.{self.head}" if self.show_heads == "head" else f"{self.show_heads}.{self.layers}"
-
-    def rows(self, grid: HeadGrid) -> FloatArray | None:
-        """The numbers of the matrix, causal ones row by row; None where the result does not hold it."""
-        matrix = self._one(grid) if self.show_heads == "head" else self._combined(grid)
-        return matrix[np.tri(len(matrix), dtype=bool)] if grid.causal and matrix is not None else matrix
-
-    def _one(self, grid: HeadGrid) -> FloatArray | None:
-        held = self.layer in grid.layers and self.head in grid.heads
-        return grid.matrices[grid.layers.index(self.layer), grid.heads.index(self.head)] if held else None
-
-    def _combined(self, grid: HeadGrid) -> FloatArray | None:
-        wanted = parse_layers(self.layers, grid.n_layers)
-        rows = [row for row, layer in enumerate(grid.layers) if layer in wanted]
-        if not rows:
-            return None
-        gapless = rows[-1] - rows[0] + 1 == len(rows)
-        # Only layers with gaps have to be copied.
-        matrices = grid.matrices[rows[0] : rows[-1] + 1] if gapless else grid.matrices[rows]
-        combined: FloatArray = matrices.mean(axis=(0, 1)) if self.show_heads == "mean" else matrices.max(axis=(0, 1))
-        return combined
+    chosen: Chosen | None
 
 
 class AttentionView(Pictured, View, module="attention_view"):
     """Thumbnails of every head of the layers in view beside the chosen head: query tokens down, key tokens across.
 
-    The thumbnails are sent as colours; the chosen matrix as numbers, again whenever something else is chosen.
+    The thumbnails are sent as colours; the chosen matrix as numbers, again whenever something else is chosen. Of a long
+    prompt it is colours, too, and the browser asks for the numbers of a row that is pointed at.
 
     Attributes:
         show_heads: what the matrix shows: one `head`, or the `mean` or `max` over all heads of the layers in view.
@@ -95,6 +63,8 @@ class AttentionView(Pictured, View, module="attention_view"):
         can_hide: whether there is a switch for `hide_first`.
     """
 
+    heeds: ClassVar[tuple[str, ...]] = ("layers", "layer", "head", "position")
+
     show_heads = t.Enum(("head", "mean", "max"), "head").tag(sync=True)
     hide_first = t.Bool(True).tag(sync=True)
     quantity = t.Unicode("").tag(sync=True)
@@ -105,7 +75,6 @@ class AttentionView(Pictured, View, module="attention_view"):
 
     def __init__(self, attention: HeadGrid | None = None, **traits: Any) -> None:
         self._shown: _Shown | None = None
-        self._focused = ""
         # Results come from the model's thread, choices from the reader's: each message must be of one result.
         self._sending = threading.RLock()
         if attention is not None:
@@ -140,10 +109,9 @@ class AttentionView(Pictured, View, module="attention_view"):
         same = before is not None and (before.block, before.without_first, before.limit) == look
         kept = before.rows[: n_same(before.grid, grid) // block] if before is not None and same else ()
         new = [gallery_row(grid, row, *look) for row in range(len(kept), -(-n_pos // block))]
-        self._shown = _Shown(grid, prompt, *look, (*kept, *new))
-        choice = self._choice()
-        focus = choice.rows(grid)
-        self._focused = "" if focus is None else choice.key
+        chosen = chosen_matrix(grid, self._choice(), self.hide_first, before.chosen if before else None)
+        self._shown = _Shown(grid, prompt, *look, (*kept, *new), chosen)
+        said, focus = ({"focus_key": ""}, {}) if chosen is None else chosen.packed(min(self.position, n_pos - 1))
         meta = {
             **_described(grid),
             "prompt": prompt,
@@ -151,32 +119,55 @@ class AttentionView(Pictured, View, module="attention_view"):
             "block": block,
             "limit": limit,
             "first_share": first_share(grid) if grid.unit else None,
-            "focus_key": self._focused,
+            **said,
         }
         roots = np.frombuffer(b"".join(self._shown.rows), np.uint8)
-        self._publish(meta, {"roots": roots, **({} if focus is None else {"focus": focus})})
+        self._publish(meta, {"roots": roots, **focus})
 
     def _rehide(self, _change: object) -> None:
         """Single weights are left out in the browser; others have to be before they are packed."""
         with self._sending:
-            if self._shown is not None and (self._shown.block > 1 or self._shown.grid.unit):
-                self._send_whole(self._shown.grid, self._shown.prompt, self._shown)
+            shown = self._shown
+            if shown is not None and (shown.block > 1 or shown.grid.unit):
+                self._send_whole(shown.grid, shown.prompt, shown)
+            elif shown is not None and shown.chosen is not None and shown.chosen.masked:
+                self._send_chosen(shown)
 
     def _refocus(self, _change: object) -> None:
-        """Send the numbers of the matrix that is now chosen."""
+        """Send the matrix that is now chosen."""
         with self._sending:
-            choice = self._choice()
-            if self._shown is None or choice.key == self._focused:
+            shown = self._shown
+            if shown is not None and (shown.chosen is None or shown.chosen.choice.key != self._choice().key):
+                self._send_chosen(shown)
+
+    def _send_chosen(self, shown: _Shown) -> None:
+        chosen = chosen_matrix(shown.grid, self._choice(), self.hide_first)
+        if chosen is not None:
+            self._shown = replace(shown, chosen=chosen)
+            self._publish_part(*chosen.packed(min(self.position, len(shown.grid.token_ids) - 1)))
+
+    def _on_message(self, widget: object, content: dict[str, Any], buffers: list[bytes]) -> None:
+        """The reader points at a row of which the browser has the colours only: send its numbers."""
+        if content.get("type") != "row":
+            super()._on_message(widget, content, buffers)
+            return
+        with self._sending:
+            message, chosen = self._message, None if self._shown is None else self._shown.chosen
+            if message is None or chosen is None or not chosen.block:
                 return
-            focus = choice.rows(self._shown.grid)
-            if focus is not None:
-                self._focused = choice.key
-                self._publish_part({"focus_key": choice.key}, {"focus": focus})
+            row, known = content.get("row"), (message[0]["revision"], chosen.choice.key)
+            # Of another picture than this one: whoever asked hears of this one.
+            if (content.get("revision"), content.get("focus_key")) != known or row not in range(len(chosen.rows)):
+                return
+            first, numbers = chosen.numbers(int(row))
+            self._deliver(packed_message("row", known[0], {"focus_key": known[1], "first": first}, {"row": numbers}))
 
     def recorded_traits(self) -> dict[str, Any]:
         """Without a choice of quantities; where the kernel leaves out the first token, that stays as it is."""
         shown = self._shown
         browser_hides = shown is None or (shown.block == 1 and not shown.grid.unit)
+        if self.show_heads != "head" and shown is not None and shown.chosen is not None:
+            browser_hides = browser_hides and not shown.chosen.masked
         return {**super().recorded_traits(), "quantities": [], "can_hide": browser_hides, "recorded": True}
 
     def recorded_messages(self) -> list[Message]:
@@ -192,11 +183,12 @@ class AttentionView(Pictured, View, module="attention_view"):
             arrays["steps"] = thousandth_steps(shown.grid)
             if self.show_heads != "head":
                 return [packed_message("data", content["revision"], content["meta"], arrays), *messages[1:]]
-            arrays.pop("focus", None)
+            for name in ("focus", "row"):
+                arrays.pop(name, None)
             return [packed_message("data", content["revision"], {**content["meta"], "focus_key": ""}, arrays)]
 
-    def _choice(self) -> _Choice:
-        return _Choice(self.show_heads, self.layers, self.layer, self.head)
+    def _choice(self) -> Choice:
+        return Choice(self.show_heads, self.layers, self.layer, self.head)
 
     def to_text(self) -> str:
         """The chosen matrix as a table: queries down, keys across."""
@@ -207,7 +199,22 @@ class AttentionView(Pictured, View, module="attention_view"):
 
     def _drawn(self) -> Drawn:
         with self._sending:
-            return Drawn(self.shown, place_of(self), self.show_heads, self.hide_first, self.arcs, tuple(self.head_note))
+            return Drawn(
+                self._shown_as_numbers(),
+                place_of(self),
+                self.show_heads,
+                self.hide_first,
+                self.arcs,
+                tuple(self.head_note),
+            )
+
+    def _shown_as_numbers(self) -> Seen:
+        """What the browser has, and all numbers of the chosen matrix, whether it has those or not."""
+        seen, chosen = self.shown, None if self._shown is None else self._shown.chosen
+        if chosen is None or not chosen.block:
+            return seen
+        meta, arrays = replace(chosen, block=0).packed(0)
+        return Seen({**seen.meta, **meta}, {**seen.arrays, **arrays})
 
 
 def _described(grid: HeadGrid) -> dict[str, Any]:

@@ -27,6 +27,8 @@ class AttributionPanel(Pictured, View, module="attribution_panel"):
         placeholder: what stands there while there is nothing to show.
     """
 
+    heeds: ClassVar[tuple[str, ...]] = ("layer", "token")
+
     minus = t.Int(None, allow_none=True).tag(sync=True)
     answered = t.Bool(False).tag(sync=True)
     words = t.List(t.Tuple(t.Int(), t.Unicode())).tag(sync=True)

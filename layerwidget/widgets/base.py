@@ -13,7 +13,7 @@ import traitlets as t
 
 from layerwidget.figures.shown import Shown
 from layerwidget.widgets.esm import module_text, style_text
-from layerwidget.widgets.traits import SelectionTraits
+from layerwidget.widgets.traits import SHARED, SelectionTraits
 
 Message: TypeAlias = tuple[dict[str, Any], list[bytes]]
 
@@ -64,9 +64,12 @@ class View(Panel, SelectionTraits):
     Attributes:
         answered_target: of an encoder-decoder, the target that is answered now: what is published from here on is about
             it, by which the browser knows what is stale; None where there is none.
+        heeds: what of the shared selection its module reads or sets. The rest stays in Python: a message to each view
+            about what it does not draw would cost the browser time at every key.
     """
 
     answered_target: str | None = None
+    heeds: ClassVar[tuple[str, ...]] = SHARED
 
     def __init__(self, **traits: Any) -> None:
         self._message: Message | None = None
@@ -74,6 +77,10 @@ class View(Panel, SelectionTraits):
         self._as_text = False
         super().__init__(**traits)
         self.on_msg(self._on_message)
+
+    @t.default("keys")
+    def _sent(self) -> list[str]:
+        return [name for name in self.traits(sync=True) if name in self.heeds or name not in SHARED]
 
     @t.default("group")
     def _own_group(self) -> str:

@@ -20,14 +20,32 @@ def gallery_row(grid: HeadGrid, row: int, block: int, hidden: bool, limit: float
 
     A causal row ends with the cell of its own queries: they see nothing behind it.
     """
-    stop = min((row + 1) * block, len(grid.token_ids))
-    numbers = grid.matrices[:, :, row * block : stop, : stop if grid.causal else None]
+    queries = queries_of(grid, row, block)
+    numbers = grid.matrices[:, :, queries, : queries.stop if grid.causal else None]
+    return cells_of(numbers, block, hidden, grid.unit, limit).tobytes()
+
+
+def queries_of(grid: HeadGrid, row: int, block: int) -> slice:
+    """Which queries share a row of cells."""
+    return slice(row * block, min((row + 1) * block, len(grid.token_ids)))
+
+
+def cells_of(numbers: FloatArray, block: int, hidden: bool, unit: str, limit: float) -> np.ndarray:
+    """`eight_bit_roots` of the largest numbers of a row of cells, shape [..., cell].
+
+    Args:
+        numbers: those of the queries that share the row, shape [..., query, key].
+        block: how many keys share a cell.
+        hidden: whether the first key is left out.
+        unit: of the numbers; shares of 1 have none.
+        limit: the number that has the root 255, of what is no share.
+    """
     if hidden:
-        numbers = _without_column(numbers) if grid.unit else without_first(numbers)
-    highest = numbers.max(axis=2)
+        numbers = _without_column(numbers) if unit else without_first(numbers)
+    highest = numbers.max(axis=-2)
     if block > 1:
         highest = np.maximum.reduceat(highest, np.arange(0, highest.shape[-1], block), axis=-1)
-    return eight_bit_roots(highest / limit if grid.unit else highest).tobytes()
+    return eight_bit_roots(highest / limit if unit else highest)
 
 
 def eight_bit_roots(weights: FloatArray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, ClassVar
 
 from layerwidget.figures.head_pair_figure import HeadPair, head_pair_picture, head_pair_text
 from layerwidget.figures.sheets import finite
@@ -27,6 +27,8 @@ class HeadCompareView(Pictured, View, module="head_compare_view"):
     Attributes:
         found: what is compared.
     """
+
+    heeds: ClassVar[tuple[str, ...]] = ("layer", "head", "position")
 
     def __init__(self, found: AttentionDifference | MatrixDifference | None = None, **traits: Any) -> None:
         self.found: AttentionDifference | MatrixDifference | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import traitlets as t
@@ -26,6 +26,8 @@ class HeatGrid(Pictured, View, module="heat_grid"):
         detail: what the title line says besides.
         placeholder: what stands in place of the grid while there is nothing to show.
     """
+
+    heeds: ClassVar[tuple[str, ...]] = ("layers", "layer", "position", "head")
 
     sheet = t.Unicode("").tag(sync=True)
     column = t.Int(0, min=0).tag(sync=True)

@@ -42,6 +42,8 @@ _WIDEST = 640
 class CurveDriver(View, module="curve_driver"):
     """The title line, and the part that moves the marks in the browser while a range is dragged."""
 
+    heeds: ClassVar[tuple[str, ...]] = ("layers", "layer")
+
     title = t.Unicode("Over layers").tag(sync=True)
     band = t.Unicode().tag(sync=True)
     cursor = t.Unicode().tag(sync=True)
@@ -188,7 +190,7 @@ class LayerFigure(PicturedBox):
 
     def _renew(self, n_layers: int | None, prompt: str | None) -> None:
         """Draw a new result about a model of `n_layers` and the text `prompt`, or clear the figure where it is None."""
-        with self._drawing:
+        with self._drawing, self.driver.hold_sync():
             self.driver.prompt, self.driver.target = prompt, self.driver.answered_target
             self._n_layers = n_layers or 0
             if n_layers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, ClassVar
 
 from layerwidget.figures.map_figure import map_picture, map_text
 from layerwidget.figures.svg import Picture
@@ -29,6 +29,8 @@ class LayerMap(Pictured, View, module="layer_map"):
         layer: the chosen layer.
         model_map: what is drawn, or None.
     """
+
+    heeds: ClassVar[tuple[str, ...]] = ("layers", "layer")
 
     def __init__(self, source: object = None, **traits: Any) -> None:
         self._model_map: ModelMap | None = None

@@ -29,6 +29,8 @@ class LayerSlider(Pictured, View, module="layer_slider"):
         bands: first and last layer of `early`, `middle` and `late`; empty where a band holds no layer.
     """
 
+    heeds: ClassVar[tuple[str, ...]] = ("layers", "layer")
+
     picture_width: ClassVar[float] = 260
     kept_width: ClassVar[float | None] = 260
 

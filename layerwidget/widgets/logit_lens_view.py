@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import traitlets as t
@@ -36,6 +36,8 @@ class LogitLensView(Pictured, View, module="logit_lens_view"):
         pinnable: whether other words can be pinned.
         recorded: whether nobody answers what is not known of a word, so that it is said of it.
     """
+
+    heeds: ClassVar[tuple[str, ...]] = ("layers", "layer", "position", "token", "tokens")
 
     colour = t.Enum(COLOURS, "faded").tag(sync=True)
     title = t.Unicode("Logit lens").tag(sync=True)

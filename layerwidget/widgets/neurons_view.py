@@ -33,6 +33,8 @@ class NeuronTable(Pictured, View, module="neuron_table"):
         answered: whether somebody answers which neuron is followed; else it cannot be chosen.
     """
 
+    heeds: ClassVar[tuple[str, ...]] = ("layer", "position")
+
     neuron = t.Int(None, allow_none=True).tag(sync=True)
     answered = t.Bool(True).tag(sync=True)
 

@@ -7,9 +7,11 @@ from typing import Any, ClassVar
 
 import anywidget
 import ipywidgets
+import traitlets as t
 
 from layerwidget.widgets.picture import Pictured, is_seen
 from layerwidget.widgets.tab_bar import TabBar
+from layerwidget.widgets.traits import SHARED
 
 _STILL = "A picture of when this cell ran: marimo cannot draw these curves alive. Run the cell again for a new one."
 
@@ -22,6 +24,11 @@ class PicturedBox(Pictured, ipywidgets.VBox):  # type: ignore[misc]  # ipywidget
     """
 
     is_figure: ClassVar[bool] = False
+
+    @t.default("keys")
+    def _sent(self) -> list[str]:
+        # What is chosen is drawn by the views in it: of the box itself, no browser asks it.
+        return [name for name in self.traits(sync=True) if name not in (*SHARED, "group")]
 
     def _display_(self) -> Any:
         """What marimo shows, which alone asks for it: canvases alive, and pictures of what bqplot draws."""

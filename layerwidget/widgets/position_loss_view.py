@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import traitlets as t
 
@@ -25,6 +25,8 @@ class PositionLossView(Pictured, View, module="position_loss_view"):
         title: the name in the title line.
         placeholder: what stands in place of the picture while there is nothing to show.
     """
+
+    heeds: ClassVar[tuple[str, ...]] = ("position",)
 
     title = t.Unicode("Loss by position").tag(sync=True)
     placeholder = t.Unicode("Type a prompt, and how surprising each of its tokens is appears here.").tag(sync=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import traitlets as t
@@ -37,6 +37,8 @@ class PromptEditor(Pictured, View, module="prompt_editor"):
         text_name: under which name views of the same group hear of the text; of the first prompt, `prompt`. A word that
             is clicked is appended to the target, where there is one.
     """
+
+    heeds: ClassVar[tuple[str, ...]] = ("position",)
 
     prompt = t.Unicode().tag(sync=True)
     placeholder = t.Unicode("Type a prompt").tag(sync=True)

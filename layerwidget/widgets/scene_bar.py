@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import traitlets as t
 
 from layerwidget.widgets.base import View
@@ -17,6 +19,8 @@ class SceneBar(View, module="scene_bar"):
         words: title and caption of every scene.
         scene: the number of the one that is shown, from 0; None where none is. Buttons and keys set it.
     """
+
+    heeds: ClassVar[tuple[str, ...]] = ("layers", "layer")
 
     words = t.List(t.Tuple(t.Unicode(), t.Unicode())).tag(sync=True)
     scene = t.Int(None, allow_none=True).tag(sync=True)

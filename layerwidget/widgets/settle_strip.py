@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import traitlets as t
@@ -27,6 +27,8 @@ class SettleStrip(Pictured, View, module="settle_strip"):
         title: the name in the title line.
         placeholder: what stands in place of the picture while there is nothing to show.
     """
+
+    heeds: ClassVar[tuple[str, ...]] = ("layers", "layer", "position")
 
     title = t.Unicode("Where predictions settle").tag(sync=True)
     placeholder = t.Unicode("Type a prompt, and where each next token is decided appears here.").tag(sync=True)

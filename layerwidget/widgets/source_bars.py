@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import traitlets as t
 
 from layerwidget.figures.source_figure import Sources, source_picture, source_text
@@ -18,6 +20,8 @@ class SourceBars(Pictured, View, module="source_bars"):
     Attributes:
         placeholder: what stands in place of the bars while there is nothing to show.
     """
+
+    heeds: ClassVar[tuple[str, ...]] = ("position",)
 
     placeholder = t.Unicode("Choose a head, and what it takes from each token appears here.").tag(sync=True)
 

@@ -15,6 +15,10 @@ PIN_COLOURS = ("#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#b8a000")
 MAX_PINNED = len(PIN_COLOURS)
 
 
+#: The traits that all views share.
+SHARED = ("layers", "layer", "head", "position", "token", "tokens")
+
+
 @dataclass(frozen=True)
 class Selection:
     """Where the reader is: one place in the model and the prompt.

@@ -4,8 +4,9 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
 
-import { approximateNote, galleryTable } from "../../layerwidget/widgets/js/attention_view.js";
+import { galleryTable } from "../../layerwidget/widgets/js/attention_view.js";
 import { shareTraits } from "../../layerwidget/widgets/js/bus.js";
+import { approximateNote } from "../../layerwidget/widgets/js/chosen_matrix.js";
 import { makeRamp, readPalette, signedRamps } from "../../layerwidget/widgets/js/colour.js";
 import { onFrame } from "../../layerwidget/widgets/js/dom.js";
 import { tipPlace } from "../../layerwidget/widgets/js/focus_tip.js";

@@ -26,8 +26,9 @@ import { inSight, singleKey } from "../../layerwidget/widgets/js/head_gallery.js
 import { lossFrame, lossSummary, lossText, meanOf, withoutLoss } from "../../layerwidget/widgets/js/loss_bars.js";
 import { movedKeys, pairText, pairWord } from "../../layerwidget/widgets/js/head_compare_view.js";
 import { differenceOf, pairPixels } from "../../layerwidget/widgets/js/matrix_row.js";
+import { exactPair, makeExactRows, roughNote } from "../../layerwidget/widgets/js/exact_rows.js";
 import { cellNumbers, labelled } from "../../layerwidget/widgets/js/pattern_matrix.js";
-import { blend, exactMatrix, galleryPixels, largestShown, matrixPixels, rowShares, rowWeights, sameRows } from "../../layerwidget/widgets/js/patterns.js";
+import { blend, colouredMatrix, exactMatrix, galleryPixels, largestShown, matrixPixels, rowShares, rowWeights, sameRows, drawnShares } from "../../layerwidget/widgets/js/patterns.js";
 import { layerRuns, writtenValue } from "../../layerwidget/widgets/js/recorded_figure.js";
 import { promptHeight } from "../../layerwidget/widgets/js/prompt_editor.js";
 import { recordedModel } from "../../layerwidget/widgets/js/recorded_model.js";
@@ -875,4 +876,80 @@ test("the pointer inside a node that is drawn larger is read in the node's own p
   assert.deepEqual(pointIn(node, { clientX: 260, clientY: 130 }), [100, 50]);
   delete node.currentCSSZoom;
   assert.deepEqual(pointIn(node, { clientX: 260, clientY: 130 }), [160, 80]);
+});
+
+/** A widget model whose kernel answers when the test says so. */
+function askedModel(recorded = false) {
+  const handlers = new Set();
+  const sent = [];
+  const answer = ({ revision, focus_key, row }, numbers, block = 2) => {
+    const arrays = [{ name: "row", dtype: "float32", shape: [numbers.length, numbers[0].length] }];
+    const bytes = Float32Array.from(numbers.flat());
+    for (const handler of handlers) handler({ type: "row", revision, meta: { focus_key, first: row * block }, arrays }, [new DataView(bytes.buffer)]);
+  };
+  return {
+    model: { on: (_, handler) => handlers.add(handler), off: (_, handler) => handlers.delete(handler), send: (content) => sent.push(content), get: () => recorded },
+    sent, answer, handlers,
+  };
+}
+
+const LONG = { revision: 7, focus_key: "1.0", focus_block: 2, row_first: 4, row: { data: Float32Array.from([1, 2, 3, 4]), shape: [2, 2] } };
+
+test("numbers of a row are asked once, one at a time, and the row that is wanted last comes next", () => {
+  const { model, sent, answer, handlers } = askedModel();
+  let changes = 0;
+  const rows = makeExactRows(model, () => { changes += 1; });
+  assert.deepEqual([...rows.of(LONG, 2).weights], [1, 2, 3, 4]);
+  assert.equal(rows.held(LONG, 0), null);
+  assert.deepEqual(sent, []);
+  for (const row of [0, 0, 1, 3]) assert.equal(rows.of(LONG, row), null);
+  assert.deepEqual(sent, [{ type: "row", revision: 7, focus_key: "1.0", row: 0 }]);
+  answer(sent[0], [[0.5, 0], [0.25, 0.75]]);
+  assert.deepEqual(sent.map(({ row }) => row), [0, 3]);
+  assert.deepEqual([changes, rows.of(LONG, 0).first, [...rows.of(LONG, 0).weights]], [1, 0, [0.5, 0, 0.25, 0.75]]);
+  // Another edit: what comes late is of no use, and the new picture is asked at once.
+  const next = { ...LONG, revision: 8 };
+  assert.equal(rows.of(next, 0), null);
+  answer(sent[1], [[9, 9], [9, 9]]);
+  assert.equal(rows.held(next, 3), null);
+  assert.deepEqual(sent.at(-1), { type: "row", revision: 8, focus_key: "1.0", row: 0 });
+  // What is there already is not waited for: back at the chosen query, nothing more is asked.
+  assert.equal(rows.of(next, 1), null);
+  assert.ok(rows.of(next, 2));
+  answer(sent.at(-1), [[1, 0], [1, 0]]);
+  assert.equal(sent.length, 3);
+  rows.close();
+  assert.equal(handlers.size, 0);
+});
+
+test("on a page without a kernel nobody is asked", () => {
+  const { model, sent } = askedModel(true);
+  const rows = makeExactRows(model, () => {});
+  assert.equal(rows.of(LONG, 0), null);
+  assert.ok(rows.of(LONG, 2));
+  assert.deepEqual(sent, []);
+});
+
+test("of a cell of colours, the largest number is said, and of which tokens it is", () => {
+  const rows = { first: 4, keys: 6, weights: Float32Array.from([0.5, 0.125, 0.25, 0, 0.125, 0, 0.625, 0.25, 0, 0.0625, 0, 0.0625]) };
+  const all = (row) => drawnShares(row, 0, false);
+  const rest = (row) => drawnShares(row, 0, true);
+  const said = ({ query, key, number }) => [query, key, number];
+  assert.deepEqual(said(exactPair(rows, { key: 0 }, 5, 2, all)), [5, 0, 0.625]);
+  // Without the first token, each row is scaled by what is left of it: 0.25 of 0.375, not 0.125 of 0.5.
+  assert.deepEqual(said(exactPair(rows, { key: 0 }, 5, 2, rest)), [5, 1, 0.25]);
+  assert.deepEqual(said(exactPair(rows, { key: 2 }, 5, 2, all)), [4, 4, 0.125]);
+  assert.deepEqual(said(exactPair(rows, null, 5, 2, all)), [5, 0, 0.625]);
+  assert.deepEqual(said(exactPair(rows, null, 4, 2, rest)), [4, 2, 0.25]);
+  const empty = { first: 0, keys: 2, weights: Float32Array.from([1, 0, 1, 0]) };
+  assert.deepEqual(exactPair(empty, { key: 0 }, 0, 2, rest), { query: 0, key: 0, number: 1, share: 0 });
+});
+
+test("a matrix of colours says that it is one, and a page without a kernel what is exact in it", () => {
+  const matrix = colouredMatrix({ size: 2, keys: 2, causal: true }, Uint8Array.from([255, 0, 51]), 4, 0);
+  assert.deepEqual([...matrix.weights].map((weight) => weight.toFixed(2)), ["1.00", "0.00", "0.04"]);
+  assert.deepEqual([matrix.exact, matrix.rough, matrix.block], [false, true, 4]);
+  assert.equal(colouredMatrix({ size: 1, keys: 1, causal: true }, [255], 1, 5).weights[0], 5);
+  assert.match(roughNote(["a", "b", "c"], { first: 2, count: 2 }), /exact here are only the numbers of “c”$/);
+  assert.match(roughNote(["a", "b", "c"], { first: 0, count: 2 }), /of “a” to “b”$/);
 });

@@ -1,12 +1,14 @@
 import { makeArcs, whyNoLines } from "./arc_lines.js";
 import { shareTraits } from "./bus.js";
+import { approximateNote, makeChooser, roughFact } from "./chosen_matrix.js";
 import { readPalette } from "./colour.js";
 import { KEYS, choice, element, onFrame, setFacts, watchLook } from "./dom.js";
+import { exactPair, makeExactRows, numbersOf, roughNote } from "./exact_rows.js";
 import { makeGallery, singleKey } from "./head_gallery.js";
 import { exactValue, heatColours, shortValue } from "./heat_cells.js";
 import { listenToMatrix, strongest } from "./matrix_keys.js";
 import { makeMatrix } from "./pattern_matrix.js";
-import { blend, exactMatrix, largestShown, rowShares, rowWeights, tileRow } from "./patterns.js";
+import { drawnShares, largestShown, rowShares, rowWeights, tileRow } from "./patterns.js";
 import { layerNumbers, layersTitle } from "./rows.js";
 import { dimStale, isText, withStore } from "./store.js";
 import { around, cutText, makeTwin, matrixTable } from "./table_twin.js";
@@ -56,40 +58,6 @@ function offerQuantities({ quantities: select, legend }, quantities, chosen) {
   if (quantities.length < 2) select.remove();
   else if (!select.isConnected) legend.after(select);
   select.value = chosen;
-}
-
-/** What "≈" means on a page that nobody answers: exact are the matrix of `focusKey` ("layer.head", "how.layers"), and `everyHead` or not. */
-export function approximateNote(focusKey, everyHead = false) {
-  const [how, which] = (focusKey ?? "").split(".");
-  const blend = which === "all" ? `the ${how} of all layers` : `the ${how} of layers ${which}`;
-  const one = !which ? "" : /^\d+$/.test(how) ? `layer ${how} head ${which}` : blend;
-  const exact = [everyHead ? "single heads" : "", one].filter(Boolean).join(" and ");
-  return `≈: read from the gallery's colours${exact && `; exact for ${exact} only`}`;
-}
-
-/** The matrix on the right: one head, or the mean or maximum of the layers in view; null where none of it is held. */
-function makeChooser(shared) {
-  let kept = { key: "" };
-  const chosen = ({ data, wanted, held }, how) => {
-    const [layers, heads] = how === "head" ? [[shared.get("layer")], [shared.get("head")]] : [wanted, data.heads];
-    const columns = heads.map((head) => data.heads.indexOf(head)).filter((column) => column >= 0);
-    return layers.filter((layer) => held.has(layer)).flatMap((layer) => columns.map((column) => held.get(layer) * data.heads.length + column));
-  };
-  return (made) => {
-    const { data, stack } = made;
-    const how = shared.get("show_heads");
-    const focus = how === "head" ? `${shared.get("layer")}.${shared.get("head")}` : `${how}.${shared.get("layers")}`;
-    const exact = data.focus_key === focus;
-    const key = `${data.revision}|${focus}|${exact}`;
-    if (kept.key === key) return kept.matrix;
-    const matrices = exact ? [] : chosen(made, how);
-    // The kernel hears of every choice and sends its numbers; until they are here, the gallery's colours stand in.
-    // A recorded page has the numbers of all heads.
-    const recorded = data.steps && how === "head" && matrices.length;
-    const standIn = recorded ? exactMatrix(stack, data.steps.data, matrices[0]) : matrices.length ? blend(stack, matrices, how) : null;
-    kept = { key, matrix: exact ? { size: data.n_pos, keys: data.n_keys, causal: data.causal, limit: stack.limit, weights: data.focus.data, exact } : standIn };
-    return kept.matrix;
-  };
 }
 
 /** The gallery as a table: where each head looks most from the chosen query, as exact as its picture is. */
@@ -150,6 +118,7 @@ export default withStore(({ model, el, store }) => {
     el.dataset.revision = data.revision;
     el.dataset.prompt = data.prompt ?? "";
   });
+  const numbers = makeExactRows(model, draw);
   const makeScene = (data) => {
     palette = readPalette(el, palette);
     const one = shared.get("show_heads") === "head";
@@ -170,7 +139,7 @@ export default withStore(({ model, el, store }) => {
       hover: hoverHead,
     };
     const chosen = choose(made);
-    const scale = chosen?.size === data.n_pos ? 1 : data.block;
+    const scale = chosen?.block ?? data.block;
     // Lengths differ from layer to layer: the matrix has a scale of its own, and says so.
     if (chosen && data.unit) {
       const shown = made.hideFirst && scale === 1;
@@ -182,7 +151,15 @@ export default withStore(({ model, el, store }) => {
       words: data.prompt_visible, keyWords: data.key_visible,
       position: Math.min(shared.get("position"), data.n_pos - 1), hover: hoverCell,
     };
+    made.matrix.pair = pairOf(made);
     return made;
+  };
+  /** What is known exactly of the cell that is pointed at, or of the chosen query, where there are only colours. */
+  const pairOf = ({ data, hideFirst, matrix: { chosen, scale, position } }) => {
+    if (!chosen?.rough) return null;
+    const rows = numbers.of(data, hoverCell ? hoverCell.query : Math.floor(position / scale));
+    const pair = rows && exactPair(rows, hoverCell, position, scale, (row) => drawnShares(row, chosen.limit, hideFirst));
+    return pair && { ...pair, first: numbersOf(rows, pair.query)[0] };
   };
   const describe = ({ data, wanted, held, hideFirst, matrix: { chosen, position } }) => {
     const missing = wanted.filter((layer) => !held.has(layer)).length;
@@ -202,6 +179,18 @@ export default withStore(({ model, el, store }) => {
     const named = note && one && layer === shared.get("layer") && head === shared.get("head");
     page.head.replaceChildren(element("b", {}, what), ...[named ? ` · ${note}` : shared_, ` · from “${data.prompt_visible[position]}”`].map((said) => element("span", {}, said)));
     page.readout.textContent = chosen ? say(scene.matrix) : "";
+  };
+  const written = (number) => (scene.data.unit ? `${exactValue(number)} ${scene.data.unit}` : number.toFixed(3));
+  /** The same, of a pair of tokens whose number has come from the kernel. */
+  const sayPair = ({ chosen, scale, words, keyWords, pair }) => {
+    const { unit, causal } = scene.data;
+    if (scene.hideFirst && pair.query === 0 && causal && !hoverCell) return "The first query sees only the first token, which is hidden.";
+    if (scene.hideFirst && !pair.share && !hoverCell) return "All weight rests on the first token, which is hidden.";
+    const whose = hoverCell && scale > 1 && pair.share ? ` (largest of ${scale} × ${scale} tokens)` : "";
+    const sink = scene.hideFirst ? ` · hidden on the first token: ${written(pair.first)}` : "";
+    const scaled = unit ? ` · colours to ${shortValue(chosen.limit, 3)} ${unit}` : "";
+    const note = hoverCell ? "" : ` · ${model.get("recorded") ? noteOf(chosen) : roughFact(scale)}`;
+    return `${hoverCell ? "" : "strongest: "}“${words[pair.query]}” → “${keyWords[pair.key]}” ${written(pair.number)}${whose}${sink}${scaled}${note}`;
   };
   const drawArcs = (drawn) => {
     page.arcSide.hidden = !shared.get("arcs");
@@ -225,7 +214,9 @@ export default withStore(({ model, el, store }) => {
     page.legend.replaceChildren(element("span", {}, "0"), element("span", { class: "lw-ramp", style: `background:${ramp}` }), element("span", {}, `${shortValue(limit, 3)} ${unit}`));
   };
   /** One line of truth: the weight under the pointer, else the strongest key of the selected query. */
-  const say = ({ chosen, scale, position, words, keyWords, hideFirst }) => {
+  const say = (drawn) => {
+    if (drawn.pair) return sayPair(drawn);
+    const { chosen, scale, position, words, keyWords, hideFirst } = drawn;
     const query = hoverCell ? hoverCell.query : Math.floor(position / scale);
     if (hideFirst && query === 0 && scene.data.causal) return "The first query sees only the first token, which is hidden.";
     const shares = rowShares(chosen, query, hideFirst);
@@ -236,13 +227,25 @@ export default withStore(({ model, el, store }) => {
     const weights = rowWeights(chosen, query);
     // A causal query gives nothing to what comes after it.
     const { unit } = scene.data;
-    const written = (number) => (unit ? `${exactValue(number)} ${unit}` : number.toFixed(3));
     const value = (slot) => (chosen.exact ? written(weights[slot] ?? 0) : `≈ ${(weights[slot] ?? 0).toFixed(2)}`);
     const whose = scale > 1 ? ` ${scene.hideFirst ? "of what is not on the first token " : ""}(largest of the pooled cells)` : "";
-    const sink = hideFirst ? ` · hidden on the first token: ${value(0)}` : "";
+    // Of lengths, colours come masked from the kernel.
+    const sink = hideFirst && !(chosen.rough && unit) ? ` · hidden on the first token: ${value(0)}` : "";
     const scaled = unit ? ` · colours to ${shortValue(chosen.limit, 3)} ${unit}` : "";
-    const note = model.get("recorded") && !chosen.exact ? ` · ${approximateNote(scene.data.focus_key, Boolean(scene.data.steps))}` : "";
+    const note = model.get("recorded") && !chosen.exact ? ` · ${noteOf(chosen)}` : "";
     return `${hoverCell ? "" : "strongest: "}${word(query)} → ${word(key, keyWords)} ${value(key)}${whose}${sink}${scaled}${note}`;
+  };
+
+  const noteOf = ({ rough }) => {
+    const { focus_key: focus, focus_block: count, row_first: first, prompt_visible: words, steps } = scene.data;
+    return rough ? roughNote(words, { first, count }) : approximateNote(count ? "" : focus, Boolean(steps));
+  };
+  /** The number of a cell in the table, as exact as it is known. */
+  const cellText = ({ chosen, scale }, query, key) => {
+    const number = rowWeights(chosen, query)[key];
+    if (number === undefined || chosen.exact) return number?.toFixed(3) ?? "";
+    const rows = chosen.rough && numbers.held(scene.data, query);
+    return rows ? exactPair(rows, { key }, rows.first, scale, (row) => drawnShares(row, chosen.limit, scene.hideFirst)).number.toFixed(3) : `≈ ${number.toFixed(2)}`;
   };
 
   const follow = (node, at, same, moved) => {
@@ -289,7 +292,7 @@ export default withStore(({ model, el, store }) => {
       const { chosen, scale, words, keyWords } = scene.matrix;
       const pooled = (all, count) => Array.from({ length: count }, (_, slot) => all[slot * scale]);
       const [down, across] = [pooled(words, at.queries), pooled(keyWords, chosen.keys ?? chosen.size)];
-      return matrixTable(page.head.textContent, { words: down, keyWords: across, ...at }, (query, key) => rowWeights(chosen, query)[key]?.toFixed(3) ?? "");
+      return matrixTable(page.head.textContent, { words: down, keyWords: across, ...at }, (query, key) => cellText(scene.matrix, query, key));
     }),
   ];
   const point = (found) => {
@@ -346,6 +349,7 @@ export default withStore(({ model, el, store }) => {
     draw.cancel();
     twins.forEach((twin) => twin.close());
     voice.close();
+    numbers.close();
     shared.close();
   };
 });

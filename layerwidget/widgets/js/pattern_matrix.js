@@ -83,12 +83,12 @@ export function makeMatrix(canvas) {
   const sheet = makeSheet();
   let drawn = null;
 
-  const labels = (context, { words, keyWords = words, palette, position, hover }) => {
+  const labels = (context, { words, keyWords = words, palette, position, hover, pair }) => {
     const { down, across, foot, scale } = drawn;
-    const pointed = (slot, all) => (hover ? [Math.min(all.length - 1, slot * scale)] : []);
-    const chosen = [position, ...pointed(hover?.query, words)];
+    const pointed = (slot, all, token) => (hover ? [Math.min(all.length - 1, token ?? slot * scale)] : []);
+    const chosen = [position, ...pointed(hover?.query, words, pair?.query)];
     labelRows(context, { words, cell: down, scale, chosen, here: position, palette, right: LABEL_WIDTH - 5, width: LABEL_WIDTH - 8, top: 0 });
-    labelColumns(context, { words: keyWords, cell: across, scale, chosen: pointed(hover?.key, keyWords), palette, left: LABEL_WIDTH, top: foot, length: LABEL_HEIGHT + 2 });
+    labelColumns(context, { words: keyWords, cell: across, scale, chosen: pointed(hover?.key, keyWords, pair?.key), palette, left: LABEL_WIDTH, top: foot, length: LABEL_HEIGHT + 2 });
   };
 
   const numbers = (context, scene) => {
@@ -104,7 +104,7 @@ export function makeMatrix(canvas) {
   };
 
   return {
-    /** Draws `{chosen, words, keyWords, scale, palette, hideFirst, position, hover}` as large as a box; `chosen` may be null. */
+    /** Draws `{chosen, words, keyWords, scale, palette, hideFirst, position, hover, pair}` as large as a box; `chosen` may be null. */
     draw(scene, { clientWidth: room, clientHeight: height }) {
       const { chosen, scale, palette, position, hover } = scene;
       const context = sizedContext(canvas, room, height);

@@ -31,10 +31,14 @@ export function largestShown(matrix, hideFirst) {
   return largest;
 }
 
-/** A row as it is drawn, from 0 to 1: with the first key hidden, the rest of a row of shares is scaled to sum to 1. */
+/** A row of a matrix as it is drawn. */
 export function rowShares(matrix, query, hideFirst) {
-  const { limit } = matrix;
-  const shares = Float64Array.from(rowWeights(matrix, query), limit ? (weight) => weight / limit : undefined);
+  return drawnShares(rowWeights(matrix, query), matrix.limit, hideFirst);
+}
+
+/** Numbers as they are drawn, from 0 to 1: with the first key hidden, the rest of a row of shares is scaled to sum to 1. */
+export function drawnShares(weights, limit, hideFirst) {
+  const shares = Float64Array.from(weights, limit ? (weight) => weight / limit : undefined);
   if (!hideFirst) return shares;
   shares[0] = 0;
   if (limit) return shares;
@@ -75,6 +79,11 @@ export function exactMatrix(stack, steps, matrix) {
     }
   }
   return { size, keys, causal, weights, limit: 0, exact: true };
+}
+
+/** A matrix of which there are only the colours, `block` queries and keys to a cell. */
+export function colouredMatrix({ size, keys, causal }, roots, block, limit) {
+  return { size, keys, causal, block, limit, weights: Float32Array.from(roots, (root) => WEIGHTS[root] * (limit || 1)), exact: false, rough: true };
 }
 
 /** The weights of one row of one of a gallery's matrices, as exact as its picture is. */
