@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -35,7 +36,24 @@ def open_demo(folder: Path, arguments: Sequence[str] = ()) -> int:
     sys.stdout.flush()
     # It refuses to run as root, as in most containers, unless it is told that this is meant.
     root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    return subprocess.call([sys.executable, "-m", "jupyterlab", str(copy), *root, *arguments])
+    return _run_in_front([sys.executable, "-m", "jupyterlab", str(copy), *root, *arguments])
+
+
+def _run_in_front(command: Sequence[str]) -> int:
+    """Run a command until it ends of itself; returns its exit code.
+
+    A terminal sends Ctrl-C to both, and JupyterLab asks whether it is meant: `subprocess.call` would kill it meanwhile.
+    """
+    process = subprocess.Popen(command)
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate()),
+    }
+    try:
+        return process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def quickstart() -> Path:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from ipywidgets.embed import dependency_state
 
 import layerwidget as lw
 from layerwidget.figures.raster import png
@@ -117,9 +118,15 @@ def test_it_is_a_picture_in_all_formats_and_a_table(view: Any) -> None:
 
 
 def test_a_notebook_holds_little_of_it(drawn: Any) -> None:
-    bundle = still._hidden_bundle(drawn.to_svg(), drawn.to_text(), drawn.n_views)
+    """Of a view alone, and of all views of a page or an explorer: state, picture and table together."""
+    bundle = still._hidden_bundle(drawn.to_svg(), drawn.to_text(), still._room(drawn))
     assert "data:image/png;base64,iVBOR" in bundle["text/html"]
-    assert len(json.dumps(bundle)) < min(drawn.n_views * 200_000, 600_000)
+    beside = len(json.dumps(bundle))
+    assert 1_000 < beside < 600_000
+    views = drawn.pictured_views
+    state = dependency_state(views, drop_defaults=False)
+    assert {view.model_id for view in views} <= set(state)
+    assert len(json.dumps(state)) + beside < 200_000 * len(views)
     for part in parts_of(drawn):
         # As the widget manager saves it, with its code; an image of bytes would be saved as base64.
         assert len(json.dumps(part.get_state(), default=repr)) < 200_000, part
@@ -145,12 +152,11 @@ def test_it_can_be_frozen(drawn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert outputs[beside] == {"text/html": "", "text/plain": ""}
 
 
-def test_a_large_picture_is_made_smaller_until_it_fits(views: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_picture_is_made_smaller_until_it_fits(views: dict[str, Any]) -> None:
     view = views["AttentionView"]
     svg, said = drawn_once(view), view.to_text()
     sizes = []
     for most in (200_000, 60_000, 30_000):
-        monkeypatch.setattr(still, "MOST_BYTES", most)
-        sizes.append(len(json.dumps(still._hidden_bundle(svg, said, 1))))
+        sizes.append(len(json.dumps(still._hidden_bundle(svg, said, most - 1_000))))
         assert sizes[-1] < most
     assert len(set(sizes)) > 1

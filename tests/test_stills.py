@@ -122,7 +122,7 @@ def test_a_picture_that_was_being_drawn_does_not_come_after_the_end(
     drawn: list[int] = []
     drawing, ended = threading.Event(), threading.Event()
 
-    def draw(_svg: str, _text: str, _n_views: int) -> dict:
+    def draw(_svg: str, _text: str, _most_bytes: int) -> dict:
         drawn.append(len(drawn) + 1)
         number = drawn[-1]
         if number == 1:
@@ -132,9 +132,9 @@ def test_a_picture_that_was_being_drawn_does_not_come_after_the_end(
 
     monkeypatch.setattr(still, "QUIET_S", 0.0)
     monkeypatch.setattr(still, "publish", lambda bundle, display_id, update=False: published.append(bundle))
-    monkeypatch.setattr(still, "_picture_bundle", lambda svg, text, n_views: {"image/png": ""})
+    monkeypatch.setattr(still, "_picture_bundle", lambda svg, text, most_bytes: {"image/png": ""})
     monkeypatch.setattr(still, "_hidden_bundle", draw)
-    stills = still.Stills(SimpleNamespace(to_svg=str, to_text=str, n_views=1), lambda: None, list)
+    stills = still.Stills(SimpleNamespace(to_svg=str, to_text=str, pictured_views=[]), lambda: None, list)
     stills._places = [("live", "still")]
     keeper = stills._keeper = threading.Thread(target=stills._keep, daemon=True)
     stills.changed()

@@ -12,13 +12,16 @@ _IMPORT = re.compile(r'^import \{[^}]*\} from "\./(\w+)\.js";\n', re.MULTILINE)
 _IMPORT_NAMES = re.compile(r'^import \{([^}]*)\} from "\./(\w+)\.js";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|let|class) )", re.MULTILINE)
 _EXPORTED = re.compile(r"^export (?:async )?(?:function|const|let|class) (\w+)", re.MULTILINE)
+#: On lines of their own: what a notebook holds with every view has no use for them.
+_COMMENTS = re.compile(r"^ *(?://[^\n]*|/\*(?:(?!\*/).)*\*/)\n", re.MULTILINE | re.DOTALL)
 _DEFAULT = re.compile(r"^export default ", re.MULTILINE)
 
 
 @cache
 def module_text(name: str) -> str:
     """The module `js/<name>.js` with everything that it imports in front of it; top-level names are unique."""
-    return "\n".join(_EXPORT.sub("", _IMPORT.sub("", source_text(one))) for one in _in_order(name, seen=set()))
+    sources = (_COMMENTS.sub("", source_text(one)) for one in _in_order(name, seen=set()))
+    return "\n".join(_EXPORT.sub("", _IMPORT.sub("", source)) for source in sources)
 
 
 def registry_text(names: Iterable[str], registry: str) -> str:
@@ -53,7 +56,7 @@ def wrapped(name: str, source: str, registry: str) -> str:
 @cache
 def style_text() -> str:
     """The style sheet that all views share."""
-    return (_HOME / "style.css").read_text(encoding="utf-8")
+    return re.sub(r" */\*.*?\*/", "", (_HOME / "style.css").read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
 def source_text(name: str) -> str:

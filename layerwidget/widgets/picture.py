@@ -91,10 +91,10 @@ class Pictured:
         self._stills.freeze()
 
     @property
-    def n_views(self) -> int:
-        """How many views it is made of: what holds others is none itself."""
+    def pictured_views(self) -> list[Any]:
+        """The views that it is made of: what holds others is none itself."""
         held = (one for one in parts_of(self) if isinstance(one, Pictured))
-        return sum(isinstance(one, anywidget.AnyWidget) or getattr(one, "is_figure", False) for one in held)
+        return [one for one in held if isinstance(one, anywidget.AnyWidget) or getattr(one, "is_figure", False)]
 
     @property
     def is_blank(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import html
+import json
 import sys
 import threading
 import time
@@ -18,16 +19,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ipywidgets.embed import dependency_state
+
 from layerwidget.figures.raster import png_aside
 
 #: A picture is made when nothing has changed for so long.
 QUIET_S = 3.0
 #: A kernel that ends waits no longer than this for a last picture; Jupyter kills it after five seconds.
 MOST_HELD_S = 4.0
-#: What stands in the notebook is no larger than this for each view in it, picture and table together, in bytes.
+#: What stands in the notebook is no larger than this for each view in it, in bytes: state, picture and table together.
 MOST_BYTES = 200_000
-#: And no larger than this however many views there are.
+#: Picture and table are no larger than this however many views there are.
 _MOST_OF_ALL = 560_000
+#: And may be as large as this, however large the state is.
+_LEAST_ROOM = 40_000
 _LETTERS_BESIDE = 2_000
 _SCALES = (1.0, 0.75, 0.5, 0.35, 0.25)
 _VIEW = "application/vnd.jupyter.widget-view+json"
@@ -66,9 +71,9 @@ class Stills:
     def freeze(self) -> None:
         """Put the picture, and no more, where the widget was displayed."""
         self._end()
-        svg, text = self._widget.to_svg(), self._widget.to_text()
+        svg, text, room = self._widget.to_svg(), self._widget.to_text(), _room(self._widget)
         for live, still in self._places + self._new:
-            publish(_picture_bundle(svg, text, self._widget.n_views), live, update=True)
+            publish(_picture_bundle(svg, text, room), live, update=True)
             publish({"text/html": "", "text/plain": ""}, still, update=True)
         self._places, self._new = [], []
 
@@ -87,7 +92,7 @@ class Stills:
             self._publish_or_warn(update=True, places=self._places)
 
     def _hidden(self) -> dict[str, Any]:
-        return _hidden_bundle(self._widget.to_svg(), self._widget.to_text(), self._widget.n_views)
+        return _hidden_bundle(self._widget.to_svg(), self._widget.to_text(), _room(self._widget))
 
     def _cell_done(self, *_result: object) -> None:
         shell = _shell()
@@ -208,23 +213,30 @@ def _live_bundle(widget: Any) -> dict[str, Any]:
     return {_VIEW: view, "text/plain": widget.to_text().partition("\n")[0]}
 
 
-def _hidden_bundle(svg: str, text: str, n_views: int) -> dict[str, Any]:
+def _hidden_bundle(svg: str, text: str, most_bytes: int) -> dict[str, Any]:
     """A picture that is not seen beside something that is alive."""
     beside = html.escape(text[:_LETTERS_BESIDE])
-    image = _small_image(svg, _room(n_views) - len(text.encode()) - len(beside.encode()))
+    image = _small_image(svg, most_bytes - len(text.encode()) - len(beside.encode()))
     markup = (
         f'<div class="lw-still"><img style="max-width:100%" alt="{beside}" src="data:image/png;base64,{image}"></div>'
     )
     return {"text/html": markup, "text/plain": text}
 
 
-def _picture_bundle(svg: str, text: str, n_views: int) -> dict[str, Any]:
-    return {"image/png": _small_image(svg, _room(n_views) - len(text.encode())), "text/plain": text}
+def _picture_bundle(svg: str, text: str, most_bytes: int) -> dict[str, Any]:
+    return {"image/png": _small_image(svg, most_bytes - len(text.encode())), "text/plain": text}
 
 
-def _room(n_views: int) -> int:
-    """How large an output may be, in bytes; what Jupyter writes around it takes the rest."""
-    return min(MOST_BYTES * max(1, n_views), _MOST_OF_ALL) - 1_000
+def _room(widget: Any) -> int:
+    """How large a widget's picture and table may be, in bytes; what Jupyter writes around them takes the rest."""
+    views = widget.pictured_views
+    left = MOST_BYTES * max(1, len(views)) - saved_bytes(views) - 1_000
+    return max(_LEAST_ROOM, min(left, _MOST_OF_ALL - 1_000))
+
+
+def saved_bytes(views: list[Any]) -> int:
+    """How large the state of views is in a notebook that holds it, with their code and all that they refer to."""
+    return len(json.dumps(dependency_state(views, drop_defaults=False))) if views else 0
 
 
 def _small_image(svg: str, most_bytes: int) -> str:

@@ -57,7 +57,7 @@ class JupyterServer:
             self._process = subprocess.Popen(
                 self.command(port),
                 cwd=self.root,
-                env=_environment(home),
+                env=environment(home),
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -153,7 +153,7 @@ def _command(port: int, root: Path) -> list[str]:
     ]
 
 
-def _environment(home: Path) -> dict[str, str]:
+def environment(home: Path) -> dict[str, str]:
     """The environment of the server and its kernels: everything it could read or write is under `home`."""
     folders = {
         "HOME": home / "home",

@@ -18,6 +18,22 @@ import { tileRow } from "../../layerwidget/widgets/js/patterns.js";
 import { linesTold, marksTold } from "../../layerwidget/widgets/js/recorded_figure.js";
 import { settleCell } from "../../layerwidget/widgets/js/settle_strip.js";
 import { around, curveTable, cutText, layerTable, listTable, matrixTable } from "../../layerwidget/widgets/js/table_twin.js";
+import { newest } from "../../layerwidget/widgets/js/voice.js";
+
+test("of new results, the first view that is seen and has words is read", () => {
+  const order = [];
+  const view = (words, { isConnected = true, rects = 1 } = {}) => {
+    const node = { isConnected, getClientRects: () => Array(rects), compareDocumentPosition: (other) => (order.indexOf(other) > order.indexOf(node) ? 4 : 2) };
+    order.push(node);
+    return [node, () => words];
+  };
+  const [gone, hidden, empty, first, second] = [
+    view("gone", { isConnected: false }), view("hidden", { rects: 0 }), view(""), view("first"), view("second")];
+  assert.equal(newest({}), "");
+  assert.equal(newest({ news: new Map([second, first, empty, hidden, gone]) }), "first");
+  assert.equal(newest({ news: new Map([empty, second]) }), "second");
+  assert.equal(newest({ news: new Map([gone, hidden]) }), "");
+});
 
 test("a table is cut around what is chosen, and says so", () => {
   assert.deepEqual(around(0, 5, 24), [0, 5]);

@@ -93,8 +93,9 @@ export default withStore(({ model, el, store }) => {
   let hoverHead = null;
   let hoverCell = null;
 
-  const voice = makeVoice(shared, el);
-  const sayReadout = () => voice.say(() => (page.head.textContent && `${page.head.textContent}: ${page.readout.textContent}`));
+  const readoutWords = () => page.head.textContent && `${page.head.textContent}: ${page.readout.textContent}`;
+  const voice = makeVoice(shared, el, { news: readoutWords });
+  const sayReadout = () => voice.say(readoutWords);
   const dim = () => dimStale(el, shared, store.data);
   const draw = onFrame(() => {
     const { data } = store;

@@ -74,7 +74,7 @@ export default withStore(({ model, el, store }) => {
   let scene = null;
   let hover = null;
 
-  const voice = makeVoice(shared, el);
+  const voice = makeVoice(shared, el, { news: () => page.readout.textContent });
   const twin = makeTwin(page.scroll, () => scene && layerTable(
     [model.get("title"), scene.sheet.name, scene.sheet.unit].filter(Boolean).join(", "), scene, grid.visibleColumns(), (cell) => cellValue(cell, scene)));
 

@@ -65,10 +65,11 @@ export default withStore(({ model, el, store }) => {
   let scene = null;
   let hover = null;
 
-  const voice = makeVoice(shared, el);
+  const cellWords = () => (scene ? `layer ${scene.here.layer}, after ${scene.labels[scene.here.column]}, position ${scene.here.column}: ${lensCell(scene.here, scene)}` : "");
+  const voice = makeVoice(shared, el, { news: cellWords });
   const twin = makeTwin(page.scroll, () => scene && layerTable(
     `${model.get("title")}, first word and its probability`, scene, grid.visibleColumns(), (cell) => lensCell(cell, scene)));
-  const sayCell = () => voice.say(() => (scene ? `layer ${scene.here.layer}, after ${scene.labels[scene.here.column]}, position ${scene.here.column}: ${lensCell(scene.here, scene)}` : ""));
+  const sayCell = () => voice.say(cellWords);
 
   /** Said when scrolling has settled, so that what is in sight is computed first. */
   let settling = null;

@@ -60,7 +60,7 @@ export default withStore(({ model, el, store }) => {
   let palette = null;
   let pointed = null;
   const follow = (neuron) => model.get("answered") && shared.set({ neuron: neuron === shared.get("neuron") ? null : neuron });
-  const voice = makeVoice(shared, el);
+  const voice = makeVoice(shared, el, { news: () => page.readout.textContent });
   const dim = () => dimStale(el, shared, store.data);
 
   const fillHead = (data) => {

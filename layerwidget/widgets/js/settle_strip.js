@@ -63,7 +63,7 @@ export default withStore(({ model, el, store }) => {
   let hover = null;
   let hoverLayer = null;
 
-  const voice = makeVoice(shared, el);
+  const voice = makeVoice(shared, el, { news: () => page.readout.textContent });
   const twin = makeTwin(page.scroll, () => scene && layerTable(
     `${model.get("title")}, rank of the word that is predicted in the end`, scene, grid.visibleColumns(), (cell) => settleCell(cell, scene)));
 

@@ -44,7 +44,7 @@ export default withStore(({ model, el, store }) => {
   let scene = null;
   let hover = null;
 
-  const voice = makeVoice(shared, el);
+  const voice = makeVoice(shared, el, { news: () => readout.textContent });
   const twin = makeTwin(scroll, () => scene && listTable(scroll.getAttribute("aria-label").split(":")[0], "token", "logits",
     scene.data.labels, hover ?? scene.largest, (place) => exactValue(scene.values[place])));
 

@@ -1,7 +1,7 @@
 import { shareTraits } from "./bus.js";
 import { element, setText } from "./dom.js";
 import { followFocus } from "./focus_tip.js";
-import { makeVoice } from "./voice.js";
+import { makeVoice, newest } from "./voice.js";
 
 /** What takes less time than this needs no button to stop it. */
 const STOPPABLE_MS = 700;
@@ -40,6 +40,8 @@ export default {
     };
     el.classList.add("lw", "lw-status");
     el.append(element("div", { class: "lw-line" }, name, facts, checked, element("span", { class: "lw-gap" }), work, stop, state), report);
+    /** With the state: why there is nothing, or what there is. */
+    const said = () => ({ failed: work.textContent, fresh: newest(shared.common()) })[state.dataset.state];
     const draw = () => {
       const typed = shared.get("prompt"); // what the box holds
       const kernelState = model.get("state");
@@ -59,7 +61,7 @@ export default {
       setText(state, WORDS[now] ?? now);
       state.dataset.state = now;
       // Not at every key: what is answered at once has not been waited for.
-      if (told !== now) voice.say(() => [state.textContent, now === "failed" ? work.textContent : ""].filter(Boolean).join(": "), { slot: "state", rest: STOPPABLE_MS });
+      if (told !== now) voice.say(() => [state.textContent, said()].filter(Boolean).join(": "), { slot: "state", rest: STOPPABLE_MS });
       told = now;
       offer(kernelState === "busy");
       work.classList.toggle("lw-bad", now === "failed");
