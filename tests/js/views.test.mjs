@@ -28,10 +28,11 @@ import { movedKeys, pairText, pairWord } from "../../layerwidget/widgets/js/head
 import { differenceOf, pairPixels } from "../../layerwidget/widgets/js/matrix_row.js";
 import { cellNumbers, labelled } from "../../layerwidget/widgets/js/pattern_matrix.js";
 import { blend, exactMatrix, galleryPixels, largestShown, matrixPixels, rowShares, rowWeights, sameRows } from "../../layerwidget/widgets/js/patterns.js";
-import { layerRuns, writtenValue } from "../../layerwidget/widgets/js/recorded_figure.js";
+import { layerRuns } from "../../layerwidget/widgets/js/recorded_figure.js";
 import { promptHeight } from "../../layerwidget/widgets/js/prompt_editor.js";
 import { recordedModel } from "../../layerwidget/widgets/js/recorded_model.js";
 import { movedAway, placeWords } from "../../layerwidget/widgets/js/recorded_page.js";
+import { writtenValue } from "../../layerwidget/widgets/js/recorded_points.js";
 import { rolloutText } from "../../layerwidget/widgets/js/rollout_view.js";
 import { layerNumbers, layersTitle, rowHeight } from "../../layerwidget/widgets/js/rows.js";
 import { cellColours, expertWords, neuronTitle } from "../../layerwidget/widgets/js/neuron_words.js";
