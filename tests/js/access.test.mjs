@@ -15,7 +15,7 @@ import { lensCell } from "../../layerwidget/widgets/js/logit_lens_view.js";
 import { movedPointer, strongest } from "../../layerwidget/widgets/js/matrix_keys.js";
 import { tileRow } from "../../layerwidget/widgets/js/patterns.js";
 import { linesTold, marksTold } from "../../layerwidget/widgets/js/recorded_figure.js";
-import { curvesOfMarks, layerText, movedPoint, pointNear, ringAround, ringBox } from "../../layerwidget/widgets/js/recorded_points.js";
+import { curvesOfMarks, movedPoint, pointNear, ringAround, ringBox, valuesOfLayer } from "../../layerwidget/widgets/js/recorded_points.js";
 import { settleCell } from "../../layerwidget/widgets/js/settle_strip.js";
 import { around, curveTable, cutText, layerTable, listTable, matrixTable } from "../../layerwidget/widgets/js/table_twin.js";
 
@@ -269,9 +269,9 @@ test("the values of a figure are those of its curves, and keys go along one and 
     { layer: "3", value: "7.5" },
   ]);
   assert.deepEqual(curves.map(({ points }) => points.map(({ layer }) => layer)), [[0, 1, 3], [1, 4], [3]]);
-  assert.equal(layerText(curves, 1), "cat 2 · cat 0.125");
-  assert.equal(layerText(curves, 3), "cat -1234.568 · 7.500");
-  assert.equal(layerText(curves, 2), "");
+  assert.equal(valuesOfLayer(curves, 1), "cat 2 · cat 0.125");
+  assert.equal(valuesOfLayer(curves, 3), "cat -1234.568 · 7.500");
+  assert.equal(valuesOfLayer(curves, 2), "");
   const walk = (from, ...keys) => keys.reduce((at, key) => movedPoint(key, at, curves), from);
   const first = { curve: 0, layer: 0 };
   assert.deepEqual(walk(first, "ArrowRight", "ArrowRight"), { curve: 0, layer: 3 });

@@ -3,7 +3,7 @@
 import { shareTraits } from "./bus.js";
 import { KEYS, element, onFrame } from "./dom.js";
 import { axesOf, curveLegend, drawLines, heightOf, pinnedCurves, shape, sheetCurves } from "./recorded_lines.js";
-import { curvesOfMarks, drawnMarks, layerText, movedPoint, pointNear, pointText, ringAround, ringBox, writtenValue } from "./recorded_points.js";
+import { curvesOfMarks, drawnMarks, movedPoint, pointNear, pointText, ringAround, ringBox, valuesOfLayer, writtenValue } from "./recorded_points.js";
 import { layerNumbers } from "./rows.js";
 import { withStore } from "./store.js";
 import { curveTable, makeTwin } from "./table_twin.js";
@@ -103,7 +103,7 @@ export default withStore(({ model, el, store }) => {
   const about = (sheet) => `${model.get("title")}${sheet?.detail ? ` · ${sheet.detail}` : ""}`;
   /** What is said of the layer under the pointer, or of the point that the keyboard has come to. */
   const told = () => {
-    if (hover !== null) return layerText(curves, hover) && `layer ${hover}: ${layerText(curves, hover)}`;
+    if (hover !== null) return valuesOfLayer(curves, hover) && `layer ${hover}: ${valuesOfLayer(curves, hover)}`;
     return pointed ? `layer ${pointed.layer}: ${pointText(curves[pointed.curve], pointOf(pointed))}` : "";
   };
   const describe = (sheet) => {

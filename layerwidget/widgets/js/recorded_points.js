@@ -40,7 +40,7 @@ export function pointText({ name }, { said }) {
 }
 
 /** What all curves say of a layer. */
-export function layerText(curves, layer) {
+export function valuesOfLayer(curves, layer) {
   return curves.flatMap((curve) => curve.points.filter((point) => point.layer === layer).map((point) => pointText(curve, point))).join(" · ");
 }
 
