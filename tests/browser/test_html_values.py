@@ -46,7 +46,6 @@ def opened(browser: Browser, recorded: Recorded, request: pytest.FixtureRequest)
     said: list[str] = []
     context.route(re.compile("^(?!file:)"), lambda route: route.abort())
     page = context.new_page()
-    page.set_default_timeout(4000)
     page.on("request", lambda one: asked.append(one.url))
     page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: said.append(str(error)))
@@ -160,7 +159,9 @@ def test_cells_of_every_lens(reader: Reader, recorded: Recorded) -> None:
         view = reader.all(".lw-lens").nth(place)
         for layer, column in reader.cells(view, BY_POSITION):
             title = view.locator(".lw-top .lw-panel-title").first
-            assert title.inner_text() == f"layer {layer} · after “{PROMPT[column]}” (position {column})"
+            assert (
+                " ".join(title.inner_text().split()) == f"layer {layer} · after “{PROMPT[column]}” (position {column})"
+            )
             numbers = view.locator(".lw-words .lw-number:visible").all_inner_texts()
             assert numbers == [f"{one:.3f}" for one in lens.top_probs[layer, column, : len(numbers)]]
             assert len(numbers) >= 5
@@ -339,7 +340,7 @@ _SHADED = """(figures) => figures.map((figure) => {
 RANGED = {
     "lens": [".lw-lens", ".lw-attention"], "tuned": [".lw-lens >> nth=0", ".lw-lens >> nth=1"],
     "residual": [".lw-heat"], "attention": [".lw-heat", ".lw-attention"], "attribution": [".lw-heat"],
-    "depth": [".lw-settle"], "compare": [".lw-heat >> nth=0", ".lw-heat >> nth=1"],
+    "depth": [".lw-settle"], "compare": [".lw-heat:visible >> nth=0", ".lw-heat:visible >> nth=1"],
 }  # fmt: skip
 
 
