@@ -8,7 +8,7 @@ from math import isfinite, log10
 
 import numpy as np
 
-from layerwidget.figures.curves import BELOW_COLOUR, HERE_COLOUR, Curves, Scale, layer_ticks
+from layerwidget.figures.curves import BELOW_COLOUR, HERE_COLOUR, Curves, Overlay, Scale, layer_ticks
 from layerwidget.figures.heading import heading, names_legend
 from layerwidget.figures.number_words import tick_text
 from layerwidget.figures.svg import (
@@ -257,7 +257,7 @@ def _pieces(points: Sequence[tuple[float, float]], there: Sequence[bool]) -> lis
 
 def _said(layer: int, name: str, value: float) -> dict[str, str | float | None]:
     """What a dot or bar is of; read by tests, scripts and screen readers."""
-    return {"data_layer": layer, "data_name": name or None, "data_value": f"{value:.6g}"}
+    return {"data_layer": layer, "data_name": name or None, "data_value": f"{value:.9g}"}
 
 
 def _bars(curves: Curves, plot: Plot) -> Iterator[Markup]:
@@ -280,4 +280,13 @@ def _bars(curves: Curves, plot: Plot) -> Iterator[Markup]:
 def _overlays(curves: Curves, plot: Plot) -> Iterator[Markup]:
     for over in curves.overlays:
         points = [(plot.x(x), plot.y(y)) for x, y in zip(over.x, over.y, strict=True)]
-        yield polyline(points, stroke=over.colour, stroke_width=over.width)
+        yield polyline(points, stroke=over.colour, stroke_width=over.width, **_gone_through(over))
+
+
+def _gone_through(over: Overlay) -> dict[str, str | float | None]:
+    """What a line is of, where it has values at layers: one without dots says so itself."""
+    there = [(round(x), y) for x, y in zip(over.x, over.y, strict=True) if x == round(x)]
+    if not there:
+        return {}
+    layers, values = (" ".join(words) for words in zip(*((str(x), f"{y:.9g}") for x, y in there), strict=True))
+    return {"data_name": over.name, "data_layers": layers, "data_values": values}

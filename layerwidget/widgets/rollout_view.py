@@ -68,5 +68,5 @@ class RolloutView(Pictured, View, module="rollout_view"):
         return rollout_picture(Rollout(self.shown, place_of(self)), width, theme)
 
     def recorded_traits(self) -> dict[str, Any]:
-        """Without a switch for the first token."""
-        return {**super().recorded_traits(), "can_hide": False}
+        """Without a switch for the first token, and with the layers that it stays at."""
+        return {**super().recorded_traits(), "can_hide": False, "recorded": self.layers}

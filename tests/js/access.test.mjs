@@ -16,6 +16,7 @@ import { lensCell } from "../../layerwidget/widgets/js/logit_lens_view.js";
 import { movedPointer, strongest } from "../../layerwidget/widgets/js/matrix_keys.js";
 import { tileRow } from "../../layerwidget/widgets/js/patterns.js";
 import { linesTold, marksTold } from "../../layerwidget/widgets/js/recorded_figure.js";
+import { curvesOfMarks, movedPoint, pointNear, ringAround, ringBox, valuesOfLayer } from "../../layerwidget/widgets/js/recorded_points.js";
 import { settleCell } from "../../layerwidget/widgets/js/settle_strip.js";
 import { around, curveTable, cutText, layerTable, listTable, matrixTable } from "../../layerwidget/widgets/js/table_twin.js";
 import { newest } from "../../layerwidget/widgets/js/voice.js";
@@ -276,4 +277,42 @@ test("bars of a picture have it, too", () => {
     rows: [["10", "-1.500", "20"], ["2", "0.500", "–"]],
   });
   assert.deepEqual(marksTold([{ layer: "0", value: "3" }], "nats"), { columns: ["nats"], rows: [["0", "3"]] });
+});
+
+test("the values of a figure are those of its curves, and keys go along one and over to the next", () => {
+  const dots = [[0, "0.5"], [1, "2"], [3, "-1234.5678"]].map(([layer, value]) => ({ curve: "0", name: "cat", layer, value }));
+  const curves = curvesOfMarks([
+    ...dots, { curve: "1", name: "cat", layer: "4", value: "0.25", said: "0.250" }, { curve: "1", name: "cat", layer: "1", value: "0.125" },
+    { layer: "3", value: "7.5" },
+  ]);
+  assert.deepEqual(curves.map(({ points }) => points.map(({ layer }) => layer)), [[0, 1, 3], [1, 4], [3]]);
+  assert.equal(valuesOfLayer(curves, 1), "cat 2 · cat 0.125");
+  assert.equal(valuesOfLayer(curves, 3), "cat -1234.568 · 7.500");
+  assert.equal(valuesOfLayer(curves, 2), "");
+  const walk = (from, ...keys) => keys.reduce((at, key) => movedPoint(key, at, curves), from);
+  const first = { curve: 0, layer: 0 };
+  assert.deepEqual(walk(first, "ArrowRight", "ArrowRight"), { curve: 0, layer: 3 });
+  assert.deepEqual(walk(first, "End", "ArrowRight"), { curve: 0, layer: 3 });
+  assert.deepEqual(walk(first, "End", "ArrowLeft", "ArrowLeft", "ArrowLeft"), first);
+  // Where the next curve has no value at that layer, it is the nearest; above the first and below the last is nothing.
+  assert.deepEqual(walk(first, "End", "ArrowDown"), { curve: 1, layer: 4 });
+  assert.deepEqual(walk(first, "ArrowDown", "ArrowDown", "ArrowDown"), { curve: 2, layer: 3 });
+  assert.deepEqual(walk({ curve: 1, layer: 4 }, "Home", "ArrowUp", "ArrowUp"), { curve: 0, layer: 1 });
+  assert.equal(movedPoint("PageDown", first, curves), null);
+  assert.deepEqual(pointNear(curves, { curve: 5, layer: 9 }), { curve: 2, layer: 3 });
+  assert.equal(pointNear([], first), null);
+});
+
+test("bars of a layer are curves by their names, and a ring stands around what is pointed at", () => {
+  const bars = [["0", "attention", "1"], ["0", "FFN", "-0.5"], ["1", "attention", "0.25"], ["1", "FFN", "3"]];
+  const curves = curvesOfMarks(bars.map(([layer, name, value]) => ({ layer, name, value })));
+  assert.deepEqual(curves.map(({ name, points }) => [name, points.map(({ said }) => said)]), [["attention", ["1.000", "0.250"]], ["FFN", ["-0.500", "3"]]]);
+  const node = (tagName, attributes) => ({ tagName, getAttribute: (name) => attributes[name] ?? null });
+  const axes = { x0: 10, step: 20 };
+  const heightAt = (value) => 100 - value;
+  const box = (tagName, attributes) => ringBox({ node: node(tagName, attributes), layer: 2, value: "40" }, axes, heightAt);
+  assert.deepEqual(box("rect", { x: "1", y: "2", width: "3", height: "4" }), [1, 2, 3, 4]);
+  assert.deepEqual(box("circle", { cx: "7", cy: "8", r: "2.5" }), [4.5, 5.5, 5, 5]);
+  assert.deepEqual(box("path", {}), [48, 58, 4, 4]);
+  assert.deepEqual(ringAround([1, 2, 3, 4]), { x: "-2.00", y: "-1.00", width: "9.00", height: "10.00", rx: 5 });
 });

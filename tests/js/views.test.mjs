@@ -29,11 +29,12 @@ import { differenceOf, pairPixels } from "../../layerwidget/widgets/js/matrix_ro
 import { exactPair, makeExactRows, roughNote } from "../../layerwidget/widgets/js/exact_rows.js";
 import { cellNumbers, labelled } from "../../layerwidget/widgets/js/pattern_matrix.js";
 import { blend, colouredMatrix, exactMatrix, galleryPixels, largestShown, matrixPixels, rowShares, rowWeights, sameRows, drawnShares } from "../../layerwidget/widgets/js/patterns.js";
-import { layerRuns, writtenValue } from "../../layerwidget/widgets/js/recorded_figure.js";
+import { layerRuns } from "../../layerwidget/widgets/js/recorded_figure.js";
 import { promptHeight } from "../../layerwidget/widgets/js/prompt_editor.js";
 import { recordedModel } from "../../layerwidget/widgets/js/recorded_model.js";
 import { movedAway, placeWords } from "../../layerwidget/widgets/js/recorded_page.js";
-import { rolloutText } from "../../layerwidget/widgets/js/rollout_view.js";
+import { writtenValue } from "../../layerwidget/widgets/js/recorded_points.js";
+import { rolloutNote, rolloutText } from "../../layerwidget/widgets/js/rollout_view.js";
 import { layerNumbers, layersTitle, rowHeight } from "../../layerwidget/widgets/js/rows.js";
 import { cellColours, expertWords, neuronTitle } from "../../layerwidget/widgets/js/neuron_words.js";
 import { steppedLayer, steppedScene, sceneKey } from "../../layerwidget/widgets/js/scene_bar.js";
@@ -226,6 +227,10 @@ test("lines go to the keys that are looked at, the strongest on top; of many tok
 test("the line below a rollout names both tokens and the share", () => {
   const matrix = { size: 2, causal: true, weights: Float32Array.from([0, 0.25, 0.75]), exact: true };
   const words = ["a", "b"];
+  const data = { layers: [2, 3, 4], note: "" };
+  assert.equal(rolloutNote(data, undefined, "0-7"), "Each row sums to 1.");
+  assert.equal(rolloutNote({ ...data, note: "left out" }, "2-4", "2-4"), "left out");
+  assert.equal(rolloutNote(data, "2-4", "3-4"), "Recorded for layers 2–4: it stays there, while other layers are in view.");
   assert.equal(rolloutText({ matrix, words, position: 1, hover: null }), "most: “b” from “b” 0.750");
   assert.equal(rolloutText({ matrix, words, position: 1, hover: { query: 1, key: 0 } }), "“b” from “a” 0.250");
   assert.equal(rolloutText({ matrix, words, position: 1, hover: { query: 0, key: 1 } }), "“a” from “b” 0.000");

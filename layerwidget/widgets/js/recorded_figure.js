@@ -2,11 +2,12 @@
 
 import { shareTraits } from "./bus.js";
 import { KEYS, element, onFrame } from "./dom.js";
-import { exactValue } from "./heat_cells.js";
-import { curveLegend, drawLines, pinnedCurves, sheetCurves } from "./recorded_lines.js";
+import { axesOf, curveLegend, drawLines, heightOf, pinnedCurves, shape, sheetCurves } from "./recorded_lines.js";
+import { curvesOfMarks, drawnMarks, movedPoint, pointNear, pointText, ringAround, ringBox, valuesOfLayer, writtenValue } from "./recorded_points.js";
 import { layerNumbers } from "./rows.js";
 import { withStore } from "./store.js";
 import { curveTable, makeTwin } from "./table_twin.js";
+import { makeVoice } from "./voice.js";
 
 /** First and last of each run of neighbouring layers, ascending. */
 export function layerRuns(layers) {
@@ -16,11 +17,6 @@ export function layerRuns(layers) {
     else found.push([layer, layer]);
   }
   return found;
-}
-
-/** A value in full; what is counted, such as a rank, without decimals. */
-export function writtenValue(value) {
-  return Number.isInteger(value) && Math.abs(value) > 1 ? String(value) : exactValue(value);
 }
 
 /** What stands in a table where there is no value, as in Python's. */
@@ -71,34 +67,62 @@ function markLayers(svg, layers, layer) {
   for (const end of ["x1", "x2"]) cursor?.setAttribute(end, zero + layer * step);
 }
 
+/** Moves the ring around what the keyboard points at, or takes it away. */
+function ringPoint(svg, point) {
+  const ring = svg.querySelector(".lw-point");
+  if (!point) return ring?.remove();
+  const axes = axesOf(svg);
+  const node = ring ?? shape("rect", { class: "lw-point" });
+  const attributes = ringAround(ringBox(point, axes, (value) => heightOf(value, axes)));
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  // Beside what is cut off at the axes, and in the same coordinates.
+  if (!ring) svg.querySelector(".lw-inside").after(node);
+}
+
 export default withStore(({ model, el, store }) => {
   const shared = shareTraits(model, ["layers", "layer", "position", "tokens"]);
   const title = element("span", { class: "lw-title" });
   const detail = element("span", { class: "lw-detail" });
   const buttons = element("div", { class: "widget-toggle-buttons", role: "group", "aria-label": "What is drawn" });
-  const stage = element("div", { class: "lw lw-figure-stage", role: "img" });
+  const stage = element("div", { ...KEYS, class: "lw lw-figure-stage", role: "img", "aria-roledescription": "curves" });
   const blank = element("div", { class: "lw-placeholder" });
   el.classList.add("lw-figure", "lw-recorded-figure");
   const legend = element("div", { class: "lw lw-figure-legend" });
   const bar = element("div", { class: "lw-bar" }, title, detail);
   el.append(element("div", { class: "lw lw-curves" }, bar), buttons, stage, legend);
+  const voice = makeVoice(shared, el, { guest: true });
   let drawn = null;
+  let curves = [];
   let hover = null;
+  let pointed = null;
 
   const sheetNow = () => {
     const sheets = model.get("sheets")[model.get("quantity")] ?? [];
     return sheets[Math.min(shared.get("position"), sheets.length - 1)] ?? null;
   };
   const about = (sheet) => `${model.get("title")}${sheet?.detail ? ` · ${sheet.detail}` : ""}`;
+  /** What is said of the layer under the pointer, or of the point that the keyboard has come to. */
+  const told = () => {
+    if (hover !== null) return valuesOfLayer(curves, hover) && `layer ${hover}: ${valuesOfLayer(curves, hover)}`;
+    return pointed ? `layer ${pointed.layer}: ${pointText(curves[pointed.curve], pointOf(pointed))}` : "";
+  };
   const describe = (sheet) => {
-    const said = hover !== null && drawn ? valuesAt(hover) : "";
-    const words = said ? `layer ${hover}: ${said}` : sheet?.detail ?? "";
+    const words = told() || (sheet?.detail ?? "");
     title.textContent = model.get("title");
     detail.textContent = words && ` · ${words}`;
-    stage.setAttribute("aria-label", about(sheet));
+    // An empty one is no place to stop at.
+    const keys = curves.length ? ": arrow keys go from value to value, Enter chooses the layer" : "";
+    stage.setAttribute("role", keys ? "application" : "img");
+    stage.setAttribute("aria-label", `${about(sheet)}${keys}`);
+    if (keys) stage.tabIndex = 0;
+    else stage.removeAttribute("tabindex");
   };
-  const valuesAt = (layer) => [...drawn.querySelectorAll(`[data-value][data-layer="${layer}"]`)]
-    .map(({ dataset }) => `${dataset.name ? `${dataset.name} ` : ""}${dataset.said ?? writtenValue(Number(dataset.value))}`).join(" · ");
+  const pointOf = ({ curve, layer }) => curves[curve].points.find((point) => point.layer === layer);
+  const point = (to) => {
+    pointed = to;
+    if (drawn) ringPoint(drawn, pointed && pointOf(pointed));
+    describe(sheetNow());
+  };
   /** What is drawn as lines: the words that the reader has pinned, where the figure is about words; else what it is. */
   const curvesOf = (sheet) => {
     const [quantity, { quantities = [] }] = [model.get("quantity"), model.get("words")];
@@ -108,16 +132,15 @@ export default withStore(({ model, el, store }) => {
   };
   const lines = (sheet) => {
     const svg = svgNode(model.get("frames")[sheet.frame]);
-    const curves = curvesOf(sheet);
-    drawLines(svg, curves);
-    legend.replaceChildren(...curveLegend(curves));
+    const found = curvesOf(sheet);
+    drawLines(svg, found);
+    legend.replaceChildren(...curveLegend(found));
     return svg;
   };
   const twin = makeTwin(bar, () => {
     const [sheet, axis] = [sheetNow(), model.get("axes")[model.get("quantity")] ?? ""];
     if (!drawn) return null;
-    const marks = () => [...drawn.querySelectorAll("[data-value][data-layer]")].map(({ dataset }) => dataset);
-    return curveTable(about(sheet), sheet.svg ? marksTold(marks(), axis) : linesTold(curvesOf(sheet), axis), shared.get("layer"));
+    return curveTable(about(sheet), sheet.svg ? marksTold(drawnMarks(drawn), axis) : linesTold(curvesOf(sheet), axis), shared.get("layer"));
   });
   const mark = () => { if (drawn) markLayers(drawn, layerNumbers(shared.get("layers")), shared.get("layer")); };
   const draw = () => {
@@ -126,11 +149,12 @@ export default withStore(({ model, el, store }) => {
     const ready = sheet && (sheet.svg || store.data?.[`values ${model.get("quantity")}`]);
     legend.replaceChildren();
     drawn = ready ? sheet.svg ? svgNode(sheet.svg) : lines(sheet) : null;
+    curves = drawn ? curvesOfMarks(drawnMarks(drawn)) : [];
     blank.textContent = model.get("blank");
     bar.parentElement.classList.toggle("lw-blank", !sheet);
     stage.replaceChildren(...(drawn ? [drawn] : sheet ? [] : [blank]));
     mark();
-    describe(sheet);
+    point(pointed && pointNear(curves, pointed));
     el.dataset.quantity = model.get("quantity");
     twin.changed();
   };
@@ -162,6 +186,23 @@ export default withStore(({ model, el, store }) => {
   });
   stage.addEventListener("pointerleave", () => { hover = null; describe(sheetNow()); });
   stage.addEventListener("click", () => { if (hover !== null) shared.set({ layer: hover }); });
+  stage.addEventListener("focus", () => {
+    if (stage.matches(":focus-visible")) point(pointNear(curves, { curve: 0, layer: shared.get("layer") }));
+  });
+  stage.addEventListener("blur", () => point(null));
+  stage.addEventListener("keydown", (event) => {
+    if (!curves.length || event.ctrlKey || event.metaKey || event.altKey) return;
+    const here = pointed ?? pointNear(curves, { curve: 0, layer: shared.get("layer") });
+    const chooses = event.key === "Enter" || event.key === " ";
+    const to = chooses ? here : movedPoint(event.key, here, curves);
+    if (!to) return;
+    event.preventDefault();
+    event.stopPropagation();
+    hover = null;
+    point(to);
+    if (chooses) shared.set({ layer: to.layer });
+    voice.say(() => (chooses ? `layer ${to.layer} is chosen` : told()));
+  });
   shared.listen((name) => {
     if (name === "layer") twin.changed();
     if (name === "layers" || name === "layer") marking();
@@ -172,5 +213,8 @@ export default withStore(({ model, el, store }) => {
   for (const name of watched) model.on(`change:${name}`, name === "quantity" ? () => { offer(); draw(); } : later);
   offer();
   draw();
-  return twin.close;
+  return () => {
+    twin.close();
+    voice.close();
+  };
 });

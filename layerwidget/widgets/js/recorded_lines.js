@@ -58,18 +58,25 @@ export function pinnedCurves(words, arrays, tokens, quantity, position) {
   });
 }
 
-function shape(name, attributes) {
+/** An SVG element with attributes. */
+export function shape(name, attributes) {
   const node = document.createElementNS(NAMESPACE, name);
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
   return node;
 }
 
+/** What a frame says of its axes. */
+export function axesOf(svg) {
+  const { x0, step, low, high, yLow, yHigh, log } = Object.fromEntries(Object.entries(svg.dataset).map(([name, text]) => [name, Number(text)]));
+  return { x0, step, low, high, yLow, yHigh, log: log === 1 };
+}
+
 /** Draws lines into a frame, with a dot for each value. */
 export function drawLines(svg, curves) {
-  const { x0, step, low, high, yLow, yHigh, log } = Object.fromEntries(Object.entries(svg.dataset).map(([name, text]) => [name, Number(text)]));
-  const ends = { low, high, yLow, yHigh, log: log === 1 };
+  const { x0, step, ...ends } = axesOf(svg);
   const inside = svg.querySelector(".lw-inside");
-  for (const { name, colour, layers, values, say } of curves.filter((curve) => curve.values)) {
+  for (const [curve, { name, colour, layers, values, say }] of curves.entries()) {
+    if (!values) continue;
     const pieces = linePieces(layers, values, ends.log)
       .map((piece) => piece.map(([layer, value]) => ({ layer, value, x: x0 + layer * step, y: heightOf(value, ends) })));
     for (const piece of pieces.filter((one) => one.length > 1)) {
@@ -78,7 +85,7 @@ export function drawLines(svg, curves) {
     }
     for (const { layer, value, x, y } of pieces.flat()) {
       inside.append(shape("circle", {
-        cx: x.toFixed(2), cy: y.toFixed(2), r: 2.3, fill: colour, "data-layer": layer, "data-name": name, "data-value": Number(value.toPrecision(6)),
+        cx: x.toFixed(2), cy: y.toFixed(2), r: 2.3, fill: colour, "data-curve": curve, "data-layer": layer, "data-name": name, "data-value": Number(value.toPrecision(9)),
         ...(say && { "data-said": say(value) }),
       }));
     }

@@ -4,7 +4,7 @@ import { KEYS, element, onFrame, setFacts, watchLook } from "./dom.js";
 import { listenToMatrix, strongest } from "./matrix_keys.js";
 import { makeMatrix } from "./pattern_matrix.js";
 import { rowWeights } from "./patterns.js";
-import { layersTitle } from "./rows.js";
+import { layerNumbers, layersTitle } from "./rows.js";
 import { dimStale, isText, withStore } from "./store.js";
 import { makeTwin, matrixTable } from "./table_twin.js";
 import { makeVoice } from "./voice.js";
@@ -18,6 +18,14 @@ export function rolloutText({ matrix, words, position, hover }) {
   const key = hover ? hover.key : weights.reduce((best, weight, place) => (weight > weights[best] ? place : best), 0);
   if (!hover && !weights[key]) return `“${words[query]}” looks at nothing but the first token, which is left out.`;
   return `${hover ? "" : "most: "}“${words[query]}” from “${words[key]}” ${(weights[key] ?? 0).toFixed(3)}`;
+}
+
+/** What is said above the matrix: in a page that cannot compute it for other layers, whether it is about those in view. */
+export function rolloutNote({ layers, note }, recorded, inView) {
+  if (recorded !== undefined && String(layerNumbers(recorded)) !== String(layerNumbers(inView))) {
+    return `Recorded for ${layersTitle(layers)}: it stays there, while other layers are in view.`;
+  }
+  return note || "Each row sums to 1.";
 }
 
 function buildRolloutPage(el, shared) {
@@ -42,7 +50,7 @@ function buildRolloutPage(el, shared) {
 }
 
 export default withStore(({ model, el, store }) => {
-  const shared = shareTraits(model, ["position"], ["hide_first", "can_hide"]);
+  const shared = shareTraits(model, ["layers", "position"], ["hide_first", "can_hide"]);
   const page = buildRolloutPage(el, shared);
   const matrix = makeMatrix(page.matrix.firstChild);
   let palette = null;
@@ -78,7 +86,7 @@ export default withStore(({ model, el, store }) => {
     dim();
     scene = ready ? makeScene(data) : null;
     setFacts(page.detail, scene ? [layersTitle(data.layers), "√ scale"] : []);
-    page.note.textContent = scene ? data.note || "Each row sums to 1." : "";
+    page.note.textContent = scene ? rolloutNote(data, model.get("recorded"), shared.get("layers")) : "";
     page.readout.textContent = scene ? rolloutText(scene) : "";
     if (!scene) return;
     palette = readPalette(el, palette);

@@ -1,0 +1,88 @@
+// What can be pointed at in a figure of a page: the values of each curve or kind of bar, by pointer and by key.
+
+import { exactValue } from "./heat_cells.js";
+
+/** A value in full; what is counted, such as a rank, without decimals. */
+export function writtenValue(value) {
+  return Number.isInteger(value) && Math.abs(value) > 1 ? String(value) : exactValue(value);
+}
+
+/**
+ * The curves of `[{curve, name, layer, value, said}]`: `[{name, points}]`, each with its points from left to right.
+ *
+ * `curve` tells two of the same name apart, where they are lines; bars of a layer are told apart by their names.
+ */
+export function curvesOfMarks(marks) {
+  const held = new Map();
+  for (const { curve, name = "", layer, value, said, ...more } of marks) {
+    const key = curve ?? name;
+    if (!held.has(key)) held.set(key, { name, points: [] });
+    held.get(key).points.push({ ...more, layer: Number(layer), said: said ?? writtenValue(Number(value)), value });
+  }
+  const curves = [...held.values()];
+  for (const { points } of curves) points.sort((one, other) => one.layer - other.layer);
+  return curves;
+}
+
+/** What is drawn in a figure, as marks: dots and bars, and lines of which Python says what they go through. */
+export function drawnMarks(svg) {
+  const marks = [...svg.querySelectorAll("[data-value][data-layer]")].map((node) => ({ ...node.dataset, node }));
+  for (const node of svg.querySelectorAll("[data-values]")) {
+    const [layers, values] = [node.dataset.layers, node.dataset.values].map((text) => text.split(" "));
+    layers.forEach((layer, place) => marks.push({ curve: `line ${node.dataset.name}`, name: node.dataset.name, layer, value: values[place], node }));
+  }
+  return marks;
+}
+
+/** "FFN 0.250", of a curve without a name only the value. */
+export function pointText({ name }, { said }) {
+  return name ? `${name} ${said}` : said;
+}
+
+/** What all curves say of a layer. */
+export function valuesOfLayer(curves, layer) {
+  return curves.flatMap((curve) => curve.points.filter((point) => point.layer === layer).map((point) => pointText(curve, point))).join(" · ");
+}
+
+/** The place of the point that is nearest to a layer. */
+function nearest(points, layer) {
+  return points.reduce((best, point, place) => (Math.abs(point.layer - layer) < Math.abs(points[best].layer - layer) ? place : best), 0);
+}
+
+/** The point of a curve that is nearest to a layer; of the last curve where there are fewer now; null without any. */
+export function pointNear(curves, { curve, layer }) {
+  if (!curves.length) return null;
+  const which = Math.min(curve, curves.length - 1);
+  return { curve: which, layer: curves[which].points[nearest(curves[which].points, layer)].layer };
+}
+
+/** Where an arrow key, Home or End leads from a point `{curve, layer}`: along its curve, or to another; null for other keys. */
+export function movedPoint(key, { curve, layer }, curves) {
+  const { points } = curves[curve];
+  const along = (place) => ({ curve, layer: points[Math.min(points.length - 1, Math.max(0, place))].layer });
+  const over = (which) => pointNear(curves, { curve: Math.min(curves.length - 1, Math.max(0, which)), layer });
+  const place = nearest(points, layer);
+  const moves = {
+    ArrowLeft: () => along(place - 1), ArrowRight: () => along(place + 1), Home: () => along(0), End: () => along(points.length - 1),
+    ArrowUp: () => over(curve - 1), ArrowDown: () => over(curve + 1),
+  };
+  return moves[key]?.() ?? null;
+}
+
+/** How far a ring stands away from what it is around, in px. */
+const APART_PX = 3;
+
+/** The ring around a point: around a dot or bar, or, of a line without dots, where `heightAt` says that its value is. */
+export function ringBox({ node, layer, value }, { x0, step }, heightAt) {
+  const read = (name) => Number(node.getAttribute(name));
+  if (node.tagName === "rect") return [read("x"), read("y"), read("width"), read("height")];
+  const [x, y] = node.tagName === "circle" ? [read("cx"), read("cy")] : [Number(x0) + layer * Number(step), heightAt(Number(value))];
+  const radius = read("r") || 2;
+  return [x - radius, y - radius, 2 * radius, 2 * radius];
+}
+
+/** The attributes of a rounded rectangle around such a box. */
+export function ringAround([x, y, width, height]) {
+  const round = (value) => value.toFixed(2);
+  return { x: round(x - APART_PX), y: round(y - APART_PX), width: round(width + 2 * APART_PX), height: round(height + 2 * APART_PX), rx: APART_PX + 2 };
+}
