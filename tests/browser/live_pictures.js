@@ -30,8 +30,9 @@ const seen = (node) => node.checkVisibility({ visibilityProperty: true });
 const mounted = [];
 
 window.mountViews = async (cases) => {
-  for (const { module, traits, messages } of cases) {
+  for (const { module, traits, messages, width } of cases) {
     const el = document.createElement("div");
+    el.style.width = `${width}px`;
     document.body.append(el);
     const model = modules.recorded_model.recordedModel({}, { traits, messages: messages.map((content) => ({ content, buffers: [] })) });
     const widget = modules[module].default;

@@ -17,7 +17,7 @@ import numpy as np
 from playwright.sync_api import Browser, Page
 
 from layerwidget.figures.themes import Colour, Theme, colour_of
-from layerwidget.widgets.base import View, _without_buffers
+from layerwidget.widgets.base import Panel, View, _without_buffers
 from layerwidget.widgets.esm import registry_text, style_text
 
 _SCRIPT = Path(__file__).with_suffix(".js")
@@ -63,11 +63,12 @@ def css_colour(text: str) -> Colour:
     return red, green, blue
 
 
-def recorded(view: View) -> dict[str, Any]:
+def recorded(view: View, width: float) -> dict[str, Any]:
     """What a browser needs to draw a view as it is now."""
-    messages = [_without_buffers(message)[0] for message in view.recorded_messages()]
-    own = {**view.recorded_traits(), "group": view.model_id}
-    return {"module": view.js_module, "traits": own, "messages": messages}
+    # In a page without a kernel, some of them would show what is recorded of other choices.
+    messages = [_without_buffers(message)[0] for message in View.recorded_messages(view)]
+    own = {**Panel.recorded_traits(view), "group": view.model_id}
+    return {"module": view.js_module, "traits": own, "messages": messages, "width": width}
 
 
 def drawn_in(browser: Browser, cases: Mapping[str, dict[str, Any]], theme: Theme) -> dict[str, Drawn]:

@@ -311,7 +311,8 @@ rollout
 """,
     """# uses: heard, lw, model, trace
 other = model.trace(OTHER)
-pair = lw.HeadCompareView(lw.difference(*(lw.Attention("28-29").run(one) for one in (trace, other))), layer=29, position=8)
+moved = lw.difference(*(lw.Attention("28-29").run(one) for one in (trace, other)))
+pair = lw.HeadCompareView(moved, layer=29, position=8)
 heard("pair", pair, ("position",))
 pair
 """,
