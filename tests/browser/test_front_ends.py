@@ -330,10 +330,10 @@ loss
 """,
     """# uses: lw, trace
 from layerwidget.widgets.source_bars import SourceBars
-import json, pathlib
+import json as _json, pathlib as _pathlib
 sources = SourceBars()
 sources.show(lw.HeadSources(29, 2).run(trace))
-pathlib.Path(FOLDER, "sources.json").write_text(json.dumps(sources.to_text()))
+_pathlib.Path(FOLDER, "sources.json").write_text(_json.dumps(sources.to_text()))
 sources
 """,
     """# uses: heard, lw, model

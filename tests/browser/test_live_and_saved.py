@@ -86,7 +86,7 @@ def of_an_explorer(model: lw.HookedModel) -> Iterator[tuple[str, Any]]:
         for part in parts_of(owner):
             if isinstance(part, View) and isinstance(part, Pictured):
                 title = getattr(part, "title", "") or part.js_module
-                yield f"{name}: {type(part).__name__} {title} {part.layout.order or ''}", part
+                yield f"{name}: {type(part).__name__} {title}", part
     explorer.close()
 
 
@@ -106,7 +106,8 @@ def alone(model: lw.HookedModel) -> Iterator[tuple[str, Any]]:
     values = np.array([[0.5, -2, np.nan, 4], [1, 0, -4, 0.25]], np.float32)
     for kind in ("signed", "log", "one-sided"):
         heat = lw.HeatGrid(title="Heat", layer=2, column=1)
-        heat.show([lw.Sheet("x", values, "nats", kind)], lw.HeatColumns(("a", "b", "c", "d")), layers=(1, 2))  # type: ignore[arg-type]
+        drawn = values if kind == "signed" else np.abs(values) + 0.01
+        heat.show([lw.Sheet("x", drawn, "nats", kind)], lw.HeatColumns(("a", "b", "c", "d")), layers=(1, 2))  # type: ignore[arg-type]
         yield f"heat {kind}", heat
 
 
