@@ -205,7 +205,7 @@ def _bars(
         else:
             half = room / 2
             start = left + half * (1 + min(0.0, value / limit))
-            fill = ramp(theme, "below" if value < 0 else "above").fills[170]
+            fill = theme.below if value < 0 else theme.above
             yield rect(start, y, half * abs(value) / limit, 10, fill=fill, class_="lw-cell", data_value=f"{value:.6g}")
 
 

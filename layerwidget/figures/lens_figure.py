@@ -262,7 +262,7 @@ def _words(lens: Lens, theme: Theme) -> Picture:
         parts += [
             text(0, y, fitted(name, 92, 11, "mono"), size=11, font_family=theme.mono),
             rect(98, y - 5, 96, 10, fill=theme.line),
-            rect(98, y - 5, 96 * share, 10, fill=ramp(theme).fills[170]),
+            rect(98, y - 5, 96 * share, 10, fill=theme.data, class_="lw-bar", data_value=f"{share:.6g}"),
             text(_PANEL - 14, y, f"{share:.3f}", size=11, text_anchor="end"),
         ]
     y = 34 + len(top) * room + 8

@@ -124,7 +124,7 @@ def _table(rows: NeuronRows, width: float, theme: Theme) -> Picture:
         parts += [
             text(0, y, rows.name(neuron), size=11, font_family=theme.mono),
             rect(bar, y - 5, 84, 10, fill=theme.line),
-            rect(bar, y - 5, 84 * share, 10, fill=ramp(theme).fills[170], class_="lw-cell", data_neuron=neuron,
+            rect(bar, y - 5, 84 * share, 10, fill=theme.data, class_="lw-cell", data_neuron=neuron,
                  data_value=f"{float(contributions[row]):.6g}"),
             *(
                 text(end, y, number, size=11, text_anchor="end")

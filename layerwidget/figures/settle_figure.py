@@ -193,7 +193,8 @@ def _shares(settled: Settled, theme: Theme) -> Picture:
     in_view = [rect(left + layer * step, bottom + 2, step, 3, fill=ramp(theme).fills[150]) for layer in settled.rows]
     x = left + settled.here[0] * step
     parts += [
-        *in_view, text((left + right) / 2, bottom + 31, "settled by layer", size=11, text_anchor="middle"),
+        *in_view,
+        text((left + right) / 2, bottom + 31, "settled by layer", size=11, text_anchor="middle", fill=theme.muted),
         rect(x - 0.5, top - 0.5, step, bottom - top + 1, fill="none", stroke=theme.accent, stroke_width=2),
     ]  # fmt: skip
     return Picture(_SIDE, _SIDE_HEIGHT, joined(parts))

@@ -174,7 +174,7 @@ def parts_picture(parts: Parts, empty: str, theme: Theme, width: float = _PANEL)
         if kind in ("part", "rest"):
             length = min(0.5, abs(value) / largest / 2) * track
             left = start + track / 2 - (length if value < 0 else 0)
-            fill = ramp(theme, "below" if value < 0 else "above").fills[170]
+            fill = theme.below if value < 0 else theme.above
             drawn.append(rect(left, y - 6, length, 12, fill=fill, class_="lw-cell", data_name=name,
                               data_value=f"{value:.6g}"))  # fmt: skip
         if kind == "total":

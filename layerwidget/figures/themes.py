@@ -39,6 +39,7 @@ class Theme:
         good, bad: of grades.
         font, mono: font families of text and of tokens.
         dark: whether the scales of colours run from a dark ground.
+        above, below: of bars on both sides of zero.
     """
 
     ground: str | None
@@ -54,6 +55,8 @@ class Theme:
     font: str = SANS
     mono: str = MONO
     dark: bool = False
+    above: str = "#5573ea"
+    below: str = "#828606"
 
 
 PAPER = Theme(
@@ -61,12 +64,13 @@ PAPER = Theme(
 )
 DARK = Theme(
     "#111111", "#ffffff", "#98a2b5", "#22262e", "#363c48", "#1c2027", "#ff9a57", "#8ea9f5", "#6cc784", "#ff8a80",
-    dark=True,
+    dark=True, above="#5a7fe6", below="#898d07",
 )  # fmt: skip
 #: For a figure without scales of colours that stands in a page: it has the page's colours and fonts.
 HOST = Theme(
     None, "var(--lw-ink)", "var(--lw-muted)", "var(--lw-line)", "var(--lw-edge)", "var(--lw-raised)",
     "var(--lw-accent)", "var(--lw-data)", "var(--lw-good)", "var(--lw-bad)", "inherit", "var(--lw-mono)",
+    above="var(--lw-above)", below="var(--lw-below)",
 )  # fmt: skip
 _THEMES = {"paper": PAPER, "light": PAPER, "dark": DARK, "host": HOST}
 

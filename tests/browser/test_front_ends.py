@@ -13,12 +13,26 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Route, expect
 
+from layerwidget.figures.map_figure import short_amount
 from tests.browser.explorer_page import ExplorerPage
 from tests.browser.front_ends import MarimoServer, NotebookServer, VoilaServer, write_app
 from tests.browser.jupyter import running_server
 from tests.browser.notebook import OUTPUT, Notebook, rest
 
 PROMPT = "The Eiffel Tower is in the city of"
+OTHER = "The Louvre Museum is in the city of"
+#: Every page, where a value is said on it, and a part of what is said.
+PAGES = [
+    ("residual", ".lw-heat .lw-heat-readout", r"layer 29 · .* · .*: \d+\.\d{3}"),
+    ("attention", ".lw-rollout .lw-facts", r"from “.*” \d\.\d{3}"),
+    ("attribution", ".lw-part[data-kind=total] .lw-number", r"^-?\d+\.\d{3}$"),
+    ("neurons", ".lw-neuron-rows .lw-neuron-value >> nth=0", r"^\d+\.\d{3}$"),
+    ("depth", ".lw-loss .lw-heat-readout", r": \d+\.\d{3} nats"),
+    ("tuned", ".lw-lens .lw-placeholder", r"\w+"),
+    ("compare", ".lw-head-pair .lw-heat-readout", r"A \d\.\d{3} · B \d\.\d{3}"),
+    ("map", ".lw-map-head-facts", r"[\d,]+ parameters"),
+    ("lens", ".lw-attention .lw-facts", r"→ “.*” \d\.\d{3}"),
+]
 EXPLORER = f"""
 import layerwidget as lw
 model = lw.load("demo")
@@ -33,6 +47,15 @@ def heard(name, owner, traits):
         said = json.dumps({trait: getattr(owner, trait) for trait in traits})
         pathlib.Path({folder!r}, name + ".json").write_text(said)
     owner.observe(write, list(traits))
+"""
+#: Writes down what Python says on every page.
+SAID = f"""
+ex.pages = {[page for page, *_ in PAGES]!r}
+ex.page("compare").prompt = {OTHER!r}
+ex.wait()
+texts = {{page: ex.page(page).to_text() for page in ex.pages}}
+pathlib.Path({{folder!r}}, "said.json").write_text(json.dumps(texts))
+ex.pages = ["lens"]
 """
 READY_MS = 90_000
 #: Notebook 7 says so of its own settings when a theme is changed.
@@ -210,9 +233,8 @@ def test_notebook_7_has_one_look_with_its_page(notebook_7: Notebook) -> None:
 def voila(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VoilaServer]:
     home = tmp_path_factory.mktemp("voila")
     with running_server(home, VoilaServer) as server:
-        cells = [HEARD.replace("{folder!r}", repr(str(home))), EXPLORER + 'heard("voila", ex, ("prompt", "layers"))\n']
-        # The last expression is what is shown.
-        cells[1] = cells[1].replace("\nex\n", "\n") + "ex\n"
+        shown = EXPLORER.replace("\nex\n", "\n") + SAID + 'heard("voila", ex, ("prompt", "layers"))\nex\n'
+        cells = [code.replace("{folder!r}", repr(str(home))) for code in (HEARD, shown)]
         server.write_notebook("explorer", cells)
         yield server
 
@@ -229,6 +251,28 @@ def test_voila_shows_the_whole_explorer(voila: VoilaServer, browser: Browser) ->
         heard(voila.root.parent, "voila", {"prompt": "The capital of France is", "layers": "12-29"})
         assert [is_dark(explorer.lens), is_dark(app.page.locator("body"))] == [True, True]
         app.page.screenshot(path=OUTPUT / "voila-dark.png", full_page=True)
+        assert app.console_errors == []
+
+
+def test_voila_shows_every_page_with_the_values_of_python(voila: VoilaServer, browser: Browser) -> None:
+    with opened(browser) as context:
+        app = AppPage(context, voila.page_of("explorer.ipynb"))
+        app.page.wait_for_selector(".lw-depth .bqplot path.line", timeout=READY_MS, state="attached")
+        texts = json.loads((voila.root.parent / "said.json").read_text())
+        assert set(texts) == {name for name, *_ in PAGES}
+        tabs = app.page.locator(".lw-tabs .lw-tab")
+        assert {tab.get_attribute("data-page") for tab in tabs.all()} == set(texts)
+        for name, where, form in PAGES:
+            app.page.locator(f".lw-tabs .lw-tab[data-page={name}]").click()
+            value = app.page.locator(where).locator("visible=true").first
+            expect(value).to_have_text(re.compile(form), timeout=READY_MS)
+            expect(app.page.locator(".lw-state")).to_have_text("fresh", timeout=30_000)
+            said = value.inner_text()
+            if name == "map":
+                # Whole on the screen, short in the table.
+                said = short_amount(int(said.split(" ")[0].replace(",", "")))
+            assert said in texts[name], (name, said, texts[name])
+            app.page.screenshot(path=OUTPUT / f"voila-{name}.png", full_page=True)
         assert app.console_errors == []
 
 
@@ -259,6 +303,43 @@ heat.show([lw.Sheet("norm", grid.norm("resid_post"))], lw.HeatColumns.positions(
 heard("heat", heat, ("layer", "position"))
 heat
 """,
+    """# uses: heard, lw, trace
+heads = lw.HeadMap(lw.AttentionSink().run(trace), layer=29)
+heard("heads", heads, ("layer", "head"))
+heads
+""",
+    """# uses: heard, lw, trace
+rollout = lw.RolloutView(lw.AttentionRollout().run(trace), position=8)
+heard("rollout", rollout, ("position",))
+rollout
+""",
+    """# uses: heard, lw, model, trace
+other = model.trace(OTHER)
+moved = lw.difference(*(lw.Attention("28-29").run(one) for one in (trace, other)))
+pair = lw.HeadCompareView(moved, layer=29, position=8)
+heard("pair", pair, ("position",))
+pair
+""",
+    """# uses: heard, lw, trace
+from layerwidget.widgets.settle_strip import SettleStrip
+strip = SettleStrip(lw.SettleDepth().run(trace), lw.Emergence(5).run(trace), layer=29, position=8)
+heard("strip", strip, ("layer", "position"))
+strip
+""",
+    """# uses: heard, lw, trace
+from layerwidget.widgets.position_loss_view import PositionLossView
+loss = PositionLossView(lw.PositionLoss().run(trace), position=8)
+heard("loss", loss, ("position",))
+loss
+""",
+    """# uses: lw, trace
+from layerwidget.widgets.source_bars import SourceBars
+import json as _json, pathlib as _pathlib
+sources = SourceBars()
+sources.show(lw.HeadSources(29, 2).run(trace))
+_pathlib.Path(FOLDER, "sources.json").write_text(_json.dumps(sources.to_text()))
+sources
+""",
     """# uses: heard, lw, model
 explorer = lw.Explorer(model, prompt=PROMPT, layers="18-29")
 explorer.wait()
@@ -272,7 +353,8 @@ explorer
 def marimo(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AppPage, Path]]:
     home = tmp_path_factory.mktemp("marimo")
     helper = HEARD.replace("{folder!r}", repr(str(home)))
-    write_app(home, [cell.replace("PROMPT", repr(PROMPT)).replace("HEARD", helper) for cell in APP])
+    words = {"PROMPT": repr(PROMPT), "OTHER": repr(OTHER), "FOLDER": repr(str(home)), "HEARD": helper}
+    write_app(home, [re.sub("|".join(words), lambda found: words[found[0]], cell) for cell in APP])
     with running_server(home, MarimoServer) as server, opened(browser, height=2000) as context:
         app = AppPage(context, server.page_of(""))
         app.page.wait_for_selector(".lw-heat.lw-ready", timeout=READY_MS)
@@ -286,6 +368,11 @@ def marimo(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         ("lens", ".lw-lens .lw-scroll", "ArrowLeft", {"layer": 29, "position": 7}),
         ("attention", ".lw-gallery", "ArrowRight", {"layer": 29, "head": 1}),
         ("heat", ".lw-heat .lw-scroll", "ArrowDown", {"layer": 28, "position": 0}),
+        ("heads", ".lw-heat .lw-scroll >> nth=1", "ArrowRight", {"layer": 29, "head": 1}),
+        ("rollout", ".lw-rollout .lw-matrix", "ArrowUp", {"position": 7}),
+        ("pair", ".lw-pair-matrices", "ArrowUp", {"position": 7}),
+        ("strip", ".lw-settle .lw-scroll", "ArrowDown", {"layer": 28, "position": 8}),
+        ("loss", ".lw-loss-stage", "ArrowLeft", {"position": 7}),
     ],
 )
 def test_marimo_shows_each_canvas_view_alone(
@@ -298,6 +385,19 @@ def test_marimo_shows_each_canvas_view_alone(
     view.focus()
     app.page.keyboard.press(key)
     heard(home, name, after)
+
+
+def test_marimo_shows_source_bars_with_the_values_of_python(marimo: tuple[AppPage, Path]) -> None:
+    app, home = marimo
+    bars = app.page.locator(".lw-sources")
+    assert colours_of(bars.locator("canvas")) > 8
+    rows = [line.split() for line in json.loads((home / "sources.json").read_text()).splitlines()]
+    values = {row[0]: row[-1] for row in rows if row and row[0].isdigit()}
+    assert len(values) >= 9
+    bars.locator(".lw-scroll").focus()
+    for key, position in (("Home", "0"), ("ArrowRight", "1")):
+        app.page.keyboard.press(key)
+        expect(bars.locator(".lw-heat-readout")).to_contain_text(f"(position {position}): {values[position]} logits")
 
 
 def test_marimo_says_what_is_under_the_pointer(marimo: tuple[AppPage, Path]) -> None:
