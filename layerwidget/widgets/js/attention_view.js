@@ -5,7 +5,7 @@ import { KEYS, choice, element, onFrame, setFacts, watchLook } from "./dom.js";
 import { makeGallery, singleKey } from "./head_gallery.js";
 import { exactValue, heatColours, shortValue } from "./heat_cells.js";
 import { listenToMatrix, strongest } from "./matrix_keys.js";
-import { makeMatrix } from "./pattern_matrix.js";
+import { makeMatrix, raiseWords } from "./pattern_matrix.js";
 import { blend, exactMatrix, largestShown, rowShares, rowWeights, tileRow } from "./patterns.js";
 import { layerNumbers, layersTitle } from "./rows.js";
 import { dimStale, withStore } from "./store.js";
@@ -143,7 +143,7 @@ export default withStore(({ model, el, store }) => {
       return;
     }
     gallery.draw(scene);
-    matrix.draw(scene.matrix, page.matrix);
+    raiseWords(page.readout, matrix.draw(scene.matrix, page.matrix));
     drawArcs(scene.matrix);
     describe(scene);
     twins.forEach((twin) => twin.changed());
