@@ -19,7 +19,7 @@ from layerwidget.figures.words import fitted, text_width
 
 _HEIGHT, _LEFT, _TOP, _WORDS = 170, 56, 20, 64
 # As `js/loss_bars.js` has them.
-_BARS = (136.0, 96.0, 72.0, 56.0, 46.0, 36.0)
+_BARS = (136.0, 96.0, 72.0, 60.0, 50.0, 42.0, 36.0)
 _STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 
 

@@ -13,14 +13,15 @@ export const LABELS_HEIGHT = 22;
  * and is so much wider that a whole number of columns fills the room.
  *
  * A word that is being typed is a token more and a token less from letter to letter: columns that it has made narrow
- * (`before`: `{column, columns, room}`) stay so until there is room for one more, and do not jump to and fro.
+ * (`before`: `{column, columns, room}`) stay so until there is room for one more, and do not jump to and fro; a single
+ * one would leave most of the room empty.
  */
 export function columnWidth(count, room, least = 0, before = null) {
   const wide = COLUMN_WIDTHS.filter((width) => width >= 4 * least);
   const narrowest = wide.at(-1);
   const filling = room < narrowest ? narrowest : Math.floor(room / Math.floor(room / narrowest));
   const found = wide.find((width) => width > filling && width * count <= room) ?? filling;
-  const typed = before !== null && before.room === room && Math.abs(before.columns - count) <= 2 && before.column >= filling;
+  const typed = count > 1 && before !== null && before.room === room && Math.abs(before.columns - count) <= 2 && before.column >= filling;
   return typed && before.column < found && found * (count + 1) > room ? before.column : found;
 }
 

@@ -4,7 +4,7 @@ import { typeSize } from "./colour.js";
 
 const [LEFT, RIGHT, TOP, BOTTOM] = [38, 8, 18, 18];
 /** How wide bars are where there are few: the widest step at which all have room, so that not each new one moves the others. */
-const BAR_STEPS = [136, 96, 72, 56, 46, 36];
+const BAR_STEPS = [136, 96, 72, 60, 50, 42, 36];
 
 /** The next step of a scale from 0 to `high` that has at most four. */
 function roundStep(high) {
