@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import layerwidget
-from layerwidget.widgets.esm import style_text
+from layerwidget.widgets.esm import source_text, style_text
 from layerwidget.widgets.layer_figure import LayerFigure
 from layerwidget.widgets.pages import PAGES
 
@@ -83,3 +83,12 @@ def test_figures_of_a_talk_are_recorded_as_high_as_the_style_sheet_has_them() ->
         if heights:
             drawn[kind.page_name] = str(heights.pop())
     assert drawn == given
+
+
+def test_a_tab_is_as_wide_as_its_name_in_the_weight_that_it_has_when_open() -> None:
+    open_weight = re.search(r"\.lw-open \.lw-tab \{[^}]*font-weight: (\d+)", style_text())
+    kept = re.search(r"\.lw-tab::after \{ content: attr\(([\w-]+)\); font-weight: (\d+)", style_text())
+    assert open_weight is not None
+    assert kept is not None
+    assert kept[2] == open_weight[1]
+    assert f'"{kept[1]}": title' in source_text("tab_bar")

@@ -12,9 +12,7 @@ from layerwidget.figures.words import fitted, wrapped
 _NUMBERS = 30
 _LABELS = 22
 # As `js/layer_grid.js` and `js/rows.js` have them.
-_WIDTHS = (544, 272, 204, 136, 102, 68, 52, 36)
-#: How wide a column is where there are few.
-WIDEST = 272
+_WIDTHS = (544, 272, 204, 136, 102, 84, 68, 60, 52, 46, 40, 36)
 _HEIGHT, _LOWEST, _HIGHEST = 420, 14, 42
 
 
@@ -75,10 +73,9 @@ def row_height(count: int) -> float:
     return min(_HIGHEST, max(_LOWEST, _HEIGHT / max(1, count)))
 
 
-def grid_columns(count: int, chosen: int, width: float, widest: float = WIDEST) -> Columns:
-    """Which columns of a grid fit into a width that includes its layer numbers; none is wider than `widest`."""
-    widths = [step for step in _WIDTHS if step <= widest]
-    return Columns.fitting(count, chosen, width - _NUMBERS, widths)
+def grid_columns(count: int, chosen: int, width: float) -> Columns:
+    """Which columns of a grid fit into a width that includes its layer numbers."""
+    return Columns.fitting(count, chosen, width - _NUMBERS)
 
 
 def grid_picture(

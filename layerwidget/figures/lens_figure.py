@@ -19,7 +19,7 @@ _NATS_SHOWN = 20
 _PANEL = 250
 _HIGHEST_WORDS = 420
 # As `js/lens_grid.js` has them.
-_WIDEST, _WORD_WIDTH = 544, 68
+_WORD_WIDTH = 84
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +185,7 @@ def lens_picture(lens: Lens, empty: str, width: float, theme: Theme) -> Picture:
     """Title line, grid, and the words of the chosen cell."""
     if not lens.shown.layers:
         return above([heading(lens.title, "", width, theme), placeholder(empty, width, 160, theme)])
-    columns = grid_columns(lens.n_pos, lens.here[1], width - (0 if lens.below else _PANEL + 16), _WIDEST)
+    columns = grid_columns(lens.n_pos, lens.here[1], width - (0 if lens.below else _PANEL + 16))
     labels = lens.shown.meta["prompt_visible"]
     grid = grid_picture(lens.rows, labels, columns, lens.here, _painter(lens, columns, theme), theme)
     panel = _words(lens, theme)

@@ -18,6 +18,8 @@ from layerwidget.figures.themes import Theme, ramp
 from layerwidget.figures.words import fitted, text_width
 
 _HEIGHT, _LEFT, _TOP, _WORDS = 170, 56, 20, 64
+# As `js/loss_bars.js` has them.
+_BARS = (136.0, 96.0, 72.0, 60.0, 50.0, 42.0, 36.0)
 _STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 
 
@@ -58,7 +60,7 @@ def loss_picture(loss: Loss, empty: str, width: float, theme: Theme) -> Picture:
     if not np.isfinite(loss.nats).any():
         return above([heading(loss.title, "", width, theme), placeholder(_without(loss), width, _HEIGHT, theme)])
     room = width - _LEFT - 8
-    step = min(36.0, room / len(loss.labels))
+    step = next((wide for wide in _BARS if wide * len(loss.labels) <= room), room / len(loss.labels))
     columns = Columns.fitting(len(loss.labels), loss.here, room, [max(step, 1.0)])
     plot = Plot(loss, columns, theme)
     whole = max(plot.right + 8, min(width, 560))

@@ -10,7 +10,7 @@ from playwright.sync_api import Locator, Position, expect
 from tests.browser.explorer_page import PROMPT, ExplorerPage, column_width
 from tests.browser.notebook import Notebook
 
-N_LAYERS, N_POS, NUMBERS_WIDTH, BAR = 30, 21, 26, 36
+N_LAYERS, N_POS, NUMBERS_WIDTH = 30, 21, 26
 
 
 @pytest.fixture
@@ -56,7 +56,8 @@ def test_what_is_said_is_what_python_holds(notebook: Notebook) -> None:
         expect(readout(strip(notebook))).to_contain_text(f"is settled from layer {settled} on")
         expect(readout(strip(notebook))).to_contain_text(f"first at layer {emerged} · layer {layer}: rank {rank}")
     for column in (1, 20):
-        loss(notebook).locator(".lw-loss-stage").hover(position={"x": 38 + (column + 0.5) * BAR, "y": 80})
+        bars = loss(notebook).locator(".lw-loss-stage")
+        bars.hover(position={"x": 38 + (column + 0.5) * column_width(bars), "y": 80})
         nats = notebook.value(f"format(float(grids['position_loss'].nats[{column}]), '.3f')")
         expect(readout(loss(notebook))).to_contain_text(f"(position {column}): {nats} nats")
     mean = notebook.value("format(float(grids['position_loss'].nats[1:].mean()), '.3f')")
@@ -86,7 +87,8 @@ def test_a_click_chooses_everywhere(notebook: Notebook) -> None:
     notebook.page.mouse.move(0, 0)
     expect(readout(loss(notebook))).to_contain_text("(position 5)")
     expect(ExplorerPage(notebook).chips.nth(5)).to_have_class("lw-chip lw-here")
-    loss(notebook).locator(".lw-loss-stage").click(position={"x": 38 + 8.5 * BAR, "y": 80})
+    bars = loss(notebook).locator(".lw-loss-stage")
+    bars.click(position={"x": 38 + 8.5 * column_width(bars), "y": 80})
     notebook.expect_value("ex.position", 8)
     strip(notebook).locator(".lw-scroll").press("ArrowUp")
     loss(notebook).locator(".lw-loss-stage").press("ArrowRight")

@@ -17,7 +17,7 @@ import { pinnedText, pinnedWord, wordName } from "../../layerwidget/widgets/js/p
 import { heightOf, linePieces, pinnedCurves, sheetCurves } from "../../layerwidget/widgets/js/recorded_lines.js";
 import { decoded85, gatheredBytes } from "../../layerwidget/widgets/js/recording.js";
 import { LENS_COLOURS, shortCount, shortProbability } from "../../layerwidget/widgets/js/lens_colours.js";
-import { LENS_WIDEST, cellWord, firstWords } from "../../layerwidget/widgets/js/lens_grid.js";
+import { cellWord, firstWords } from "../../layerwidget/widgets/js/lens_grid.js";
 import {
   bandEnds, columnShares, costLines, costs, extendedRange, layerKinds, longAmount, measured, parameterShares,
   rangeText, shortAmount, stepGroups, weightLines,
@@ -248,6 +248,7 @@ test("labels leave room for the chosen token", () => {
   assert.deepEqual(labelled(4, 20, 1, []), [0, 1, 2, 3]);
   assert.deepEqual(labelled(9, 4, 1, [4]), [0, 4]);
   assert.ok(labelled(400, 0.7, 1, [399]).includes(399));
+  assert.deepEqual(labelled(9, 4, 1, [], 16), [0, 4, 8]);
 });
 
 test("no two labels beside thin cells overlap, not even below the first one", () => {
@@ -317,11 +318,13 @@ test("cells and numbers are short", () => {
   assert.deepEqual([0.9999, 0.971, 0.0001].map(shortProbability), ["1", ".971", "0"]);
   assert.deepEqual([7, 49152].map(shortCount), ["7", "49k"]);
   assert.deepEqual([columnWidth(9, 700), columnWidth(12, 700), columnWidth(400, 700)], [68, 52, 36]);
-  // Of few tokens they are wider, those of the lens most: its first words have room.
-  assert.deepEqual([6, 5, 3, 2, 1].map((count) => columnWidth(count, 700)), [102, 136, 204, 272, 272]);
-  assert.deepEqual([1, 2, 3].map((count) => columnWidth(count, 700, 0, LENS_WIDEST)), [544, 272, 204]);
+  // Of few tokens they are wider: one leaves no half of the room empty.
+  assert.deepEqual([6, 5, 3, 2, 1].map((count) => columnWidth(count, 700)), [102, 136, 204, 272, 544]);
+  // The steps are so close to each other that ten columns or more leave less than a fifth of the room.
+  const left = Array.from({ length: 10 }, (_, more) => 1 - ((10 + more) * columnWidth(10 + more, 760)) / 760);
+  assert.ok(Math.max(...left) < 0.2 && Math.min(...left) >= 0, left.join());
   // Four letters of the smallest type of a talk need more than the narrowest column.
-  assert.deepEqual([columnWidth(9, 700, 11.5), columnWidth(400, 700, 11.5)], [68, 53]);
+  assert.deepEqual([columnWidth(9, 700, 11.8), columnWidth(400, 700, 11.8)], [68, 53]);
   // Where they scroll, no room is left over for less than a column; in the narrowest place there is one.
   assert.deepEqual([682, 321, 40, 20, 0].map((room) => columnWidth(400, room)), [37, 40, 40, 36, 36]);
 });
@@ -331,19 +334,20 @@ test("columns do not jump to and fro while the tokens of a word come and go", ()
   const typed = (counts) => {
     let before = null;
     return counts.map((columns) => {
-      const column = columnWidth(columns, room, 0, 272, before);
+      const column = columnWidth(columns, room, 0, before);
       before = { column, columns, room };
       return column;
     });
   };
   // 14 columns of 52 px fit, 15 do not.
-  assert.deepEqual(typed([14, 15, 14, 15, 14]), [52, 36, 36, 36, 36]);
+  assert.deepEqual(typed([14, 15, 14, 15, 14]), [52, 46, 46, 46, 46]);
   // Two fewer have room for one more; another text, or another room, begins anew.
-  assert.deepEqual(typed([15, 14, 13, 14]), [36, 36, 52, 52]);
+  assert.deepEqual(typed([15, 14, 13, 14]), [46, 46, 52, 52]);
   assert.deepEqual(typed([21, 14]), [36, 52]);
-  assert.equal(columnWidth(14, room, 0, 272, { column: 36, columns: 15, room: 700 }), 52);
+  assert.equal(columnWidth(14, room, 0, { column: 46, columns: 15, room: 700 }), 52);
+  assert.equal(columnWidth(1, room, 0, { column: 102, columns: 3, room }), 544);
   // Larger type, which a column has no room for, comes first.
-  assert.equal(columnWidth(14, room, 11.5, 272, { column: 36, columns: 15, room }), 54);
+  assert.equal(columnWidth(14, room, 11.8, { column: 36, columns: 15, room }), 54);
 });
 
 test("the text box is as high as whole lines of it", () => {
@@ -356,9 +360,9 @@ test("a wide cell of the lens has room for its first words, each with its probab
     pieces: [" of", "␣the", "x"].map((visible) => ({ visible })), k: 3,
     top_ids: { data: [0, 0, 0, 1, 2, 0] }, top_probs: { data: [0, 0, 0, 32768, 6554, 0] },
   };
-  assert.deepEqual(firstWords(data, 1, 136), [["the", ".500"], ["x", ".100"]]);
+  assert.deepEqual(firstWords(data, 1, 204), [["the", ".500"], ["x", ".100"]]);
   assert.equal(firstWords(data, 1, 272).length, 3);
-  assert.deepEqual(firstWords(data, 1, 68), []);
+  assert.deepEqual(firstWords(data, 1, 136), []);
 });
 
 test("cells of a small matrix say their weights, not those of a hidden key, and none that are near enough only", () => {
@@ -644,7 +648,7 @@ test("of a grid of thousands of tokens, only the cells and labels in view are dr
   const column = 37;
   const spacer = { style: {} };
   const painted = [];
-  const grid = makeLayerGrid({ canvas, spacer, scroll }, (context, scene, size, each) => each((layer, place, left, top) => painted.push({ layer, column: place, left, top })), LENS_WIDEST);
+  const grid = makeLayerGrid({ canvas, spacer, scroll }, (context, scene, size, each) => each((layer, place, left, top) => painted.push({ layer, column: place, left, top })));
   const rows = Array.from({ length: 80 }, (_, row) => 79 - row);
   const scene = { rows, labels: Array.from({ length: 4000 }, (_, place) => `t${place}`), palette: { least: 0 }, here: { layer: 79, column: 3999 } };
   for (const [x, y] of [[0, 0], [72_010, 333], [4000 * column - 674, 80 * rowHeight(80) - 402]]) {
@@ -721,6 +725,8 @@ test("positions share the width, and what cannot be seen of them is said", () =>
     + "extrapolation · window 2 in layers 0,2 · 4 positions per pixel, the tallest is seen");
   assert.equal(lossText(0, data), "“a” (position 0): nothing predicts the first token");
   assert.equal(lossText(2, long), "“c” (position 2): 3.000 nats, probability 0.0498 · past the trained length");
+  // Twenty-one bars fill a page, and the last of them did not move the others.
+  assert.deepEqual([20, 21, 22, 400].map((count) => lossFrame(1136, 170, new Float32Array(count)).step), [50, 50, 42, 1090 / 400]);
   assert.equal(lossFrame(1000, 170, Float32Array.of(NaN)).high, 1);
   assert.match(withoutLoss(Float32Array.of(NaN)), /^One token has no loss/);
   assert.match(withoutLoss(Float32Array.of(NaN, NaN)), /^No token/);

@@ -7,7 +7,7 @@ import { exactPair, makeExactRows, numbersOf, roughNote } from "./exact_rows.js"
 import { makeGallery, singleKey } from "./head_gallery.js";
 import { exactValue, heatColours, shortValue } from "./heat_cells.js";
 import { listenToMatrix, strongest } from "./matrix_keys.js";
-import { makeMatrix } from "./pattern_matrix.js";
+import { makeMatrix, raiseWords } from "./pattern_matrix.js";
 import { drawnShares, largestShown, rowShares, rowWeights, tileRow } from "./patterns.js";
 import { layerNumbers, layersTitle } from "./rows.js";
 import { dimStale, isText, withStore } from "./store.js";
@@ -112,7 +112,7 @@ export default withStore(({ model, el, store }) => {
       return;
     }
     gallery.draw(scene);
-    matrix.draw(scene.matrix, page.matrix);
+    raiseWords(page.readout, matrix.draw(scene.matrix, page.matrix));
     drawArcs(scene.matrix);
     describe(scene);
     twins.forEach((twin) => twin.changed());

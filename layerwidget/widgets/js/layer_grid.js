@@ -5,9 +5,7 @@ import { clipped, fitText, pointIn, sizedContext } from "./dom.js";
 import { GRID_HEIGHT, rowHeight } from "./rows.js";
 
 const NUMBERS_WIDTH = 26;
-const COLUMN_WIDTHS = [544, 272, 204, 136, 102, 68, 52, 36];
-/** How wide a column of numbers is where there are few. */
-const WIDEST = 272;
+const COLUMN_WIDTHS = [544, 272, 204, 136, 102, 84, 68, 60, 52, 46, 40, 36];
 export const LABELS_HEIGHT = 22;
 
 /**
@@ -15,14 +13,15 @@ export const LABELS_HEIGHT = 22;
  * and is so much wider that a whole number of columns fills the room.
  *
  * A word that is being typed is a token more and a token less from letter to letter: columns that it has made narrow
- * (`before`: `{column, columns, room}`) stay so until there is room for one more, and do not jump to and fro.
+ * (`before`: `{column, columns, room}`) stay so until there is room for one more, and do not jump to and fro; a single
+ * one would leave most of the room empty.
  */
-export function columnWidth(count, room, least = 0, widest = WIDEST, before = null) {
-  const wide = COLUMN_WIDTHS.filter((width) => width >= 4 * least && width <= widest);
+export function columnWidth(count, room, least = 0, before = null) {
+  const wide = COLUMN_WIDTHS.filter((width) => width >= 4 * least);
   const narrowest = wide.at(-1);
   const filling = room < narrowest ? narrowest : Math.floor(room / Math.floor(room / narrowest));
   const found = wide.find((width) => width > filling && width * count <= room) ?? filling;
-  const typed = before !== null && before.room === room && Math.abs(before.columns - count) <= 2 && before.column >= filling;
+  const typed = count > 1 && before !== null && before.room === room && Math.abs(before.columns - count) <= 2 && before.column >= filling;
   return typed && before.column < found && found * (count + 1) > room ? before.column : found;
 }
 
@@ -42,10 +41,9 @@ export function movedCell(key, { layer, column }, rows, columns) {
  * Draws into `canvas`, which stays in place while `scroll` moves `spacer` beneath it: only visible cells are drawn.
  *
  * `paint(context, scene, size, each)` draws the cells: `size` has `row` and `column` in px, and `each` calls back with
- * the layer, the column, and the left, top and height of every visible cell. `widest` is the width of a column where
- * there are few.
+ * the layer, the column, and the left, top and height of every visible cell.
  */
-export function makeLayerGrid({ canvas, spacer, scroll }, paint, widest) {
+export function makeLayerGrid({ canvas, spacer, scroll }, paint) {
   let drawn = null;
   const top = (row) => Math.round(row * drawn.row);
 
@@ -54,7 +52,7 @@ export function makeLayerGrid({ canvas, spacer, scroll }, paint, widest) {
     const [width, height] = [scroll.clientWidth, scroll.clientHeight];
     const columns = labels.length;
     const room = width - NUMBERS_WIDTH;
-    const column = columnWidth(columns, room, palette.least, widest, drawn);
+    const column = columnWidth(columns, room, palette.least, drawn);
     scroll.dataset.column = column;
     const row = rowHeight(rows.length);
     const body = Math.round(rows.length * row);
@@ -101,7 +99,7 @@ export function makeLayerGrid({ canvas, spacer, scroll }, paint, widest) {
     context.textAlign = "center";
     for (let c = visibleColumns[0]; c < visibleColumns[1]; c += 1) {
       context.fillStyle = c === here.column ? palette.accent : palette.muted;
-      context.fillText(fitText(context, labels[c], column - 3), left(c) + column / 2, foot + LABELS_HEIGHT / 2 + 1);
+      context.fillText(fitText(context, labels[c], column - 2), left(c) + column / 2, foot + LABELS_HEIGHT / 2 + 1);
     }
   };
   /** Scrolls as far as needed to show a cell. */

@@ -4,9 +4,8 @@ import { shade, typeSize } from "./colour.js";
 import { fitText } from "./dom.js";
 import { LENS_COLOURS, shortProbability } from "./lens_colours.js";
 
-/** A single token's column is as wide as eight words with their probabilities. */
-export const LENS_WIDEST = 544;
-const WORD_WIDTH = 68;
+/** A word of seven letters with its probability. */
+const WORD_WIDTH = 84;
 
 /** One leading space is left out inside a cell, where there is no room for it; the panel shows it. */
 export function cellWord(visible) {

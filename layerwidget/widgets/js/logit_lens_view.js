@@ -3,7 +3,7 @@ import { readPalette } from "./colour.js";
 import { KEYS, choice, element, onFrame, setFacts, watchLook } from "./dom.js";
 import { LABELS_HEIGHT, makeLayerGrid, movedCell, revealSoon } from "./layer_grid.js";
 import { LENS_COLOURS, lensLegend } from "./lens_colours.js";
-import { LENS_WIDEST, paintWords } from "./lens_grid.js";
+import { paintWords } from "./lens_grid.js";
 import { makeTopPanel } from "./lens_panel.js";
 import { GRID_HEIGHT, layerNumbers, layersTitle } from "./rows.js";
 import { dimStale, isText, withStore } from "./store.js";
@@ -60,7 +60,7 @@ function buildPage(el, model, shared) {
 export default withStore(({ model, el, store }) => {
   const shared = shareTraits(model, ["layers", "layer", "position", "token", "tokens"], ["colour", "component"]);
   const page = buildPage(el, model, shared);
-  const grid = makeLayerGrid(page, paintWords, LENS_WIDEST);
+  const grid = makeLayerGrid(page, paintWords);
   let palette = null;
   let scene = null;
   let hover = null;

@@ -3,6 +3,8 @@
 import { typeSize } from "./colour.js";
 
 const [LEFT, RIGHT, TOP, BOTTOM] = [38, 8, 18, 18];
+/** How wide bars are where there are few: the widest step at which all have room, so that not each new one moves the others. */
+const BAR_STEPS = [136, 96, 72, 60, 50, 42, 36];
 
 /** The next step of a scale from 0 to `high` that has at most four. */
 function roundStep(high) {
@@ -27,7 +29,7 @@ export function lossFrame(width, height, nats) {
   const count = nats.length;
   const high = nats.reduce((most, value) => (Number.isFinite(value) ? Math.max(most, value) : most), 0) || 1;
   const room = Math.max(1, width - LEFT - RIGHT);
-  const step = Math.min(36, room / count);
+  const step = BAR_STEPS.find((wide) => wide * count <= room) ?? room / count;
   return {
     count, high, step, left: LEFT, right: LEFT + step * count, top: TOP, bottom: height - BOTTOM, ticks: roundStep(high),
     x: (position) => LEFT + position * step,

@@ -12,8 +12,8 @@ const LARGEST_SQUARE = 64;
 const NUMBERED_SQUARE = 34;
 
 /** Which tokens of an axis get a label: those chosen, and as many others as have room. */
-export function labelled(count, cell, scale, chosen) {
-  const every = Math.ceil(11 / cell);
+export function labelled(count, cell, scale, chosen, least = 11) {
+  const every = Math.ceil(least / cell);
   const slot = (index) => Math.floor(index / scale);
   // The first label stands a little below its thin cell, or it would be cut off above: the next one leaves it room.
   const near = (index) => slot(index) > 0 && (slot(index) + 0.5) * cell < 16;
@@ -25,6 +25,9 @@ export function labelled(count, cell, scale, chosen) {
   return shown;
 }
 
+/** How far labels of thin cells are from each other, so that they can be told apart: rows, and columns, which are aslant. */
+const [ROW_PITCH, COLUMN_PITCH] = [13, 16];
+
 /** Where only some tokens have room for a label, those can be large. */
 function labelFont(cell, palette) {
   return `${typeSize(palette, cell < 11 ? 10 : Math.min(11, cell - 1))} ${palette.mono}`;
@@ -35,7 +38,7 @@ export function labelRows(context, { words, cell, scale, chosen, here, palette, 
   context.font = labelFont(cell, palette);
   context.textBaseline = "middle";
   context.textAlign = "right";
-  for (const index of labelled(words.length, cell, scale, chosen)) {
+  for (const index of labelled(words.length, cell, scale, chosen, cell < 11 ? ROW_PITCH : 11)) {
     context.fillStyle = index === here ? palette.accent : chosen.includes(index) ? palette.ink : palette.muted;
     context.fillText(fitText(context, words[index], width), right, top + Math.max(6, (Math.floor(index / scale) + 0.5) * cell + 0.5));
   }
@@ -46,7 +49,7 @@ export function labelColumns(context, { words, cell, scale, chosen, palette, lef
   context.font = labelFont(cell, palette);
   context.textBaseline = "middle";
   context.textAlign = "right";
-  for (const index of labelled(words.length, cell, scale, chosen)) {
+  for (const index of labelled(words.length, cell, scale, chosen, cell < 11 ? COLUMN_PITCH : 11)) {
     context.fillStyle = chosen.includes(index) ? palette.ink : palette.muted;
     context.save();
     context.translate(left + (Math.floor(index / scale) + 0.5) * cell, top + 6);
@@ -79,6 +82,11 @@ export function cellNumbers({ chosen, scale, hideFirst }) {
   }).flat().filter(([, , , place]) => place > 0);
 }
 
+/** Words below a small matrix stand right under it; the panel stays as large as it is. */
+export function raiseWords(words, px) {
+  words.style.transform = px ? `translateY(${-Math.round(px)}px)` : "";
+}
+
 export function makeMatrix(canvas) {
   const sheet = makeSheet();
   let drawn = null;
@@ -104,7 +112,10 @@ export function makeMatrix(canvas) {
   };
 
   return {
-    /** Draws `{chosen, words, keyWords, scale, palette, hideFirst, position, hover, pair}` as large as a box; `chosen` may be null. */
+    /**
+     * Draws `{chosen, words, keyWords, scale, palette, hideFirst, position, hover, pair}` as large as a box; `chosen` may be null.
+     * Gives how many px of the box are left below it.
+     */
     draw(scene, { clientWidth: room, clientHeight: height }) {
       const { chosen, scale, palette, position, hover } = scene;
       const context = sizedContext(canvas, room, height);
@@ -115,7 +126,7 @@ export function makeMatrix(canvas) {
         context.textAlign = "left";
         context.textBaseline = "middle";
         context.fillText("The attention of this head is not computed.", 8, 40);
-        return;
+        return 0;
       }
       const { size, keys = size } = chosen;
       const [widest, highest] = [(room - LABEL_WIDTH) / keys, (height - LABEL_HEIGHT) / size].map((most) => Math.min(LARGEST_SQUARE, most));
@@ -138,6 +149,7 @@ export function makeMatrix(canvas) {
         context.lineWidth = 1;
         context.strokeRect(LABEL_WIDTH + hover.key * across, hover.query * down, Math.max(2, across), Math.max(2, down));
       }
+      return Math.max(0, height - foot - LABEL_HEIGHT);
     },
     /** Which query and key are under the pointer, or null. */
     at(event) {

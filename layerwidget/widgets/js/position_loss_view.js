@@ -52,6 +52,7 @@ export default withStore(({ model, el, store }) => {
       return;
     }
     frame = lossFrame(width, HEIGHT, data.nats.data);
+    stage.dataset.column = frame.step;
     paintLoss(context, frame, { data, palette, here: here(), hover });
     setFacts(detail, lossSummary(data, frame).split(" · "));
     readout.textContent = lossText(hover ?? here(), data);

@@ -2,7 +2,7 @@ import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
 import { KEYS, element, onFrame, setFacts, watchLook } from "./dom.js";
 import { listenToMatrix, strongest } from "./matrix_keys.js";
-import { makeMatrix } from "./pattern_matrix.js";
+import { makeMatrix, raiseWords } from "./pattern_matrix.js";
 import { rowWeights } from "./patterns.js";
 import { layerNumbers, layersTitle } from "./rows.js";
 import { dimStale, isText, withStore } from "./store.js";
@@ -90,7 +90,8 @@ export default withStore(({ model, el, store }) => {
     page.readout.textContent = scene ? rolloutText(scene) : "";
     if (!scene) return;
     palette = readPalette(el, palette);
-    matrix.draw({ ...scene, chosen: scene.matrix, scale: 1, palette, hideFirst: false }, page.matrix);
+    const left = matrix.draw({ ...scene, chosen: scene.matrix, scale: 1, palette, hideFirst: false }, page.matrix);
+    raiseWords(page.readout, left);
     twin.changed();
     el.dataset.revision = data.revision;
     el.dataset.prompt = data.prompt ?? "";

@@ -21,7 +21,8 @@ export default {
       checked.setAttribute("aria-expanded", String(!report.hidden));
     };
     checked.addEventListener("click", toggle);
-    const work = element("span", { class: "lw-tag lw-work" });
+    const [workDone, workMore] = [element("span"), element("span", { class: "lw-work-more" })];
+    const work = element("span", { class: "lw-tag lw-work" }, workDone, workMore);
     const state = element("span", { class: "lw-state" });
     const stop = element("button", { class: "lw-button lw-stop", type: "button", title: "Stop computing",
       "data-lm-suppress-shortcuts": "true", onclick: () => model.send({ type: "stop" }) }, "■ stop");
@@ -55,7 +56,10 @@ export default {
       checked.hidden = !model.get("checked");
       checked.title = model.get("report") ? "What was measured: click for the figures" : "";
       setText(report, model.get("report"));
-      setText(work, model.get("work"));
+      // What is in brackets at its end is said where there is room for it.
+      const [, done, more] = now === "failed" ? ["", model.get("work"), ""] : /^(.*?)( \([^()]*\))?$/s.exec(model.get("work"));
+      setText(workDone, done);
+      setText(workMore, more ?? "");
       work.title = model.get("work");
       work.hidden = !model.get("work");
       setText(state, WORDS[now] ?? now);

@@ -45,7 +45,7 @@ export default {
       const isOpen = open.includes(name);
       const alone = isOpen && open.length === 1;
       const tab = element("button", {
-        ...KEYS, class: "lw-tab", type: "button", role: "tab", "data-page": name, "aria-selected": String(isOpen),
+        ...KEYS, class: "lw-tab", type: "button", role: "tab", "data-page": name, "data-title": title, "aria-selected": String(isOpen),
         "aria-keyshortcuts": isOpen ? "Shift+Enter Delete Alt+ArrowLeft Alt+ArrowRight" : "Shift+Enter",
         tabindex: name === open[0] ? 0 : -1, onclick: (event) => set(event.shiftKey ? toggled(model.get("shown"), name) : [name]),
         onkeydown: (event) => onKey(event, name, index),
