@@ -13,6 +13,7 @@ from tests.browser.keyboard import Keyboard
 from tests.browser.notebook import Notebook
 
 PAGES = "lens tuned residual attention attribution neurons depth compare map".split()
+TEXT = "One two three four five six seven eight nine ten. " * 4
 SECOND = PROMPT.replace("Paris", "London")
 
 
@@ -31,6 +32,11 @@ def show(notebook: Notebook, *pages: str) -> None:
     notebook.run(f"ex.pages = {list(pages)}; ex.wait()")
     expect(part(notebook, ".lw-state")).to_have_text("fresh", timeout=60_000)
     notebook.rest()
+
+
+def hear(notebook: Notebook) -> None:
+    """New results are said as the first view shows them, at the place that is chosen."""
+    expect(part(notebook, ".lw-voice [data-slot=state]")).to_have_text(re.compile(r"^fresh: .*(layer|position) \d"))
 
 
 def test_axe_finds_nothing_grave_on_any_page_in_either_theme(notebook: Notebook) -> None:
@@ -63,20 +69,33 @@ def test_everything_a_pointer_does_is_done_by_keys_alone(notebook: Notebook) -> 
     choose_cells_and_words(notebook, keys)
     choose_heads(notebook, keys)
     open_and_move_pages(notebook, keys)
+    show(notebook, "tuned")
+    hear(notebook)
+    train_and_keep_a_tuned_lens(notebook, keys)
     show(notebook, "attention")
+    hear(notebook)
     read_attention(notebook, keys)
+    score_the_heads(notebook, keys)
     show(notebook, "residual")
+    hear(notebook)
     read_the_stream(notebook, keys)
     show(notebook, "attribution")
+    hear(notebook)
     take_a_logit_apart(notebook, keys)
     show(notebook, "neurons")
+    hear(notebook)
     follow_a_neuron(notebook, keys)
     show(notebook, "depth")
+    hear(notebook)
     read_the_depth(notebook, keys)
     show(notebook, "compare")
+    hear(notebook)
     compare(notebook, keys)
+    compare_something_else(notebook, keys)
     show(notebook, "map")
     walk_the_map(notebook, keys)
+    step_through_scenes(notebook, keys)
+    stop_and_read_what_went_wrong(notebook, keys)
 
 
 def edit_the_prompt(notebook: Notebook, keys: Keyboard) -> None:
@@ -180,6 +199,38 @@ def open_and_move_pages(notebook: Notebook, keys: Keyboard) -> None:
     notebook.expect_value("ex.pages", ["map"])
 
 
+def train_and_keep_a_tuned_lens(notebook: Notebook, keys: Keyboard) -> None:
+    notebook.run("import tempfile; page = ex.page('tuned'); page.epochs, page.max_positions = 1, 24")
+    notebook.run("folder = tempfile.mkdtemp() + '/kept'")
+    folder = notebook.value("folder")
+    keys.reach(notebook.page.get_by_placeholder("A text to train on"))
+    keys.type(TEXT)
+    notebook.expect_value("page.text", TEXT)
+    train = part(notebook, ".lw-request button")
+    keys.on(train, "Enter")
+    expect(part(notebook, ".lw-request")).to_have_attribute("data-state", "done", timeout=60_000)
+    expect(train).to_be_focused()
+    notebook.run("ex.wait()")
+    keys.reach(notebook.page.get_by_placeholder("Folder of translators"))
+    keys.type(folder)
+    notebook.expect_value("page.folder.path.value", folder)
+    keys.on(part(notebook, "button:text-is('Save')"), "Enter")
+    notebook.expect_value("page.folder.said.value", f"Saved to {folder}.")
+    notebook.run("page.translators = None; ex.wait()")
+    keys.on(part(notebook, "button:text-is('Load')"), "Space")
+    notebook.expect_value("page.folder.said.value", f"Loaded from {folder}.")
+    notebook.expect_value("page.translators is not None", True)
+    notebook.run("ex.wait()")
+    # Each of the two lenses has its own button for what both do.
+    for lens, colour in ((0, "kl"), (1, "faded")):
+        keys.on(notebook.page.locator(".lw-explorer .lw-trust").nth(lens), "Enter")
+        notebook.expect_value("page.tuned_view.colour", colour)
+    keys.on(notebook.page.locator(".lw-lens .lw-scroll").nth(1), "PageUp", "Home", "ArrowRight")
+    notebook.expect_value("[ex.layer, ex.position]", [29, 1])
+    keys.on(part(notebook, ".lw-figure .widget-toggle-button:not(.mod-active)"), "Enter")
+    notebook.expect_value("page.trust.quantity", notebook.value("list(page.trust.quantities)[1]"))
+
+
 def read_attention(notebook: Notebook, keys: Keyboard) -> None:
     keys.on(part(notebook, ".lw-arcs"), "PageDown", "Home", "ArrowRight", "ArrowRight")
     expect(part(notebook, ".lw-attention .lw-facts")).to_contain_text("“␣of” → “iffel”")
@@ -197,6 +248,20 @@ def read_attention(notebook: Notebook, keys: Keyboard) -> None:
     notebook.expect_value("ex.page('attention').rollout_view.hide_first", False)
     keys.on(part(notebook, ".lw-heat .lw-scroll"), "Home", "PageUp")
     notebook.expect_value("[ex.layer, ex.head]", [29, 0])
+
+
+def score_the_heads(notebook: Notebook, keys: Keyboard) -> None:
+    keys.on(part(notebook, ".lw-request button"), "Enter")
+    expect(part(notebook, ".lw-request")).to_have_attribute("data-state", "done", timeout=60_000)
+    sheet = "ex.page('attention').head_map.sheet"
+    notebook.expect_value(sheet, "induction")
+    keys.on(part(notebook, ".lw-heat select"), "ArrowDown")
+    notebook.expect_value(f"{sheet} != 'induction'", True)
+    keys.press("ArrowUp")
+    notebook.expect_value(sheet, "induction")
+    keys.on(part(notebook, ".lw-heat .lw-scroll"), "ArrowRight")
+    score = notebook.value("float(ex.page('attention').head_map.scores[0].values[ex.layer, ex.head])")
+    expect(part(notebook, ".lw-heat .lw-heat-readout")).to_contain_text(f"{score:.3f}")
 
 
 def read_the_stream(notebook: Notebook, keys: Keyboard) -> None:
@@ -306,6 +371,66 @@ def compare(notebook: Notebook, keys: Keyboard) -> None:
     notebook.expect_value("[ex.layer, ex.position]", [29, 20])
     keys.on(part(notebook, ".lw-figure .widget-toggle-button:nth-child(2)"), "Enter")
     notebook.expect_value("ex.page('compare').mode != 'change'", True)
+
+
+def compare_something_else(notebook: Notebook, keys: Keyboard) -> None:
+    about, of = (part(notebook, f".widget-dropdown:has(label:text-is('{name}')) select") for name in ("compare", "of"))
+    component = notebook.value("ex.page('compare').component")
+    keys.on(of, "ArrowUp")
+    notebook.expect_value(f"ex.page('compare').component != {component!r}", True)
+    keys.press("ArrowDown")
+    notebook.expect_value("ex.page('compare').component", component)
+    keys.on(about, "ArrowDown", "ArrowDown")
+    notebook.expect_value("ex.page('compare').about", "attribution")
+    keys.press("Home")
+    notebook.expect_value("ex.page('compare').about", "lens")
+    notebook.run("ex.wait()")
+    keys.on(part(notebook, ".widget-toggle-button:text-is('value-weighted')"), "Enter")
+    notebook.expect_value("ex.page('compare').quantity", "value-weighted")
+    keys.on(part(notebook, ".lw-request button"), "Enter")
+    expect(part(notebook, ".lw-request")).to_have_attribute("data-state", "done", timeout=60_000)
+
+
+def step_through_scenes(notebook: Notebook, keys: Keyboard) -> None:
+    notebook.run("ex.scenes = [lw.Scene('One', layers='4-9'), lw.Scene('Two', 'said'), lw.Scene('Three')]")
+    bar = part(notebook, ".lw-scene-bar")
+    keys.on(bar.get_by_role("button", name="Next scene"), "Enter", "Space")
+    notebook.expect_value("ex.scene", 1)
+    expect(part(notebook, ".lw-voice")).to_contain_text("Two: said")
+    keys.on(bar.get_by_role("button", name="Previous scene"), "Enter")
+    notebook.expect_value("ex.scene", 0)
+    # It has no more to do: what leads through scenes from everywhere goes on.
+    expect(notebook.page.locator(".lw-explorer")).to_be_focused()
+    keys.press("PageDown", "Alt+ArrowRight")
+    notebook.expect_value("ex.scene", 2)
+    keys.press("PageUp", "PageUp")
+    notebook.expect_value("ex.scene", 0)
+    notebook.run("ex.wait(); ex.layer = 5")
+    keys.press("Alt+ArrowUp")
+    notebook.expect_value("[ex.layer, ex.layers]", [6, "4-9"])
+    notebook.run("ex.scenes = ()")
+    expect(bar).to_be_hidden()
+
+
+def stop_and_read_what_went_wrong(notebook: Notebook, keys: Keyboard) -> None:
+    notebook.run(CLOSED)
+    try:
+        keys.reach(part(notebook, ".lw-prompt"))
+        keys.press("Control+Home")
+        keys.type("So ")
+        stop = part(notebook, ".lw-stop")
+        expect(stop).to_have_class(re.compile(r"\blw-shown\b"))
+        keys.on(stop, "Enter")
+        # The kernel has heard it when what runs goes on.
+        notebook.rest()
+    finally:
+        notebook.run("hook.remove(); gate.set()")
+    expect(part(notebook, ".lw-state")).to_have_text("stopped")
+    expect(part(notebook, ".lw-checked")).to_be_focused()
+    notebook.run("ex.error_panel.message, ex.error_panel.traceback = 'It went wrong.', 'here'")
+    keys.on(part(notebook, ".lw-error summary"), "Enter")
+    expect(part(notebook, ".lw-error pre")).to_be_visible()
+    notebook.run("ex.complain(None)")
 
 
 def walk_the_map(notebook: Notebook, keys: Keyboard) -> None:
