@@ -20,6 +20,8 @@ from layerwidget.widgets.esm import module_text, source_text
 from layerwidget.widgets.layer_slider import LayerSlider
 from layerwidget.widgets.pages import PAGES
 from layerwidget.widgets.parts import parts_of
+from layerwidget.widgets.prompt_editor import PromptEditor
+from layerwidget.widgets.target_editor import TargetEditor
 from layerwidget.widgets.traits import SHARED
 
 Sent = tuple[Any, dict[str, Any], list[bytes]]
@@ -118,7 +120,10 @@ def test_a_view_hears_of_what_its_module_reads_or_sets_and_of_nothing_else(kind:
     for written in re.findall(r"shared\.set\(\{([^}]*)\}", whole):
         read |= set(re.findall(r"(?:^|, )\s*(\w+)", written))
     assert read & set(SHARED) == set(kind.heeds)
-    view = kind(max=3) if kind is LayerSlider else kind()
+    needed: dict[type[View], dict[str, Any]] = {
+        LayerSlider: {"max": 3}, TargetEditor: {"prompt": "", "source_editor": PromptEditor()}
+    }  # fmt: skip
+    view = kind(**needed.get(kind, {}))
     assert set(view.keys) & set(SHARED) == set(kind.heeds)
     assert {"group", "_esm", "layout"} <= set(view.keys)
 

@@ -263,7 +263,8 @@ def test_a_long_matrix_of_an_appended_prompt_is_packed_from_its_new_rows_on(monk
     model, question, view = lw.HookedModel(tiny("llama")), lw.Attention(), lw.AttentionView(hide_first=False)
     before: lw.AttentionGrid | None = None
     text = ids(12)
-    for n_pos, n_same, keys in ((10, 0, [4, 8, 10]), (11, 10, [11]), (12, 11, [12]), (12, 3, [4, 8, 12])):
+    # The first one has no room for another position, so all of it moves once.
+    for n_pos, n_same, keys in ((10, 0, [4, 8, 10]), (11, 10, [4, 8, 11]), (12, 11, [12]), (12, 3, [4, 8, 12])):
         packed.clear()
         tokens = text[:n_pos] if n_same != 3 else [*text[:3], 5, *text[4:]]
         (before,) = question.answers(model.trace(tokens), before, n_same, ())

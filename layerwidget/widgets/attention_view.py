@@ -157,9 +157,10 @@ class AttentionView(Pictured, View, module="attention_view"):
                 return
             row, known = content.get("row"), (message[0]["revision"], chosen.choice.key)
             # Of another picture than this one: whoever asked hears of this one.
-            if (content.get("revision"), content.get("focus_key")) != known or row not in range(len(chosen.rows)):
+            here = (content.get("revision"), content.get("focus_key")) == known
+            if not here or not isinstance(row, int) or row not in range(len(chosen.rows)):
                 return
-            first, numbers = chosen.numbers(int(row))
+            first, numbers = chosen.numbers(row)
             self._deliver(packed_message("row", known[0], {"focus_key": known[1], "first": first}, {"row": numbers}))
 
     def recorded_traits(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class RolloutView(Pictured, View, module="rollout_view"):
         can_hide: whether somebody answers, so that there is a switch for it.
     """
 
-    heeds: ClassVar[tuple[str, ...]] = ("position",)
+    heeds: ClassVar[tuple[str, ...]] = ("layers", "position")
 
     hide_first = t.Bool(True).tag(sync=True)
     can_hide = t.Bool(False).tag(sync=True)
