@@ -261,7 +261,9 @@ def score_the_heads(notebook: Notebook, keys: Keyboard) -> None:
     notebook.expect_value(sheet, "induction")
     keys.on(part(notebook, ".lw-heat .lw-scroll"), "ArrowRight")
     score = notebook.value("float(ex.page('attention').head_map.scores[0].values[ex.layer, ex.head])")
-    expect(part(notebook, ".lw-heat .lw-heat-readout")).to_contain_text(f"{score:.3f}")
+    readout = part(notebook, ".lw-heat .lw-heat-readout")
+    expect(readout).to_contain_text("head 1 · induction: ")
+    assert float(readout.inner_text().split(": ")[-1]) == pytest.approx(score, rel=6e-3, abs=6e-4)
 
 
 def read_the_stream(notebook: Notebook, keys: Keyboard) -> None:
@@ -387,8 +389,9 @@ def compare_something_else(notebook: Notebook, keys: Keyboard) -> None:
     notebook.run("ex.wait()")
     keys.on(part(notebook, ".widget-toggle-button:text-is('value-weighted')"), "Enter")
     notebook.expect_value("ex.page('compare').quantity", "value-weighted")
-    keys.on(part(notebook, ".lw-request button"), "Enter")
-    expect(part(notebook, ".lw-request")).to_have_attribute("data-state", "done", timeout=60_000)
+    # Beside it stands, unseen, the one of another subject.
+    keys.on(part(notebook, ".lw-request:visible button"), "Enter")
+    expect(part(notebook, ".lw-request:visible")).to_have_attribute("data-state", "done", timeout=60_000)
 
 
 def step_through_scenes(notebook: Notebook, keys: Keyboard) -> None:
