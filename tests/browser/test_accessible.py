@@ -95,6 +95,7 @@ def test_everything_a_pointer_does_is_done_by_keys_alone(notebook: Notebook) -> 
     show(notebook, "map")
     walk_the_map(notebook, keys)
     step_through_scenes(notebook, keys)
+    show(notebook, "lens")
     stop_and_read_what_went_wrong(notebook, keys)
 
 
