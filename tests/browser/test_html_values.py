@@ -64,6 +64,8 @@ class Reader:
 
     def __init__(self, page: Page, name: str) -> None:
         self.page = page
+        # Where a test before this one has ended in the middle of a drag.
+        page.mouse.up()
         page.mouse.move(0, 0)
         page.get_by_role("tab").nth(PAGES.index(name)).click()
         expect(page.locator(f".lw-only-{name}")).to_be_visible()
@@ -366,8 +368,9 @@ def test_the_slider_moves_every_view(reader: Reader) -> None:
             grids = reader.page.locator(f".lw-only-{name} {view}")
             assert grids.count()
             for grid in grids.all():
-                # Of heads there is what was on screen when the page was made.
-                held = max(first, FIRST) if "Heads" in grid.inner_text() else first
+                # Of two runs' attention there is what was on screen when the page was made.
+                recorded = name == "compare" and "Heads" in grid.inner_text()
+                held = max(first, FIRST) if recorded else first
                 expect(grid).to_contain_text(f"layers {held}–{LAST}")
         reader.drawn()
         shaded = reader.all(".lw-recorded-figure .lw-figure-stage").evaluate_all(_SHADED)
