@@ -210,8 +210,8 @@ def _whose(lens: Lens) -> str:
 
 
 def _legend(lens: Lens, theme: Theme) -> Picture:
-    low, high = COLOURS[lens.colour].ends(lens)
     mode = COLOURS[lens.colour]
+    low, high = mode.ends(lens)
     needs = "pin a word first" if mode.text is not None and lens.pinned < 0 else ""
     if mode.array and mode.array not in lens.shown.arrays:
         needs = "not asked for"

@@ -66,11 +66,21 @@ export function shortCount(value) {
   return value < 10000 ? String(value) : `${Math.round(value / 1000)}k`;
 }
 
+/** Why nothing is known that a colour stands for; empty where it is. */
+function missingWords(mode, data, token, recorded) {
+  if (mode.array && !data[mode.array]) {
+    if (recorded) return "· not recorded";
+    return data.prompt === null ? "· not asked for" : "…";
+  }
+  if (!mode.needsToken || data.tokens.includes(token)) return "";
+  return recorded && token !== null ? "· not recorded" : "pin a word first";
+}
+
 /** The legend: low end, ramp, high end, and what is not there: a word to follow, or all that would be known of it. */
 export function lensLegend(mode, data, palette, token, recorded = false) {
   const [low, high] = mode.ends(data);
   const gradient = `linear-gradient(to right, ${[0, 51, 102, 153, 204, 255].map((index) => palette.fills[index]).join(",")})`;
-  const missing = mode.array && !data[mode.array] ? recorded ? "· not recorded" : data.prompt === null ? "· not asked for" : "…" : !mode.needsToken || data.tokens.includes(token) ? "" : recorded && token !== null ? "· not recorded" : "pin a word first";
+  const missing = missingWords(mode, data, token, recorded);
   const needs = missing ? element("span", { class: "lw-hint" }, missing) : null;
   return [needs, element("span", {}, low), element("span", { class: "lw-ramp", style: `background:${gradient}` }), element("span", {}, high)].filter(Boolean);
 }
