@@ -314,7 +314,7 @@ def test_coming_back_computes_nothing(explorer: lw.Explorer, roomy: bool, monkey
     monkeypatch.setattr(lw.LogitLens, "answers", counted)
     monkeypatch.setattr(explorer._answering.live, "update", noted)
     views = (explorer.lens_view, explorer.attention_view)
-    before = [one._message for one in views]
+    before = [one.recorded_messages()[0] for one in views]
     results, state, work = explorer.results, explorer.state, explorer.status.work
     page_recording(explorer, ["ab", "fghijkl"])
     assert restored == ["abcde"]
@@ -323,9 +323,9 @@ def test_coming_back_computes_nothing(explorer: lw.Explorer, roomy: bool, monkey
     # The last one is the way back, and no other asks for a lens that is not recorded.
     assert [one for one in updates if one.endswith(": 0")] == updates[-1:] == ["5: 0"]
     for view, (content, buffers) in zip(views, before, strict=True):
-        assert view._message is not None
-        assert view._message[0] | {"revision": 0} == content | {"revision": 0}
-        assert view._message[1] == buffers
+        (again, same), *_ = view.recorded_messages()
+        assert again | {"revision": 0} == content | {"revision": 0}
+        assert same == buffers
     assert {name: id(one) for name, one in explorer.results.items()} == {name: id(one) for name, one in results.items()}
     assert explorer.state == state
     assert explorer.status.work == work

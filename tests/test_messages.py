@@ -15,14 +15,16 @@ import pytest
 import layerwidget as lw
 from layerwidget.analysis import logit_lens
 from layerwidget.engine import told
-from layerwidget.widgets.base import View, unpacked_message
+from layerwidget.widgets.base import View
 from layerwidget.widgets.esm import module_text, source_text
 from layerwidget.widgets.layer_slider import LayerSlider
+from layerwidget.widgets.messages import unpacked_message
 from layerwidget.widgets.pages import PAGES
 from layerwidget.widgets.parts import parts_of
 from layerwidget.widgets.prompt_editor import PromptEditor
 from layerwidget.widgets.target_editor import TargetEditor
 from layerwidget.widgets.traits import SHARED
+from tests.received import whole
 
 Sent = tuple[Any, dict[str, Any], list[bytes]]
 
@@ -41,11 +43,19 @@ class Wire:
         return [(widget, data, buffers) for widget, data, buffers in known if buffers or data["method"] == "custom"]
 
     def edit(self, prompt: str) -> list[Sent]:
-        """What is sent for a prompt."""
+        """What is sent for a prompt, as the browser has it then."""
         self.messages.clear()
+        held = {part: part._message for part in parts_of(self.explorer) if isinstance(part, View)}
         self.explorer.prompt = prompt
         self.explorer.wait()
-        return self.sent()
+        found: list[Sent] = []
+        for widget, data, buffers in self.sent():
+            if isinstance(widget, View) and data["content"]["type"] == "data":
+                held[widget] = whole(held[widget], (data["content"], buffers))
+                found.append((widget, {**data, "content": held[widget][0]}, held[widget][1]))
+            else:
+                found.append((widget, data, buffers))
+        return found
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import traitlets
 
 import layerwidget as lw
 from layerwidget.widgets import attention_view, chosen_matrix, esm
-from layerwidget.widgets.base import unpacked_message
 from layerwidget.widgets.gallery_packing import eight_bit_roots, without_first
+from layerwidget.widgets.messages import unpacked_message
 from layerwidget.widgets.parts import parts_of
 from tests.tiny import D_VOCAB, N_LAYERS, ids, tiny
 

@@ -16,8 +16,9 @@ from layerwidget.export.levels import Rows, grouped, levels_of
 from layerwidget.export.packing import Buffers
 from layerwidget.export.record import Prompts, show_texts, with_targets
 from layerwidget.widgets.attention_view import AttentionView
-from layerwidget.widgets.base import Message, Panel, View, packed_message, unpacked_message
+from layerwidget.widgets.base import Panel, View
 from layerwidget.widgets.lens_page import LensPage
+from layerwidget.widgets.messages import Message, packed_message, unpacked_message
 from layerwidget.widgets.page import Page, Standpoint
 
 if TYPE_CHECKING:

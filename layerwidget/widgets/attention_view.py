@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -14,9 +15,10 @@ from layerwidget.figures.shown import Shown as Seen
 from layerwidget.figures.svg import Picture
 from layerwidget.figures.themes import Theme
 from layerwidget.questions.attention import CrossAttentionGrid, HeadGrid
-from layerwidget.widgets.base import Message, View, packed_message, unpacked_message
+from layerwidget.widgets.base import View
 from layerwidget.widgets.chosen_matrix import Choice, Chosen, chosen_matrix
 from layerwidget.widgets.gallery_packing import first_share, gallery_row, largest, n_same, thousandth_steps
+from layerwidget.widgets.messages import Message, packed_message, unpacked_message
 from layerwidget.widgets.picture import Pictured, place_of
 
 #: The gallery sends every matrix whole up to this size; beyond it they are pooled.
@@ -64,6 +66,7 @@ class AttentionView(Pictured, View, module="attention_view"):
     """
 
     heeds: ClassVar[tuple[str, ...]] = ("layers", "layer", "head", "position")
+    growing: ClassVar[Mapping[str, int]] = {"roots": 0, "focus": 0}
 
     show_heads = t.Enum(("head", "mean", "max"), "head").tag(sync=True)
     hide_first = t.Bool(True).tag(sync=True)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
 import uuid
-from typing import Any, ClassVar, TypeAlias
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import anywidget
 import numpy as np
 import traitlets as t
 
 from layerwidget.figures.shown import Shown
+from layerwidget.widgets.additions import additions
 from layerwidget.widgets.esm import module_text, style_text
+from layerwidget.widgets.messages import Message, packed_message, unpacked_message, without_buffers
 from layerwidget.widgets.traits import SHARED, SelectionTraits
-
-Message: TypeAlias = tuple[dict[str, Any], list[bytes]]
 
 _revisions = itertools.count(1)
 #: What ipywidgets keeps for itself.
 _NOT_DRAWN = {"comm", "layout", "tabbable", "tooltip"}
-_SENDABLE = {"uint8", "uint16", "int32", "uint32", "float32"}
 
 
 class Panel(anywidget.AnyWidget):
@@ -58,18 +57,21 @@ class View(Panel, SelectionTraits):
     """A panel that draws one result and takes part in the shared selection.
 
     Bulk data travel as one binary message per result, tagged with a revision; they are never traits,
-    so a saved notebook stays small. The browser asks for them when it opens. A front end that loses the binary part of
-    a message (Colab does) says so, and gets it as text from then on.
+    so a saved notebook stays small. The browser asks for them when it opens. After an edit only what follows the
+    unchanged beginning of the prompt travels. A front end that loses the binary part of a message (Colab does) says so,
+    and gets it as text from then on.
 
     Attributes:
         answered_target: of an encoder-decoder, the target that is answered now: what is published from here on is about
             it, by which the browser knows what is stale; None where there is none.
         heeds: what of the shared selection its module reads or sets. The rest stays in Python: a message to each view
             about what it does not draw would cost the browser time at every key.
+        growing: which of the arrays that it sends grow with the prompt, and along which axis.
     """
 
     answered_target: str | None = None
     heeds: ClassVar[tuple[str, ...]] = SHARED
+    growing: ClassVar[Mapping[str, int]] = {}
 
     def __init__(self, **traits: Any) -> None:
         self._message: Message | None = None
@@ -106,9 +108,10 @@ class View(Panel, SelectionTraits):
         """Send everything the browser needs to draw, in one message."""
         if self.answered_target is not None:
             meta = {**meta, "target": self.answered_target}
-        self._message, self._part = packed_message("data", next(_revisions), meta, arrays), None
+        before, message = self._message, packed_message("data", next(_revisions), meta, arrays)
+        self._message, self._part = message, None
         self._picture_changed()
-        self._deliver(self._message)
+        self._deliver(additions(before, message, self.growing) if before and self.growing else message)
 
     def _publish_part(self, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Replace some of what was published last, without sending the rest again."""
@@ -134,29 +137,4 @@ class View(Panel, SelectionTraits):
                     self._deliver(message)
 
     def _deliver(self, message: Message) -> None:
-        self.send(*(_without_buffers(message) if self._as_text else message))
-
-
-def packed_message(kind: str, revision: int, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Message:
-    """Arrays as a browser gets them: what they are as JSON, and the bytes of each."""
-    specs = []
-    for name, array in arrays.items():
-        if array.dtype.name not in _SENDABLE:
-            raise TypeError(f"Array {name!r} has dtype {array.dtype}; the browser reads {sorted(_SENDABLE)}.")
-        specs.append({"name": name, "dtype": array.dtype.name, "shape": list(array.shape)})
-    message = {"type": kind, "revision": revision, "meta": meta, "arrays": specs}
-    return message, [np.ascontiguousarray(array).tobytes() for array in arrays.values()]
-
-
-def unpacked_message(message: dict[str, Any], buffers: list[bytes]) -> dict[str, np.ndarray]:
-    """The arrays of such a message."""
-    return {
-        spec["name"]: np.frombuffer(buffer, spec["dtype"]).reshape(spec["shape"])
-        for spec, buffer in zip(message["arrays"], buffers, strict=True)
-    }
-
-
-def _without_buffers(message: Message) -> Message:
-    """The same message with its arrays as base64 text, in the order of `arrays`."""
-    content, buffers = message
-    return {**content, "base64": [base64.b64encode(buffer).decode("ascii") for buffer in buffers]}, []
+        self.send(*(without_buffers(message) if self._as_text else message))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,6 +28,7 @@ class HeatGrid(Pictured, View, module="heat_grid"):
     """
 
     heeds: ClassVar[tuple[str, ...]] = ("layers", "layer", "position", "head")
+    growing: ClassVar[Mapping[str, int]] = {"values": 2}
 
     sheet = t.Unicode("").tag(sync=True)
     column = t.Int(0, min=0).tag(sync=True)

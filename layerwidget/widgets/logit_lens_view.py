@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import traitlets as t
 
 from layerwidget.figures.lens_figure import Lens, lens_picture, lens_text
+from layerwidget.figures.shown import Shown
 from layerwidget.figures.svg import Picture
 from layerwidget.figures.themes import Theme
 from layerwidget.questions.lens import LensGrid
 from layerwidget.results import FloatArray
-from layerwidget.widgets.base import Message, View, packed_message, unpacked_message
+from layerwidget.widgets.base import View
+from layerwidget.widgets.messages import Message, packed_message, unpacked_message
 from layerwidget.widgets.picture import Pictured, place_of
 from layerwidget.widgets.traits import MAX_PINNED, PIN_COLOURS
+from layerwidget.widgets.word_table import WordTable, without_spare
 
 COLOURS = ("faded", "agreement", "probability", "entropy", "kl", "jsd", "token_probability", "token_rank")
 TYPE_A_PROMPT = "Type a prompt, and every layer's prediction appears here."
@@ -38,6 +42,13 @@ class LogitLensView(Pictured, View, module="logit_lens_view"):
     """
 
     heeds: ClassVar[tuple[str, ...]] = ("layers", "layer", "position", "token", "tokens")
+    growing: ClassVar[Mapping[str, int]] = {
+        "followed_ids": 0,
+        **dict.fromkeys((
+            "top_ids", "top_probs", "entropy_nats", "kl_to_final_nats", "jsd_nats", "final_probs", "token_ranks",
+            "token_log_probs", "followed_ranks", "followed_probs", "neurons", "done",
+        ), 1),
+    }  # fmt: skip
 
     colour = t.Enum(COLOURS, "faded").tag(sync=True)
     title = t.Unicode("Logit lens").tag(sync=True)
@@ -52,6 +63,7 @@ class LogitLensView(Pictured, View, module="logit_lens_view"):
 
     def __init__(self, lens: LensGrid | None = None, **traits: Any) -> None:
         self._top_probs: FloatArray | None = None
+        self._words = WordTable()
         if lens is not None and lens.tokens:
             traits = {"tokens": list(lens.tokens[:MAX_PINNED]), "token": lens.tokens[0], **traits}
         super().__init__(**traits)
@@ -68,8 +80,7 @@ class LogitLensView(Pictured, View, module="logit_lens_view"):
         if not self.components:
             self.component = lens.component
         self.position = min(self.position, len(lens.token_ids) - 1)
-        ids, places = np.unique(lens.top_ids, return_inverse=True)
-        pieces = [lens.pieces[int(token_id)] for token_id in ids]
+        places = self._words.places(lens.top_ids, lens.pieces)
         meta = {
             "prompt": prompt,
             "component": lens.decoded,
@@ -78,13 +89,13 @@ class LogitLensView(Pictured, View, module="logit_lens_view"):
             "k": lens.top_ids.shape[-1],
             "d_vocab": lens.d_vocab,
             "max_entropy_nats": float(np.log(lens.d_vocab)),
-            "pieces": [{"id": piece.id, "visible": piece.visible, "text": piece.text} for piece in pieces],
+            "pieces": list(self._words.words),
             "prompt_visible": [piece.visible for piece in lens.prompt_pieces()],
             "tokens": list(lens.tokens),
             "token_visible": [lens.pieces[token].visible for token in lens.tokens],
         }
         arrays = {
-            "top_ids": places.astype(np.uint32).reshape(lens.top_ids.shape),
+            "top_ids": places,
             "top_probs": sixteen_bit(lens.top_probs),
             "entropy_nats": lens.entropy_nats,
             "kl_to_final_nats": lens.kl_to_final_nats,
@@ -103,12 +114,19 @@ class LogitLensView(Pictured, View, module="logit_lens_view"):
         self._top_probs = lens.top_probs
         self._publish(meta, arrays)
 
+    @property
+    def shown(self) -> Shown:
+        """What was published last; without words of earlier prompts, which the browser keeps."""
+        seen = super().shown
+        arrays = dict(seen.arrays)
+        return Shown(_with_own_words(seen.meta, arrays), arrays)
+
     def recorded_traits(self) -> dict[str, Any]:
         """Without a choice of what is decoded; nobody answers what is not recorded of a word."""
         return {**super().recorded_traits(), "components": [], "recorded": True}
 
     def recorded_messages(self) -> list[Message]:
-        """Probabilities as the thousandths that a reader sees, which takes half the room."""
+        """The words of its cells; probabilities as the thousandths that a reader sees, which take half the room."""
         return [_in_thousandths(message, self._top_probs) for message in super().recorded_messages()]
 
     def to_text(self) -> str:
@@ -146,12 +164,21 @@ def thousandths(shares: np.ndarray) -> np.ndarray:
     return rounded
 
 
+def _with_own_words(meta: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Only the words of these cells, whatever was told before; `top_ids` changes with them."""
+    if "top_ids" not in arrays:
+        return dict(meta)
+    words, arrays["top_ids"] = without_spare(meta["pieces"], arrays["top_ids"])
+    return {**meta, "pieces": words}
+
+
 def _in_thousandths(message: Message, top_probs: FloatArray | None) -> Message:
     content, arrays = message[0], unpacked_message(*message)
     if "top_probs" in arrays and top_probs is not None:
         # Not from the 16 bits: what is rounded twice may become another thousandth.
         arrays["top_probs"] = thousandths(top_probs)
-    packed, buffers = packed_message(content["type"], content["revision"], content["meta"], arrays)
+    meta = _with_own_words(content["meta"], arrays)
+    packed, buffers = packed_message(content["type"], content["revision"], meta, arrays)
     for spec in packed["arrays"]:
         if spec["name"] in ("top_probs", "followed_probs"):
             # `js/recording.js` makes 65535ths of them again.

@@ -6,14 +6,36 @@ const ARRAY_TYPES = {
   uint8: Uint8Array, uint16: Uint16Array, int32: Int32Array, uint32: Uint32Array, float32: Float32Array,
 };
 
-/** Typed arrays of a message: `{name: {data, shape}}`. */
-export function unpackArrays(specs, buffers) {
+const product = (sizes) => sizes.reduce((total, size) => total * size, 1);
+
+/** An array of `shape`: along `axis` first `kept` of what there was before, then the rest. */
+function grownArray(before, rest, { shape, axis, kept }) {
+  const [outer, inner] = [product(shape.slice(0, axis)), product(shape.slice(axis + 1))];
+  const [held, added] = [kept * inner, (shape[axis] - kept) * inner];
+  const data = new rest.constructor(product(shape));
+  for (let block = 0; block < outer; block += 1) {
+    const [from, into] = [block * before.shape[axis] * inner, block * (held + added)];
+    data.set(before.data.subarray(from, from + held), into);
+    data.set(rest.subarray(block * added, (block + 1) * added), into + held);
+  }
+  return data;
+}
+
+/** Typed arrays of a message: `{name: {data, shape}}`; of some it brings only what is new since `before`. */
+export function unpackArrays(specs, buffers, before) {
   const arrays = {};
-  specs.forEach(({ name, dtype, shape }, index) => {
+  specs.forEach(({ name, dtype, ...spec }, index) => {
     const { buffer, byteOffset, byteLength } = buffers[index];
-    arrays[name] = { data: new ARRAY_TYPES[dtype](buffer.slice(byteOffset, byteOffset + byteLength)), shape };
+    const sent = new ARRAY_TYPES[dtype](buffer.slice(byteOffset, byteOffset + byteLength));
+    arrays[name] = { data: spec.kept ? grownArray(before[name], sent, spec) : sent, shape: spec.shape };
   });
   return arrays;
+}
+
+/** Plain values of a message; of some lists it brings only what is new since `before`. */
+function wholeLists({ meta = {}, kept = {} }, before) {
+  const whole = ([name, value]) => [name, kept[name] ? [...before[name].slice(0, kept[name]), ...value] : value];
+  return Object.fromEntries(Object.entries(meta).map(whole));
 }
 
 /** Buffers that came as base64 text, as the views of bytes that they would have been. */
@@ -82,7 +104,12 @@ export function openStore(model) {
       asked = true;
       return;
     }
-    const news = { ...message.meta, revision: message.revision, ...(message.arrays && unpackArrays(message.arrays, buffers)) };
+    if (message.base !== undefined && message.base !== store.data?.revision) {
+      // It adds to what never came here.
+      if (message.revision > (store.data?.revision ?? 0)) model.send({ type: "ready" });
+      return;
+    }
+    const news = { ...wholeLists(message, store.data), revision: message.revision, ...(message.arrays && unpackArrays(message.arrays, buffers, store.data)) };
     if (message.type === "data" && message.revision >= (store.data?.revision ?? 0)) store.data = news;
     else if (message.type === "part" && message.revision === store.data?.revision) store.data = { ...store.data, ...news };
     else return;
