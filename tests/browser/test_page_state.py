@@ -27,6 +27,38 @@ def test_everything_that_belongs_to_an_older_text_is_dimmed(explorer: ExplorerPa
     expect(stale).to_have_count(0)
 
 
+def test_nothing_is_drawn_again_for_a_token_that_has_no_answer_yet(explorer: ExplorerPage) -> None:
+    """The model needs the cores meanwhile: the letter, its chip and one word of the status line are all that changes."""
+    page = explorer.notebook.page
+    explorer.notebook.expect_value("ex.report is not None", True)
+    chips = explorer.root.locator(".lw-chip")
+    before = chips.count()
+    page.evaluate("""() => {
+        window.cleared = [];
+        const clear = CanvasRenderingContext2D.prototype.clearRect;
+        CanvasRenderingContext2D.prototype.clearRect = function (...box) {
+            window.cleared.push(this.canvas.closest(".lw-lens, .lw-attention")?.className ?? "");
+            return clear.apply(this, box);
+        };
+        window.putBack = () => { CanvasRenderingContext2D.prototype.clearRect = clear; };
+    }""")
+    explorer.notebook.run("model.lock.acquire()")
+    try:
+        explorer.prompt.press("End")
+        page.keyboard.press(",")
+        expect(chips).to_have_count(before + 1)
+        explorer.notebook.expect_value(f"ex.position == {before}", True)
+        expect(chips.nth(before)).to_have_class("lw-chip lw-here")
+        expect(explorer.state).to_have_text("computing")
+        page.evaluate("() => new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))")
+        assert page.evaluate("window.cleared") == []
+    finally:
+        explorer.notebook.run("model.lock.release()")
+    explorer.settle()
+    assert any("lw-lens" in name for name in page.evaluate("window.cleared"))
+    page.evaluate("window.putBack()")
+
+
 def test_a_word_is_appended_once_when_the_explorer_is_shown_twice(explorer: ExplorerPage) -> None:
     with explorer.notebook.one_more_cell("ex") as cell:
         again = cell.locator(".lw-explorer")

@@ -120,6 +120,7 @@ export default withStore(({ model, el, store }) => {
     el.dataset.prompt = data.prompt ?? "";
   });
   const numbers = makeExactRows(model, draw);
+  const placeIn = (data) => Math.min(shared.get("position"), data.n_pos - 1);
   const makeScene = (data) => {
     palette = readPalette(el, palette);
     const one = shared.get("show_heads") === "head";
@@ -150,7 +151,7 @@ export default withStore(({ model, el, store }) => {
     made.matrix = {
       chosen, scale, palette, hideFirst: made.hideFirst && scale === 1,
       words: data.prompt_visible, keyWords: data.key_visible,
-      position: Math.min(shared.get("position"), data.n_pos - 1), hover: hoverCell,
+      position: placeIn(data), hover: hoverCell,
     };
     made.matrix.pair = pairOf(made);
     return made;
@@ -336,6 +337,8 @@ export default withStore(({ model, el, store }) => {
       dim();
       return;
     }
+    // At the end of a prompt that is being typed, the place of the next token changes nothing until its answer is there.
+    if (name === "position" && scene && placeIn(scene.data) === scene.matrix.position) return;
     offerQuantities(page, shared.get("quantities") ?? [], shared.get("quantity"));
     page.showHeads.value = shared.get("show_heads");
     page.hideFirst.checked = shared.get("hide_first");

@@ -163,7 +163,11 @@ export default withStore(({ model, el, store }) => {
       dim();
       return;
     }
-    if (scene && name === scene.data.columns.picks) reveal();
+    if (scene && name === scene.data.columns.picks) {
+      // At the end of a prompt that is being typed, the place of the next token changes nothing until its answer is there.
+      if (makeScene(scene.data).here.column === scene.here.column) return;
+      reveal();
+    }
     draw();
   });
   const words = ["change:title", "change:detail", "change:placeholder"];

@@ -169,6 +169,8 @@ export default withStore(({ model, el, store }) => {
       if (isBelow(model)) [page.scroll.scrollLeft, page.scroll.scrollTop] = shared.get("scrolled");
       return;
     }
+    // At the end of a prompt that is being typed, the place of the next token changes nothing until its answer is there.
+    if (name === "position" && scene && makeScene(scene.data).here.column === scene.here.column) return;
     if (name === "component") page.components.value = shared.get("component");
     if (name === "colour") page.colours.value = shared.get("colour");
     if (name === "position") reveal();

@@ -1,5 +1,5 @@
 import { shareTraits } from "./bus.js";
-import { KEYS, element, keepInSight, watchLook } from "./dom.js";
+import { KEYS, element, keepInSight, onFrame, setText, watchLook } from "./dom.js";
 import { withStore } from "./store.js";
 import { makeVoice } from "./voice.js";
 
@@ -8,16 +8,16 @@ function drawChips(strip, data, select, choosable) {
   const count = data ? data.ids.length : 0;
   while (strip.children.length > count) strip.lastChild.remove();
   for (let index = strip.children.length; index < count; index += 1) {
-    const chip = element("button", { ...KEYS, class: "lw-chip", type: "button", role: "option", tabindex: -1, "aria-disabled": String(!choosable) },
+    const chip = element("button", { ...KEYS, class: "lw-chip", type: "button", role: "option", tabindex: -1, "aria-selected": "false", "aria-disabled": String(!choosable) },
       element("span", { class: "lw-chip-text" }), element("span", { class: "lw-chip-index" }, String(index)));
     chip.addEventListener("click", () => select(index));
     strip.append(chip);
   }
   for (let index = 0; index < count; index += 1) {
     const chip = strip.children[index];
-    const text = data.visible[index];
-    if (chip.firstChild.textContent !== text) chip.firstChild.textContent = text;
-    chip.title = `token id ${data.ids[index]}, position ${index}`;
+    const title = `token id ${data.ids[index]}, position ${index}`;
+    setText(chip.firstChild, data.visible[index]);
+    if (chip.title !== title) chip.title = title;
   }
 }
 
@@ -93,23 +93,26 @@ export default withStore(({ model, el, store }) => {
   // What an encoder reads is no position of the decoder.
   const choosable = () => model.get("choosable");
   const select = (position) => choosable() && shared.set({ position });
+  const setMark = (chip, marked) => {
+    chip?.classList.toggle("lw-here", marked);
+    chip?.setAttribute("aria-selected", String(marked));
+  };
+  let marked = null;
   const mark = () => {
-    const position = choosable() ? shared.get("position") : -1;
-    [...strip.children].forEach((chip, index) => {
-      chip.classList.toggle("lw-here", index === position);
-      chip.setAttribute("aria-selected", String(index === position));
-    });
-    const chip = strip.children[position];
+    const chip = choosable() ? strip.children[shared.get("position")] : null;
+    if (chip !== marked) setMark(marked, false);
+    setMark(chip, true);
+    marked = chip;
     if (chip) keepInSight(strip, chip);
     strip.dataset.tip = chip ? `${chip.firstChild.textContent} · ${chip.title}` : "";
   };
-  const draw = () => {
+  const draw = onFrame(() => {
     drawChips(strip, store.data, select, choosable());
     const said = note.textContent;
     note.textContent = replaced ? "Half a character, which cannot be encoded, is read as U+FFFD." : store.data?.note ?? "";
     if (note.textContent !== said) voice.say(() => note.textContent, { slot: "note" });
     mark();
-  };
+  });
   area.addEventListener("input", () => { area.dataset.touched = "1"; send(); });
   area.addEventListener("blur", () => {
     delete area.dataset.touched;
@@ -135,7 +138,8 @@ export default withStore(({ model, el, store }) => {
     voice.say(() => strip.dataset.tip);
   });
   shared.listen((name, value) => {
-    if (name === "position") mark();
+    // At the end of a prompt that is being typed, the next token comes after its place.
+    if (name === "position" && value < strip.children.length) mark();
     // Somebody else with this prompt has left the page.
     if (name === textName && value === undefined && !stopped) tell();
     if (name !== "append" || textName === "second_prompt" || (textName === "prompt" && !choosable())) return false;
@@ -147,6 +151,7 @@ export default withStore(({ model, el, store }) => {
   model.on("change:prompt", fromKernel);
   fromKernel();
   draw();
+  draw.now();
   // Of another width or size of type, the same text takes other room.
   const offLook = watchLook(el, () => {
     fitted = null;
@@ -156,6 +161,7 @@ export default withStore(({ model, el, store }) => {
     if (chip) keepInSight(strip, chip);
   });
   return () => {
+    draw.cancel();
     offStore();
     offLook();
     stopped = true;

@@ -3,6 +3,8 @@ import { element, setText } from "./dom.js";
 import { followFocus } from "./focus_tip.js";
 import { makeVoice, newest } from "./voice.js";
 
+/** What is computed sooner than this goes from `stale` to `fresh`: each change costs the page a frame, and the model time. */
+const PATIENCE_MS = 350;
 /** What takes less time than this needs no button to stop it. */
 const STOPPABLE_MS = 700;
 const WORDS = { empty: "waiting for a prompt", busy: "computing", fresh: "fresh", stale: "stale", stopped: "stopped", failed: "not computed", recorded: "recorded" };
@@ -39,6 +41,17 @@ export default {
       if (stop === document.activeElement) checked.focus();
       stop.classList.remove("lw-shown");
     };
+    let writing = null;
+    const write = (now) => {
+      clearTimeout(writing);
+      writing = null;
+      setText(state, WORDS[now] ?? now);
+      state.dataset.state = now;
+    };
+    const say = (now) => {
+      if (now !== "busy" || state.dataset.state !== "stale") write(now);
+      else writing ??= setTimeout(() => write(now), PATIENCE_MS);
+    };
     el.classList.add("lw", "lw-status");
     el.append(element("div", { class: "lw-line" }, name, facts, checked, element("span", { class: "lw-gap" }), work, stop, state), report);
     /** With the state: why there is nothing, or what there is. */
@@ -62,8 +75,7 @@ export default {
       setText(workMore, more ?? "");
       work.title = model.get("work");
       work.hidden = !model.get("work");
-      setText(state, WORDS[now] ?? now);
-      state.dataset.state = now;
+      say(now);
       // Not at every key: what is answered at once has not been waited for.
       if (told !== now) voice.say(() => [state.textContent, said()].filter(Boolean).join(": "), { slot: "state", rest: STOPPABLE_MS });
       told = now;
@@ -75,6 +87,7 @@ export default {
     for (const trait of names) model.on(`change:${trait}`, draw);
     draw();
     return () => {
+      clearTimeout(writing);
       offer(false);
       unfollow();
       voice.close();
