@@ -57,6 +57,7 @@ class Answering:
         self.tokens: Tokens | None = None
         self.follows_last = True
         self.note = ""
+        self._tidying: threading.Timer | None = None
         self._placing = threading.RLock()
         self._comparing = threading.RLock()
         # The thread that takes the reader along with the end of a prompt, while it does so.
@@ -70,6 +71,8 @@ class Answering:
     def close(self) -> None:
         """Answer nothing any more."""
         self.turns.close()
+        if self._tidying is not None:
+            self._tidying.cancel()
         self._worker.leave(self._explorer.status)
         self._worker.leave(self._explorer.stack)
 
@@ -229,9 +232,19 @@ class Answering:
 
     def _tidy(self) -> None:
         """When there is nothing else to do: give back what is free, and say what is not."""
-        give_back()
+        if wait_s := give_back():
+            self._tidy_in(wait_s)
         self._pass_bytes = self.live.held_pass_bytes
         self._show_work()
+
+    def _tidy_in(self, wait_s: float) -> None:
+        """Once more: else what the last edit has freed would stay until the next one."""
+        if self._tidying is not None:
+            self._tidying.cancel()
+        if not self.turns.closed:
+            self._tidying = threading.Timer(wait_s, self._worker.submit_idle, (self._explorer.stack, self._tidy))
+            self._tidying.daemon = True
+            self._tidying.start()
 
     # What is said about it
 

@@ -65,7 +65,11 @@ def _as_in_browser(message: Message) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", ["lens", "attention", "heat"])
 def test_the_browser_has_what_the_kernel_has(model: lw.HookedModel, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     view: Any = {"lens": lw.LogitLensView, "attention": lw.AttentionView, "heat": lw.ResidualView}[kind]()
-    question = {"lens": lw.LogitLens(tokens=(3,)), "attention": lw.Attention(layers="all"), "heat": lw.ResidualStream()}[kind]
+    question = {
+        "lens": lw.LogitLens(tokens=(3,)),
+        "attention": lw.Attention(layers="all"),
+        "heat": lw.ResidualStream(),
+    }[kind]
     sender = view.grid_view if kind == "heat" else view
     sent, held, now = Sent(sender, monkeypatch), list[Message](), None
     for answer in _answers(model, question):

@@ -20,18 +20,19 @@ def trims(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_it_is_done_at_most_so_often(trims: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    for _ in range(5):
-        memory.give_back()
+    assert memory.give_back() == 0
+    waits = [memory.give_back() for _ in range(4)]
     assert trims == [0]
+    assert all(0 < wait_s <= memory._EVERY_S for wait_s in waits)
     monkeypatch.setattr(memory, "_EVERY_S", 0.0)
-    memory.give_back()
+    assert memory.give_back() == 0
     assert trims == [0, 0]
 
 
 def test_a_system_that_cannot_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_trimmer", lambda: None)
     before = memory._last
-    memory.give_back()
+    assert memory.give_back() == 0
     assert memory._last == before
 
 
@@ -43,3 +44,20 @@ def test_an_explorer_does_it_after_an_edit(trims: list[int]) -> None:
         time.sleep(0.01)
     assert trims == [0]
     explorer.close()
+
+
+def test_what_the_last_edit_freed_is_given_back_without_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def give_back() -> float:
+        asked.append(len(asked))
+        return 0.05 if len(asked) < 3 else 0.0
+
+    monkeypatch.setattr("layerwidget.answering.give_back", give_back)
+    explorer = lw.Explorer(lw.HookedModel(tiny("llama"), letters(), "tiny"), "abc")
+    explorer.wait()
+    deadline = time.monotonic() + 30
+    while len(asked) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    explorer.close()
+    assert len(asked) == 3

@@ -13,13 +13,21 @@ _EVERY_S = 2.0
 _last = -_EVERY_S
 
 
-def give_back() -> None:
-    """Return free pages of the C library's heap, where it is one that can: glibc keeps gaps between what is in use."""
+def give_back() -> float:
+    """Return free pages of the C library's heap, where it is one that can: glibc keeps gaps between what is in use.
+
+    Returns:
+        in how many seconds to ask again, because it was done a moment ago; 0.0 when it is done, or cannot be.
+    """
     global _last
     trim, now = _trimmer(), time.monotonic()
-    if trim is not None and now - _last >= _EVERY_S:
-        _last = now
-        trim(0)
+    if trim is None:
+        return 0.0
+    if (wait_s := _last + _EVERY_S - now) > 0:
+        return wait_s
+    _last = now
+    trim(0)
+    return 0.0
 
 
 @cache

@@ -28,7 +28,7 @@ def test_everything_that_belongs_to_an_older_text_is_dimmed(explorer: ExplorerPa
 
 
 def test_nothing_is_drawn_again_for_a_token_that_has_no_answer_yet(explorer: ExplorerPage) -> None:
-    """The model needs the cores meanwhile: the letter, its chip and one word of the status line are all that changes."""
+    """The model needs the cores meanwhile: the letter, its chip and a word of the status line change."""
     page = explorer.notebook.page
     explorer.notebook.expect_value("ex.report is not None", True)
     chips = explorer.root.locator(".lw-chip")
