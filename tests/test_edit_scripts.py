@@ -19,7 +19,7 @@ KINDS = ("llama", "gpt2", "gpt_neox", "gemma2", "gemma3", "granite", "falcon", "
 #: With random weights their most probable words all reach the cap of the logits: only log-probabilities say something.
 CAPPED = ("gemma2", "gemma3")
 SCRIPTS, EDITS, DEMO_EDITS = 50, 6, 60
-LONGEST, DEMO_LONGEST = 28, 8
+LONGEST, DEMO_LONGEST = 28, 14
 #: Where two neighbours in a cell's ranking are closer than this, in logits, either may stand first.
 NEAR = 1e-3
 LENS = lw.LogitLens(k=4, tokens=(7, 9))
