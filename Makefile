@@ -25,6 +25,7 @@ demo: $(VENV)/.installed-demo
 
 test: $(VENV)/.installed-test
 	$(PY) -m tests.browser.chromium
+	$(PY) -c "from layerwidget.model.demo import demo_folder; demo_folder()"
 	$(PY) -m tests.parts $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-test

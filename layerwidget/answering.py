@@ -271,13 +271,16 @@ class Answering:
 
     def _show_empty(self, prompt: str) -> None:
         explorer = self._explorer
-        self.tokens, self._asked_of, self._said = None, (None, None), None
+        with self._placing:
+            # Where there was no text before, somebody may have been placed in the next one meanwhile.
+            self.follows_last = self.follows_last or self.tokens is not None
+            self.tokens = None
+        self._asked_of, self._said = (None, None), None
         self._show_strips(None)
         explorer.length_bar.note_of(None)
         for page in explorer.stack.made_pages:
             page.clear(prompt)
         explorer.results, explorer.refusals = MappingProxyType({}), {}
-        self.follows_last = True
         with explorer.status.hold_sync():
             explorer.status.work, explorer.status.prompt, explorer.status.state = "", prompt, "empty"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import traitlets as t
 
 import layerwidget as lw
+from layerwidget.answering import Answering
 from layerwidget.widgets.layer_figure import LayerFigure
 from layerwidget.widgets.presets import PRESETS, SCALES
 
@@ -102,6 +104,24 @@ def test_there_are_only_so_many_scenes(explorer: lw.Explorer, number: Any) -> No
     explorer.scenes = []
     with pytest.raises(lw.SceneError, match=r"there are none; set ex\.scenes"):
         explorer.scene = 0
+
+
+def test_a_scene_keeps_its_place_where_an_empty_text_is_shown_late(
+    model: lw.HookedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    placed, shown = threading.Event(), Answering._show_empty
+
+    def late(answering: Answering, prompt: str) -> None:
+        assert placed.wait(60)
+        shown(answering, prompt)
+
+    monkeypatch.setattr(Answering, "_show_empty", late)
+    explorer = lw.Explorer(model, scenes=[lw.Scene("One", prompt="tokyo", selection=lw.Selection(position=3))])
+    explorer.scene = 0
+    placed.set()
+    explorer.wait()
+    assert explorer.position == 3
+    explorer.close()
 
 
 def test_what_is_shown_becomes_a_scene(explorer: lw.Explorer, model: lw.HookedModel) -> None:

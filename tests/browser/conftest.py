@@ -64,6 +64,14 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="package")
+def scratch(jupyter_server: JupyterServer, browser: Browser) -> Iterator[Notebook]:
+    """A notebook for all modules whose cells need nothing that takes long: each begins it anew with its own."""
+    name = jupyter_server.write_notebook("scratch", ["import layerwidget"])
+    with running_notebook(jupyter_server, browser, name) as notebook:
+        yield notebook
+
+
 @pytest.fixture
 def open_notebook(
     request: pytest.FixtureRequest, jupyter_server: JupyterServer, browser: Browser

@@ -73,6 +73,16 @@ _REMOVE_CELL = """() => {
     sharedModel.deleteCell(sharedModel.cells.length - 1);
 }"""
 
+_REPLACE_CELLS = """(sources) => {
+    const { sharedModel } = jupyterapp.shell.currentWidget.context.model;
+    // Never without any: JupyterLab would add one of its own.
+    sharedModel.insertCells(0, sources.map((source) => ({ cell_type: "code", source })));
+    sharedModel.deleteCellRange(sources.length, sharedModel.cells.length);
+}"""
+
+#: Nothing of what ran before is left: neither widgets, of which some listen to each other by name, nor names.
+_FORGET = "import ipywidgets\nipywidgets.Widget.close_all()\nget_ipython().reset(new_session=False)"
+
 _EXECUTE = """async ([code, expression]) => {
     const kernel = jupyterapp.shell.currentWidget.context.sessionContext.session.kernel;
     const user_expressions = expression === null ? {} : { value: expression };
@@ -137,6 +147,19 @@ class Notebook:
         errors = self.page.evaluate(_RUN_ALL)
         if errors:
             raise KernelError(_plain("\n".join(errors[0]["traceback"])))
+
+    def begin_anew(self, *cells: str) -> None:
+        """Put other cells in the place of all, and run them in the same kernel, which forgets all but its imports.
+
+        Raises:
+            KernelError: with the traceback of the first cell that raised.
+        """
+        self.page.mouse.up()
+        self.page.mouse.move(0, 0)
+        self.use_theme("light")
+        self.page.evaluate(_REPLACE_CELLS, cells)
+        self.run(_FORGET)
+        self.run_all()
 
     def run(self, code: str) -> str:
         """Run Python statements in the kernel; returns what they printed.

@@ -200,28 +200,29 @@ def test_an_attribution_is_of_one_token_in_both(explorer: ExplorerPage, heat: Lo
     expect(pair(explorer).locator(".lw-legend")).not_to_contain_text("−1")
 
 
-@pytest.mark.parametrize(
-    "second", ["Rome", "Where do we go now? " * 12, "The Eiffel Tower", f"{PROMPT} Rome, of all places"]
-)
-def test_second_prompts_of_any_length(explorer: ExplorerPage, heat: Locator, second: str) -> None:
-    before = explorer.root.bounding_box()
-    say(explorer, second)
-    explorer.notebook.run("found = ex.page('compare').heads_found; size = len(found.alignment)")
-    at = explorer.notebook.value("int(found.alignment.b[found.alignment.a == 20][0])")
-    explorer.notebook.run("ex.selection = lw.Selection(layer=29, head=6, position=20); ex.wait()")
-    place = "A 20" if at < 0 else "20" if at == 20 else f"20, B {at}"
-    expect(pair(explorer).locator(".lw-heat-readout")).to_contain_text(f"“␣of” ({place})")
-    size = explorer.notebook.value("size")
-    pair(explorer).locator("canvas").hover(position=spot(explorer, 2, size - 1, size - 1))
-    weight = explorer.notebook.value("float(found.head(29, 6).b[-1, -1])")
-    said = "no token" if weight != weight else f"{weight:.3f}"
-    expect(pair(explorer).locator(".lw-heat-readout")).to_contain_text(f"B {said}")
-    explorer.notebook.rest()
-    after = explorer.root.bounding_box()
-    assert before is not None
-    assert after is not None
-    # A second line of text is all that may be added.
-    assert abs(after["height"] - before["height"]) <= 24
+def test_second_prompts_of_any_length(explorer: ExplorerPage, heat: Locator) -> None:
+    before = height(explorer)
+    for second in ("Rome", "Where do we go now? " * 12, "The Eiffel Tower", f"{PROMPT} Rome, of all places"):
+        say(explorer, second)
+        explorer.notebook.run("found = ex.page('compare').heads_found; size = len(found.alignment)")
+        at = explorer.notebook.value("int(found.alignment.b[found.alignment.a == 20][0])")
+        explorer.notebook.run("ex.selection = lw.Selection(layer=29, head=6, position=20); ex.wait()")
+        place = "A 20" if at < 0 else "20" if at == 20 else f"20, B {at}"
+        expect(pair(explorer).locator(".lw-heat-readout")).to_contain_text(f"“␣of” ({place})")
+        size = explorer.notebook.value("size")
+        pair(explorer).locator("canvas").hover(position=spot(explorer, 2, size - 1, size - 1))
+        weight = explorer.notebook.value("float(found.head(29, 6).b[-1, -1])")
+        said = "no token" if weight != weight else f"{weight:.3f}"
+        expect(pair(explorer).locator(".lw-heat-readout")).to_contain_text(f"B {said}")
+        explorer.notebook.rest()
+        # A second line of text is all that may be added.
+        assert abs(height(explorer) - before) <= 24, second
+
+
+def height(explorer: ExplorerPage) -> float:
+    box = explorer.root.bounding_box()
+    assert box is not None
+    return box["height"]
 
 
 #: Whether a column is in sight as a whole, and no column is cut on the left.

@@ -136,7 +136,7 @@ def test_skipping_every_layer_runs_on_request(notebook: Notebook) -> None:
     finally:
         notebook.run("hook.remove(); gate.set()")
     expect(bar).to_have_attribute("data-state", "done", timeout=60_000)
-    notebook.run("skipped = page.requests[0].question(ex.standpoint).run(ex.model)")
+    notebook.run("skipped = page.besides['skip_effect']")
     most = notebook.value("format(float(skipped.mean_kl_nats.max()), '.3f')")
     expect(skip.locator(".lw-detail")).to_contain_text(most)
     correlation = notebook.value("format(skipped.rank_correlation, '.3f')")

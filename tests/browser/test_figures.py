@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Locator, expect
 
 from layerwidget.figures.themes import colour_of
-from tests.browser.explorer_page import VIEWPORT, column_width
-from tests.browser.jupyter import JupyterServer
+from tests.browser.explorer_page import column_width
 from tests.browser.notebook import Notebook
 from tests.pictures import elements, words
 
@@ -36,13 +34,9 @@ GRID_HEIGHT, NUMBERS_WIDTH, ROWS = 420, 26, 8
 
 
 @pytest.fixture(scope="module")
-def notebook(jupyter_server: JupyterServer, browser: Browser) -> Iterator[Notebook]:
-    context = browser.new_context(viewport=VIEWPORT)
-    notebook = Notebook(jupyter_server, context, jupyter_server.write_notebook("figures", CELLS))
-    notebook.run_all()
-    yield notebook
-    notebook.close()
-    context.close()
+def notebook(scratch: Notebook) -> Notebook:
+    scratch.begin_anew(*CELLS)
+    return scratch
 
 
 def pixel(canvas: Locator, layer: int, last: int, column: int, width: float) -> tuple[int, int, int]:

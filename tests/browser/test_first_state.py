@@ -58,11 +58,16 @@ def check(page: ExplorerPage) -> None:
     expect(page.root).not_to_have_class(re.compile("lw-talk|lw-paper"))
 
 
+#: With these, all that only the page knows is in disorder, too: of that there is just one kind.
+UNSETTLED = ("every page", "an error")
+
+
 @pytest.mark.parametrize("state", STATES)
 def test_the_first_state_is_reached_from_any_other(quickstart: Quickstart, state: str) -> None:
     page = quickstart.begin()
     opened = quickstart.times_opened
-    unsettle(page)
+    if state in UNSETTLED:
+        unsettle(page)
     page.notebook.run(STATES[state])
     assert quickstart.begin() is page
     check(page)

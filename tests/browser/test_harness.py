@@ -8,15 +8,15 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from tests.browser import chromium
 from tests.browser.chromium import NoChromiumError, require_chromium
-from tests.browser.conftest import running_notebook, watched
+from tests.browser.conftest import watched
 from tests.browser.jupyter import REPOSITORY, JupyterServer
 from tests.browser.notebook import OUTPUT, KernelError, Notebook
 
@@ -45,9 +45,9 @@ counter
 
 
 @pytest.fixture(scope="module")
-def opened(jupyter_server: JupyterServer, browser: Browser) -> Iterator[Notebook]:
-    with running_notebook(jupyter_server, browser, jupyter_server.write_notebook("smoke", [SLIDER, COUNTER])) as found:
-        yield found
+def opened(scratch: Notebook) -> Notebook:
+    scratch.begin_anew(SLIDER, COUNTER)
+    return scratch
 
 
 @pytest.fixture
@@ -108,11 +108,17 @@ def test_errors_in_the_kernel_are_raised(smoke: Notebook) -> None:
         smoke.run("nothing_of_this_name")
 
 
-def test_cell_that_raises_fails_the_run(
-    open_notebook: Callable[[str], Notebook], write_notebook: Callable[..., str]
-) -> None:
-    with pytest.raises(KernelError, match="KeyError: 'absent'"):
-        open_notebook(write_notebook("raises", "{}['absent']"))
+def test_cell_that_raises_fails_the_run(scratch: Notebook) -> None:
+    try:
+        scratch.run("kept = 1")
+        with pytest.raises(KernelError, match="KeyError: 'absent'"):
+            scratch.begin_anew("names = dir()", "{}['absent']")
+        # What ran before is forgotten, and nothing of it is seen.
+        assert not {"kept", "slider", "counter"} & set(scratch.value("names"))
+        expect(scratch.page.locator(".widget-readout, button.lw-ready")).to_have_count(0)
+        expect(scratch.page.locator(".jp-Cell")).to_have_count(2)
+    finally:
+        scratch.begin_anew(SLIDER, COUNTER)
 
 
 def test_console_errors_are_collected(smoke: Notebook) -> None:

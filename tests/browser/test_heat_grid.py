@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Locator, expect
 
-from tests.browser.conftest import running_notebook, watched
+from tests.browser.conftest import watched
 from tests.browser.explorer_page import column_width
-from tests.browser.jupyter import JupyterServer
 from tests.browser.notebook import Notebook
 
 CELLS = (
@@ -34,10 +33,9 @@ ROWS, GRID_HEIGHT, NUMBERS_WIDTH = 12, 420, 26
 
 
 @pytest.fixture(scope="module")
-def opened(jupyter_server: JupyterServer, browser: Browser) -> Iterator[Notebook]:
-    name = jupyter_server.write_notebook("heat_grid", CELLS)
-    with running_notebook(jupyter_server, browser, name) as notebook:
-        yield notebook
+def opened(scratch: Notebook) -> Notebook:
+    scratch.begin_anew(*CELLS)
+    return scratch
 
 
 @pytest.fixture

@@ -74,6 +74,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     return Exported(path, everything, scenes, talk, lenses, lw.Attention().run(traces[PROMPT]), neurons, traces[PROMPT])
 
 
+#: For what does not look at colours, and whose values are read in both themes in `test_html_values.py`.
+IN_ONE_THEME = pytest.mark.parametrize("scheme", ["dark"], indirect=True)
+
+
 @pytest.fixture(params=["light", "dark"])
 def scheme(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -151,6 +155,7 @@ def test_what_is_said_of_a_cell_is_what_python_says(page: Page, exported: Export
         expect(other).to_have_text(f"{lens.kl_to_final_nats[layer, position]:.3f} nats")
 
 
+@IN_ONE_THEME
 def test_every_head_says_its_weights_to_three_decimals(page: Page, exported: Exported) -> None:
     gallery, matrix = page.locator(".lw-gallery canvas"), page.locator(".lw-matrix canvas")
     box, room = gallery.bounding_box(), matrix.bounding_box()
@@ -184,6 +189,7 @@ def test_the_slider_moves_everything(page: Page) -> None:
     shaded(page, 0, 7)
 
 
+@IN_ONE_THEME
 def test_curves_follow_the_quantity_and_the_position(page: Page, exported: Exported) -> None:
     lens = exported.lenses[PROMPT]
     page.locator('.lw-depth [data-quantity="entropy"]').click()
@@ -214,6 +220,7 @@ def test_curves_follow_the_quantity_and_the_position(page: Page, exported: Expor
     expect(twin.locator("td")).to_have_count(0)
 
 
+@IN_ONE_THEME
 def test_words_are_pinned_and_followed_and_what_is_not_recorded_says_so(page: Page, exported: Exported) -> None:
     lens = exported.lenses[PROMPT]
     pins, colours = page.locator(".lw-pinned"), page.locator(".lw-lens select.lw-choice").last
@@ -249,6 +256,7 @@ def test_words_are_pinned_and_followed_and_what_is_not_recorded_says_so(page: Pa
     expect(dots).to_have_count(30)
 
 
+@IN_ONE_THEME
 def test_another_prompt_is_shown_by_click_and_by_key(page: Page, exported: Exported) -> None:
     area = page.locator("textarea.lw-prompt")
     page.get_by_role("radio", name=re.compile(OTHER)).click()
@@ -270,6 +278,7 @@ def test_another_prompt_is_shown_by_click_and_by_key(page: Page, exported: Expor
     expect(page.locator(".lw-lens")).to_have_attribute("data-prompt", OTHER)
 
 
+@IN_ONE_THEME
 def test_the_text_is_only_read_and_nothing_can_be_asked(page: Page) -> None:
     area = page.locator("textarea.lw-prompt")
     expect(area).not_to_be_editable()
@@ -279,6 +288,7 @@ def test_the_text_is_only_read_and_nothing_can_be_asked(page: Page) -> None:
     expect(page.locator(".lw-state")).to_have_text("recorded")
 
 
+@IN_ONE_THEME
 def test_a_page_about_a_place_says_so_when_the_reader_is_elsewhere(page: Page, exported: Exported) -> None:
     page.get_by_role("tab", name="Neurons").click()
     line = page.locator(".lw-recorded-at:visible span")
@@ -385,6 +395,7 @@ def test_the_page_keeps_its_budget(exported: Exported) -> None:
     assert exported.path.stat().st_size < 1_500_000
 
 
+@IN_ONE_THEME
 def test_scenes_are_played_with_two_keys(page: Page, exported: Exported) -> None:
     page.goto(exported.scenes.as_uri())
     title, count = page.locator(".lw-scene-title"), page.locator(".lw-scene-count")

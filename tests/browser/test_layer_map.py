@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Locator, expect
 
-from tests.browser.conftest import running_notebook, watched
-from tests.browser.jupyter import JupyterServer
+from tests.browser.conftest import watched
 from tests.browser.notebook import Notebook
 from tests.model_maps import MAPS
 
@@ -26,10 +25,9 @@ both.show(encoder_decoder()); both.layers, both.layer = "0-5", 2
 
 
 @pytest.fixture(scope="module")
-def notebook(jupyter_server: JupyterServer, browser: Browser) -> Iterator[Notebook]:
-    name = jupyter_server.write_notebook("layer_map", CELLS)
-    with running_notebook(jupyter_server, browser, name) as notebook:
-        yield notebook
+def notebook(scratch: Notebook) -> Notebook:
+    scratch.begin_anew(*CELLS)
+    return scratch
 
 
 class MapPage:

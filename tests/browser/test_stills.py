@@ -11,8 +11,9 @@ from tests.browser.conftest import OpenNotebook
 from tests.browser.explorer_page import ExplorerPage
 
 CELLS = (
-    "import layerwidget as lw\nfrom layerwidget.widgets import still\nstill.QUIET_S = 0.5\nmodel = lw.load('demo')",
-    "ex = lw.Explorer(model, prompt='The capital of France is', layers='18-29')\nex",
+    "import layerwidget as lw\nfrom layerwidget.widgets import still\nfrom tests.tiny import letters, tiny\n"
+    "still.QUIET_S = 0.5\nmodel = lw.HookedModel(tiny('llama'), letters(), 'tiny')",
+    "ex = lw.Explorer(model, prompt='abcde')\nex",
 )
 _SAVE_AND_SHUT_DOWN = """async () => {
     await jupyterapp.commands.execute("docmanager:save");
@@ -25,13 +26,13 @@ def test_the_picture_is_seen_when_the_kernel_is_gone(
 ) -> None:
     notebook = open_notebook(write_notebook("stills", *CELLS))
     live, picture = notebook.page.locator(".lw-explorer"), notebook.page.locator(".lw-still img")
-    expect(live.locator("textarea.lw-prompt")).to_have_value("The capital of France is")
+    expect(live.locator("textarea.lw-prompt")).to_have_value("abcde")
     expect(picture).to_have_count(1)
     expect(picture).to_be_hidden()
     notebook.page.evaluate("() => { window.box = document.querySelector('textarea.lw-prompt'); }")
     live.locator("textarea.lw-prompt").press("End")
-    notebook.page.keyboard.type(" Paris")
-    expect(picture).to_have_attribute("alt", re.compile("is Paris"), timeout=30_000)
+    notebook.page.keyboard.type("xyz")
+    expect(picture).to_have_attribute("alt", re.compile("abcdexyz"), timeout=30_000)
     # Nothing alive was drawn anew for it.
     assert notebook.page.evaluate("document.activeElement === window.box")
     notebook.page.evaluate(_SAVE_AND_SHUT_DOWN)
