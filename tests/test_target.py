@@ -14,6 +14,7 @@ from layerwidget.model.hooked_model import HookedModel
 from layerwidget.tokens import Tokens
 from layerwidget.widgets.cross_page import CrossAttentionPage
 from tests import tiny
+from tests.test_pages import until
 
 SOURCE, TARGET = "abcdefg", "hij"
 
@@ -98,6 +99,19 @@ def test_every_picture_says_of_which_target_it_is(explorer: lw.Explorer) -> None
         views.remove(explorer.page("depth").skip.driver)
         said = [view.target if hasattr(view, "band") else view.shown.meta.get("target") for view in views]
         assert said == [target] * len(views)
+
+
+def test_the_skip_effect_is_that_of_source_and_target(explorer: lw.Explorer, model: HookedModel) -> None:
+    explorer.pages = ["depth"]
+    explorer.wait()
+    page = explorer.page("depth")
+    page.skip_bar._handle_custom_msg({"type": "run"}, [])
+    until(lambda: page.skip_bar.state in ("done", "failed"))
+    assert page.skip_bar.message == ""
+    expected = lw.SkipEffect(SOURCE, target=TARGET).run(model)
+    np.testing.assert_allclose(page.skip.shown.kl_nats, expected.kl_nats, atol=1e-6)
+    np.testing.assert_array_equal(page.skip.shown.token_ids, model.trace(SOURCE, target=TARGET).tokens.ids)
+    assert expected.mean_kl_nats.min() > 1e-3
 
 
 def test_recorded_prompts_have_targets_of_their_own(explorer: lw.Explorer, tmp_path: Path) -> None:
