@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 from torch.nn.functional import cross_entropy, kl_div
 
 import layerwidget as lw
-from layerwidget.analysis import position
+from layerwidget.analysis import position, skip_effect
 from layerwidget.cancellation import cancelled_by
 from layerwidget.errors import Cancelled
 from tests import tiny
@@ -27,8 +29,11 @@ def kl_by_hand(full: torch.Tensor, skipped: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_layer_against_the_model_without_it(kind: str) -> None:
-    hf_model, token_ids = tiny.tiny(kind), tiny.ids(9)
-    model = lw.HookedModel(hf_model)
+    _check_every_layer(lw.HookedModel(tiny.tiny(kind)))
+
+
+def _check_every_layer(model: lw.HookedModel) -> None:
+    hf_model, token_ids = model.hf_model, tiny.ids(9)
     grid = lw.SkipEffect(tuple(token_ids)).run(model)
     full, after = tiny.plain_output(hf_model, token_ids).logits[0], torch.tensor(token_ids[1:])
     for layer in range(tiny.N_LAYERS):
@@ -46,6 +51,27 @@ def test_every_layer_against_the_model_without_it(kind: str) -> None:
     # All layers differ, and so would KL the other way round: a mix-up cannot pass.
     assert np.abs(np.diff(grid.mean_kl_nats)).min() > 1e-3
     assert np.abs(kl_by_hand(skipped, full).numpy() - grid.kl_nats[-1]).max() > 1e-3
+
+
+#: What is taken instead of what it should be, by its name in `analysis/skip_effect.py`.
+MISTAKES: dict[str, tuple[str, Callable[..., Any]]] = {
+    "the other way round": ("kl_nats", lambda own, full, skipped: own(skipped, full)),
+    "other positions": ("kl_nats", lambda own, *traces: np.roll(own(*traces), 1)),
+    "another layer": ("SkipLayers", lambda own, layer: own((layer + 1) % tiny.N_LAYERS)),
+    "two layers": ("SkipLayers", lambda own, layer: own((layer, (layer + 1) % tiny.N_LAYERS))),
+    "a scale of the logits": ("log_probs", lambda own, logits: own(1.1 * logits)),
+    "the loss of other tokens": ("_nats", lambda own, trace: np.append(own(trace)[:1], own(trace)[:0:-1].cumsum())),
+    "the influence of another layer": ("influence", lambda own, trace, layer: own(trace, (layer + 1) % tiny.N_LAYERS)),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_noticed(mistake: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, (name, wrong) = tiny.hooked("llama"), MISTAKES[mistake]
+    _check_every_layer(model)
+    monkeypatch.setattr(skip_effect, name, partial(wrong, getattr(skip_effect, name)))
+    with pytest.raises(AssertionError):
+        _check_every_layer(model)
 
 
 @pytest.mark.parametrize("kind", tiny.TWO_STACKS)
