@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from layerwidget.errors import QuestionError
 from layerwidget.questions.attention import HeadGrid
@@ -85,7 +86,7 @@ def without_first(found: AttentionDifference, layer: int, head: int) -> tuple[Co
 
 def _without_column(values: FloatArray, first: int, scaled: bool) -> tuple[FloatArray, float]:
     """Rows without one key, scaled to what they were; and the share that it had in the rows of later queries."""
-    sums = np.nansum(values, axis=1, dtype=np.float64)
+    sums: npt.NDArray[np.float64] = np.nan_to_num(values).sum(axis=1, dtype=np.float64)
     there = ~np.isnan(values[:, first])
     later = there.copy()
     later[first] = not there[np.arange(len(there)) != first].any()
@@ -93,7 +94,7 @@ def _without_column(values: FloatArray, first: int, scaled: bool) -> tuple[Float
     kept = values.astype(np.float64)
     kept[there, first] = 0
     if scaled:
-        left = np.nansum(kept, axis=1)
+        left: npt.NDArray[np.float64] = np.nan_to_num(kept).sum(axis=1)
         scale = np.zeros_like(left)
         np.divide(1.0, left, out=scale, where=left > 1e-7)
         kept *= scale[:, None]
