@@ -259,7 +259,8 @@ class Answering:
                     explorer.position = n_pos - 1
                 finally:
                     self._taking_along = None
-        notes = (self.note, explorer.length_bar.note_of(tokens))
+        n_beside = max((page.n_beside(tokens) for page in explorer.stack.open_pages), default=0)
+        notes = (self.note, explorer.length_bar.note_of(tokens, n_beside))
         self._show_strips(tokens, " ".join(note for note in notes if note))
 
     def _show_strips(self, tokens: Tokens | None, note: str = "") -> None:

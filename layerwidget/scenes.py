@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 #: What a file of scenes says that it is.
 _KIND, _VERSION = "layerwidget scenes", 1
 #: What a scene says -> what its value is in a file.
-_TEXT, _LIST, _OBJECT = (str, "text"), (list, "a list"), (dict, "an object")
+_TEXT, _LIST, _OBJECT, _TRUTH = (str, "text"), (list, "a list"), (dict, "an object"), (bool, "true or false")
 _FORMS: dict[str, tuple[type, str]] = {
     "title": _TEXT, "caption": _TEXT, "prompt": _TEXT, "layers": _TEXT, "selection": _OBJECT, "tokens": _LIST,
-    "pages": _LIST, "interventions": _LIST, "choices": _OBJECT,
+    "pages": _LIST, "interventions": _LIST, "choices": _OBJECT, "target": _TEXT, "extrapolate": _TRUTH,
 }  # fmt: skip
 
 
@@ -46,6 +46,8 @@ class Scene:
         pages: the open pages.
         interventions: what is changed during the pass.
         choices: page -> what is chosen on it, by name.
+        target: of an encoder-decoder, what its decoder has written so far.
+        extrapolate: whether the prompt may be longer than the model was trained for.
 
     Raises:
         SceneError: when a value is of the wrong kind, or cannot be JSON.
@@ -60,6 +62,8 @@ class Scene:
     pages: Any = None
     interventions: Any = None
     choices: Any = None
+    target: str | None = None
+    extrapolate: bool | None = None
 
     def __post_init__(self) -> None:
         """Check what was given, and keep a copy of it that nobody else holds."""

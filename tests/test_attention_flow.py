@@ -111,6 +111,51 @@ def test_rollout_without_the_sink_is_the_product_of_what_is_left(kind: str) -> N
     np.testing.assert_allclose(lw.AttentionRollout().run(trace).rollout, expected, atol=1e-6)
 
 
+def _check_against_eager(kind: str, trace: lw.Trace) -> None:
+    """Rollout and sinks, from the attention that plain transformers returns."""
+    twin = tiny.eager_twin(tiny.hooked(kind).hf_model)
+    eager = torch.stack(tiny.plain_output(twin, tiny.ids(7), output_attentions=True).attentions)[:, 0].double()
+    for hides in (False, True):
+        expected = torch.eye(7, dtype=torch.float64)
+        for mean in eager.mean(1):
+            left = mean.clone()
+            if hides:
+                left[:, 0] = 0
+                left[1:] /= left[1:].sum(-1, keepdim=True)
+            mixed = 0.5 * left + 0.5 * torch.eye(7)
+            expected = (mixed / mixed.sum(-1, keepdim=True)) @ expected
+        expected[0] *= not hides
+        np.testing.assert_allclose(lw.AttentionRollout(hide_first=hides).run(trace).rollout, expected, atol=1e-5)
+    np.testing.assert_allclose(lw.AttentionSink().run(trace).on_first, eager[..., 0], atol=1e-5)
+
+
+@pytest.mark.parametrize("question", ["rollout", "sink"])
+@pytest.mark.parametrize("lost", ["another key", "another query", "a head", "a scale"])
+def test_rollout_and_sinks_of_another_pattern_fail(lost: str, question: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = tiny.hooked("llama").trace(tiny.ids(7))
+    _check_against_eager("llama", trace)
+    name = {"rollout": "pattern", "sink": "pattern_from"}[question]
+    own = getattr(lw.Trace, name)
+    monkeypatch.setattr(lw.Trace, name, lambda *args: OTHER_PATTERNS[lost](own(*args)))
+    with pytest.raises(AssertionError, match="Mismatched"):
+        _check_against_eager("llama", trace)
+
+
+@pytest.mark.parametrize("wrong", ["other order", "no stream", "rows that do not sum to 1"])
+def test_another_rollout_fails(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = tiny.hooked("llama").trace(tiny.ids(7))
+    if wrong == "other order":
+        layers = attention_flow.layers_with_attention
+        monkeypatch.setattr(attention_flow, "layers_with_attention", lambda *args: layers(*args)[::-1])
+    elif wrong == "no stream":
+        rows = attention_flow._rows_to_one
+        monkeypatch.setattr(attention_flow, "_rows_to_one", lambda mixed: rows(mixed - 0.4 * np.eye(7)))
+    else:
+        monkeypatch.setattr(attention_flow, "_rows_to_one", lambda mixed: mixed)
+    with pytest.raises(AssertionError, match="Mismatched"):
+        _check_against_eager("llama", trace)
+
+
 def test_the_sink_is_hidden_by_default_and_named() -> None:
     trace = tiny.hooked("llama").trace(tiny.ids(6))
     grid = lw.AttentionRollout().run(trace)

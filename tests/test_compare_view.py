@@ -220,7 +220,7 @@ def test_the_page_asks_nothing_without_a_second_prompt(explorer: lw.Explorer, mo
     passes = explorer._answering.live.passes
     page.editor.prompt = B
     explorer.wait()
-    names = ("lens", "residual", "settle", "loss", "attention")
+    names = ("lens", "residual", "settle", "emergence", "loss", "attention")
     assert set(explorer.results) == {f"compare_{name}" for name in names}
     expected = lw.difference(lens(model, A), lens(model, B))["entropy"].change
     np.testing.assert_allclose(drawn(page.grid_view)["entropy"], expected, atol=1e-5)
@@ -362,7 +362,7 @@ def test_only_what_the_grid_is_about_is_asked(explorer: lw.Explorer) -> None:
     page = page_of(explorer)
     page.prompt = B
     subjects = {
-        "lens": {"LogitLens", "ResidualStream", "SettleDepth", "PositionLoss"}, "tuned": set(),
+        "lens": {"LogitLens", "ResidualStream", "SettleDepth", "Emergence", "PositionLoss"}, "tuned": set(),
         "attribution": {"DirectLogitAttribution"}, "neurons": {"NeuronActivations"},
     }  # fmt: skip
     for page.about, expected in subjects.items():
@@ -635,10 +635,10 @@ def test_the_lens_of_what_is_chosen_is_compared(explorer: lw.Explorer, model: lw
         both = [lw.LogitLens(component=component, **options).run(model.trace(text)) for text in (A, B)]
         found = next(one for one in page.found if "entropy" in one.quantities)
         np.testing.assert_allclose(found["entropy"].change, lw.difference(*both)["entropy"].change, atol=1e-4)
-    assert page.of.value == "head_out"
+    assert page.controls.of.value == "head_out"
     assert any("loss of the token" in one.quantities for one in page.found)
     page.about = "neurons"
-    assert page.of.layout.display == "none"
+    assert page.controls.of.layout.display == "none"
 
 
 def test_how_far_layers_turn_is_compared(explorer: lw.Explorer, model: lw.HookedModel) -> None:
@@ -656,6 +656,79 @@ def test_how_far_layers_turn_is_compared(explorer: lw.Explorer, model: lw.Hooked
         "angular distance": "at the last token of each prompt",
     }
     assert page.words.value == "5 tokens beside each other, 0 only in A, 0 only in B"
+    # Longer blocks start at fewer layers.
+    page.n = 2
+    explorer.wait()
+    a, b = (lw.AngularDistance(2).run(model.trace(text)).values for text in (A, B))
+    shown = drawn(page.grid_view)
+    np.testing.assert_allclose(shown["angular distance of 2 layers"][:, 0], [*(b - a), np.nan], atol=1e-6)
+    influences = [lw.BlockInfluence().run(model.trace(text)).values for text in (A, B)]
+    np.testing.assert_allclose(shown["block influence"][:, 0], influences[1] - influences[0], atol=1e-6)
+    assert set(page.besides) == {"influence_difference", "angles_difference", "attention_difference"}
+
+
+def test_the_divergence_of_jensen_and_shannon_is_compared_where_it_is_asked_for(
+    explorer: lw.Explorer, model: lw.HookedModel
+) -> None:
+    page, name = page_of(explorer), "Jensen-Shannon divergence from the final prediction"
+    page.prompt = B
+    explorer.wait()
+    assert name not in drawn(page.grid_view)
+    page.jsd = True
+    explorer.wait()
+    a, b = (lw.LogitLens(jsd=True).run(model.trace(text)).jsd_nats for text in (A, B))
+    np.testing.assert_allclose(drawn(page.grid_view)[name], b - a, atol=1e-5)
+    assert np.abs(b - a).max() > 1e-3
+
+
+def test_where_predictions_emerge_is_a_sheet_beside_where_they_settle(
+    explorer: lw.Explorer, model: lw.HookedModel
+) -> None:
+    page = page_of(explorer)
+    page.prompt = B
+    explorer.wait()
+    steps = np.arange(N_LAYERS)[:, None]
+    a, b = (steps >= lw.Emergence(10).run(model.trace(text)).layer for text in (A, B))
+    np.testing.assert_array_equal(drawn(page.grid_view)["among the 10 most probable"], b.astype(int) - a)
+    said = {sheet["name"]: sheet["detail"] for sheet in sheets_said(page.grid_view)}
+    assert said["among the 10 most probable"].endswith("has had the model’s own next token among its first 10")
+    assert said["settled"].endswith("names the model’s own next token for good")
+    # Both are kept, each under its own name.
+    kept = page.besides
+    assert (kept["settle_difference"].a.k, kept["emergence_difference"].a.k) == (1, 10)
+
+
+@pytest.mark.parametrize("quantity", ["weights", "value-weighted"])
+def test_the_first_token_can_be_left_out_of_the_chosen_head(
+    explorer: lw.Explorer, model: lw.HookedModel, quantity: str
+) -> None:
+    page = page_of(explorer)
+    page.prompt, page.quantity = "abxxde", quantity
+    explorer.layer, explorer.head = 1, 2
+    page.hiding.value = True
+    explorer.wait()
+    assert page.hiding.layout.display is None
+    question = lw.Attention() if quantity == "weights" else lw.ValueWeightedAttention()
+    sent, shares = head_arrays(page.head_view), []
+    # Columns: a b | c | x x | d e
+    for name, text, at in (("a", A, [0, 1, 2, 5, 6]), ("b", "abxxde", [0, 1, 3, 4, 5, 6])):
+        values = question.run(model.trace(text)).matrices[1, 2].astype(np.float64)
+        shares.append(values[1:, 0].sum() / values[1:].sum())
+        values[:, 0] = 0
+        if quantity == "weights":
+            values[1:] /= values[1:].sum(-1, keepdims=True)
+        np.testing.assert_allclose(sent[name][np.ix_(at, at)], values, atol=1e-5)
+        # The first query has nothing else to look at: it is empty, and no gap.
+        np.testing.assert_array_equal(sent[name][0, at], 0)
+        assert np.isnan(sent[name]).sum() == 49 - len(at) ** 2
+    what = page.head_view.shown.meta["what"]
+    assert what.endswith(f"first token hidden (A {shares[0]:.0%}, B {shares[1]:.0%})")
+    assert ("value-weighted" in what) == (quantity == "value-weighted")
+    assert "first token hidden" in page.head_view.to_text()
+    page.hiding.value = False
+    assert "what" not in page.head_view.shown.meta
+    page.quantity = "rollout"
+    assert page.hiding.layout.display == "none"
 
 
 def test_rollout_is_drawn_in_the_place_of_a_head(explorer: lw.Explorer, model: lw.HookedModel) -> None:
@@ -701,6 +774,12 @@ def test_what_is_lost_without_each_layer_is_compared_on_request(explorer: lw.Exp
     grids = [lw.SkipEffect(text).run(model) for text in (A, B)]
     expected = lw.difference(*grids)["KL without the layer"].change
     np.testing.assert_allclose(page.found[0]["KL without the layer"].change, expected, atol=1e-5)
+    # Never without block influence, which disagrees.
+    influences = [grid.block_influence for grid in grids]
+    shown = drawn(page.grid_view)["block influence"]
+    np.testing.assert_allclose(shown, np.repeat((influences[1] - influences[0])[:, None], 5, 1), atol=1e-6)
+    rho = f"A {grids[0].rank_correlation:.3f}, B {grids[1].rank_correlation:.3f}"
+    assert page.words.value.endswith(f"rank correlation of KL and block influence: {rho}")
     # It stays while the reader looks at something else, and goes with the text.
     page.about = "lens"
     explorer.wait()

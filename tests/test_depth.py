@@ -108,6 +108,15 @@ def test_emergence_from_other_ranks_fails(wrong: str, monkeypatch: pytest.Monkey
         _check_emergence(trace, logits)
 
 
+@pytest.mark.parametrize("wrong", [name for name in OTHER_RANKS if name != "one more"])
+def test_settle_depth_from_other_ranks_fails(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    trace, settled = tiny.hooked("llama").trace(tiny.ids(24)), depth.settled
+    expected = first_for_good(logits_by_hand("llama", trace.model.hf_model, tiny.ids(24)))
+    assert lw.SettleDepth().run(trace).layer.tolist() == expected
+    monkeypatch.setattr(depth, "settled", lambda ranks: settled(OTHER_RANKS[wrong](ranks, 1)[0]))
+    assert lw.SettleDepth().run(trace).layer.tolist() != expected
+
+
 @pytest.mark.parametrize("kind", [*tiny.CORE, "granite", "jamba", "bert"])
 def test_depth_agrees_with_the_logit_lens(kind: str) -> None:
     trace = tiny.hooked(kind).trace(tiny.ids(9))

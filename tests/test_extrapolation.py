@@ -73,13 +73,32 @@ def test_the_reader_asks_for_it_and_is_told_what_it_is() -> None:
     assert bar.box.value
     explorer.prompt = "abc"
     explorer.wait()
-    assert (bar.layout.display, explorer.editor.shown.meta["note"]) == ("none", "")
+    assert (bar.layout.display, explorer.editor.shown.meta["note"]) == (None, "")
     # A second prompt that is too long alone runs on the same request.
     assert explorer.page("compare").found
     bar.extrapolate = False
     explorer.wait()
     assert not explorer.page("compare").found
+    assert (bar.layout.display, explorer.page("compare").note) == (None, "")
     bar.extrapolate = True
     explorer.wait()
     assert explorer.page("compare").found
+    said = f"B: the last {len(second) - tiny.N_CTX} positions lie past the trained length"
+    assert explorer.page("compare").note.startswith(said)
+    assert said in explorer.status.work
+    question = explorer.page("compare").requests[1].question(explorer.standpoint)
+    assert question.run(explorer.model)[2].kl_nats.shape == (tiny.N_LAYERS, len(second))
+    # Nobody reads it: there is nothing to ask for.
+    explorer.pages = ["lens"]
+    explorer.wait()
+    assert bar.layout.display == "none"
+    explorer.scenes = [lw.Scene("Short", extrapolate=False), lw.Scene("Long", prompt=second, extrapolate=True)]
+    explorer.scene = 0
+    assert not bar.extrapolate
+    explorer.scene = 1
+    explorer.wait()
+    assert (bar.extrapolate, len(explorer.results["lens"].token_ids)) == (True, len(second))
+    assert lw.Scene.here(explorer, "Here").extrapolate is True
+    with pytest.raises(lw.SceneError, match="extrapolate of the scene 'x' is 1; expected true or false"):
+        lw.Scene("x", extrapolate=1)  # type: ignore[arg-type]
     explorer.close()

@@ -160,7 +160,7 @@ def test_every_head_of_every_layer_is_recorded_to_three_decimals(explorer: lw.Ex
 def test_curves_are_recorded_for_every_quantity_and_position(explorer: lw.Explorer, tmp_path: Path) -> None:
     view = shown(explorer.to_html(tmp_path / "talk.html").read_text(encoding="utf-8"), 0)["recorded_figure"]
     traits = view["traits"]
-    assert [name for name, _, _ in traits["quantities"]] == ["probability", "rank", "entropy", "kl"]
+    assert [name for name, _, _ in traits["quantities"]] == ["probability", "rank", "entropy", "kl", "jsd"]
     assert {name: len(sheets) for name, sheets in traits["sheets"].items()} == dict.fromkeys(traits["sheets"], 5)
     entropy = explorer.results["lens"].entropy_nats
     np.testing.assert_array_equal(array(view, "values entropy"), entropy[None])

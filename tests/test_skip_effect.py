@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 from torch.nn.functional import cross_entropy, kl_div
 
 import layerwidget as lw
-from layerwidget.analysis import position
+from layerwidget.analysis import position, skip_effect
 from layerwidget.cancellation import cancelled_by
 from layerwidget.errors import Cancelled
 from tests import tiny
@@ -27,8 +29,11 @@ def kl_by_hand(full: torch.Tensor, skipped: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_layer_against_the_model_without_it(kind: str) -> None:
-    hf_model, token_ids = tiny.tiny(kind), tiny.ids(9)
-    model = lw.HookedModel(hf_model)
+    _check_every_layer(lw.HookedModel(tiny.tiny(kind)))
+
+
+def _check_every_layer(model: lw.HookedModel) -> None:
+    hf_model, token_ids = model.hf_model, tiny.ids(9)
     grid = lw.SkipEffect(tuple(token_ids)).run(model)
     full, after = tiny.plain_output(hf_model, token_ids).logits[0], torch.tensor(token_ids[1:])
     for layer in range(tiny.N_LAYERS):
@@ -46,6 +51,62 @@ def test_every_layer_against_the_model_without_it(kind: str) -> None:
     # All layers differ, and so would KL the other way round: a mix-up cannot pass.
     assert np.abs(np.diff(grid.mean_kl_nats)).min() > 1e-3
     assert np.abs(kl_by_hand(skipped, full).numpy() - grid.kl_nats[-1]).max() > 1e-3
+
+
+#: What is taken instead of what it should be, by its name in `analysis/skip_effect.py`.
+MISTAKES: dict[str, tuple[str, Callable[..., Any]]] = {
+    "the other way round": ("kl_nats", lambda own, full, skipped: own(skipped, full)),
+    "other positions": ("kl_nats", lambda own, *traces: np.roll(own(*traces), 1)),
+    "another layer": ("SkipLayers", lambda own, layer: own((layer + 1) % tiny.N_LAYERS)),
+    "two layers": ("SkipLayers", lambda own, layer: own((layer, (layer + 1) % tiny.N_LAYERS))),
+    "a scale of the logits": ("log_probs", lambda own, logits: own(1.1 * logits)),
+    "the loss of other tokens": ("_nats", lambda own, trace: np.append(own(trace)[:1], own(trace)[:0:-1].cumsum())),
+    "the influence of another layer": ("influence", lambda own, trace, layer: own(trace, (layer + 1) % tiny.N_LAYERS)),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_noticed(mistake: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, (name, wrong) = tiny.hooked("llama"), MISTAKES[mistake]
+    _check_every_layer(model)
+    monkeypatch.setattr(skip_effect, name, partial(wrong, getattr(skip_effect, name)))
+    with pytest.raises(AssertionError):
+        _check_every_layer(model)
+
+
+@pytest.mark.parametrize("kind", tiny.TWO_STACKS)
+def test_every_layer_of_a_decoder_against_the_model_without_it(kind: str) -> None:
+    """Of an encoder-decoder, which reads two texts: the losses are those of the target."""
+    hf_model, source, target = tiny.tiny(kind), tiny.ids(11), tiny.ids(6, seed=8)
+    model = lw.HookedModel(hf_model)
+    grid = lw.SkipEffect(tuple(source), target=tuple(target)).run(model)
+    read = {"decoder_input_ids": torch.tensor([target])}
+    full, after = tiny.plain_output(hf_model, source, **read).logits[0], torch.tensor(target[1:])
+    assert grid.token_ids.tolist() == target
+    # The first layer of T5 makes the position bias of all: a model built without it has none.
+    for layer in range(kind == "t5", tiny.N_LAYERS):
+        shorter = without_layer(hf_model, model.anatomy.layers[layer].module)
+        skipped = tiny.plain_output(shorter, source, **read).logits[0]
+        np.testing.assert_allclose(grid.kl_nats[layer], kl_by_hand(full, skipped), atol=1e-4)
+        change = float(cross_entropy(skipped[:-1], after) - cross_entropy(full[:-1], after))
+        assert grid.cross_entropy_change_nats[layer] == pytest.approx(change, abs=1e-4)
+    assert np.abs(np.diff(grid.mean_kl_nats)).min() > 1e-3
+    other = lw.SkipEffect(tuple(source[::-1]), target=tuple(target)).run(model)
+    assert np.abs(other.kl_nats - grid.kl_nats).max() > 1e-3
+    influence = lw.BlockInfluence().run(model.trace(source, target=target)).values
+    np.testing.assert_allclose(grid.block_influence, influence, atol=1e-6)
+
+
+def test_what_is_on_screen_is_read_as_it_was_there() -> None:
+    model, both = tiny.hooked("llama"), tiny.hooked("bart")
+    tokens = both.with_target(both.tokenize([5, 7, 9]), [3, 4])
+    assert lw.SkipEffect.of_tokens(tokens) == lw.SkipEffect((5, 7, 9), target=(3, 4))
+    long = tiny.ids(tiny.N_CTX + 3)
+    question = lw.SkipEffect.of_tokens(model.tokenize(long, extrapolate=True), (lw.SkipLayers("0"),))
+    assert question == lw.SkipEffect(tuple(long), "all", (lw.SkipLayers("0"),), extrapolate=True)
+    assert question.run(model).kl_nats.shape == (tiny.N_LAYERS, tiny.N_CTX + 3)
+    with pytest.raises(lw.PromptError, match="extrapolate=True"):
+        lw.SkipEffect(tuple(long)).run(model)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma3", "jamba", "bert"])
@@ -127,8 +188,10 @@ def test_what_cannot_be_asked() -> None:
         lw.SkipEffect((5,), "9").run(tiny.hooked("llama"))
     with pytest.raises(lw.QuestionError, match="An intervention is a SkipLayers"):
         lw.SkipEffect((5,), interventions=("1",)).run(tiny.hooked("llama"))
-    with pytest.raises(lw.QuestionError, match="encoder-decoder"):
-        lw.SkipEffect((5, 6)).run(tiny.hooked("bart"))
+    with pytest.raises(lw.PromptError, match="has no encoder, so it takes a prompt and no target"):
+        lw.SkipEffect((5,), target=(6,)).run(tiny.hooked("llama"))
+    with pytest.raises(lw.PromptError, match=r"text or a row of token ids; got 3\.5"):
+        lw.SkipEffect((5,), target=3.5)  # type: ignore[arg-type]
 
 
 def test_one_token() -> None:

@@ -26,7 +26,7 @@ CHOSEN: dict[str, dict[str, Any]] = {
     "depth": {"n": 2, "k": 4, "influence": "log", "skip": "loss"},
     "compare": {
         "prompt": "abcx", "component": "mlp_out", "about": "neurons", "quantity": "value-weighted", "mode": "both",
-        "sheet": "contribution",
+        "sheet": "contribution", "jsd": True, "n": 2, "hide_first": True,
     },
 }  # fmt: skip
 

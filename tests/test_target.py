@@ -14,6 +14,7 @@ from layerwidget.model.hooked_model import HookedModel
 from layerwidget.tokens import Tokens
 from layerwidget.widgets.cross_page import CrossAttentionPage
 from tests import tiny
+from tests.test_pages import until
 
 SOURCE, TARGET = "abcdefg", "hij"
 
@@ -98,6 +99,62 @@ def test_every_picture_says_of_which_target_it_is(explorer: lw.Explorer) -> None
         views.remove(explorer.page("depth").skip.driver)
         said = [view.target if hasattr(view, "band") else view.shown.meta.get("target") for view in views]
         assert said == [target] * len(views)
+
+
+def test_the_skip_effect_is_that_of_source_and_target(explorer: lw.Explorer, model: HookedModel) -> None:
+    explorer.pages = ["depth"]
+    explorer.wait()
+    page = explorer.page("depth")
+    page.skip_bar._handle_custom_msg({"type": "run"}, [])
+    until(lambda: page.skip_bar.state in ("done", "failed"))
+    assert page.skip_bar.message == ""
+    expected = lw.SkipEffect(SOURCE, target=TARGET).run(model)
+    np.testing.assert_allclose(page.skip.shown.kl_nats, expected.kl_nats, atol=1e-6)
+    np.testing.assert_array_equal(page.skip.shown.token_ids, model.trace(SOURCE, target=TARGET).tokens.ids)
+    assert expected.mean_kl_nats.min() > 1e-3
+
+
+def test_the_skip_effects_of_two_sources_of_one_target_are_told_apart(
+    explorer: lw.Explorer, model: HookedModel
+) -> None:
+    explorer.pages = ["compare"]
+    page = explorer.page("compare")
+    page.prompt, page.about = "gfedcba", "skip"
+    explorer.wait()
+    request = page.requests[1]
+    answer = request.question(explorer.standpoint).run(model)
+    request.show(answer, SOURCE)
+    expected = lw.difference(*(lw.SkipEffect(text, target=TARGET).run(model) for text in (SOURCE, "gfedcba")))
+    kl = expected["KL without the layer"].change
+    np.testing.assert_allclose(page.found[0]["KL without the layer"].change, kl, atol=1e-5)
+    assert np.abs(kl).max() > 1e-3
+    # The decoder has written the same: it is about another source all the same.
+    page.prompt = "aaabbbc"
+    explorer.wait()
+    assert page.found == []
+    page.prompt = "gfedcba"
+    explorer.wait()
+    assert page.found
+
+
+def test_a_scene_has_a_target_of_its_own(explorer: lw.Explorer, tmp_path: Path) -> None:
+    explorer.scenes = [lw.Scene("One", prompt="abc", target="h"), lw.Scene("Two", target="ij")]
+    explorer.scene = 1
+    explorer.wait()
+    assert (explorer.prompt, explorer.target) == (SOURCE, "ij")
+    explorer.scene = 0
+    explorer.wait()
+    assert (explorer.prompt, explorer.target, explorer.position) == ("abc", "h", 1)
+    assert lw.Scene.here(explorer, "Here").target == "h"
+    explorer.scenes.save(tmp_path / "talk.json")
+    assert lw.Scenes.load(tmp_path / "talk.json") == explorer.scenes
+    said = [(one["text"], one.get("target")) for one in page_recording(explorer, ()).head["prompts"]]
+    assert said == [("abc", "h"), ("abc", "ij")]
+    plain = lw.Explorer(HookedModel(tiny.tiny("llama"), tiny.letters()), "ab", scenes=explorer.scenes)
+    with pytest.raises(lw.SceneError, match=r"target cannot be 'h': .* has no encoder"):
+        plain.scene = 0
+    assert plain.prompt == "ab"
+    plain.close()
 
 
 def test_recorded_prompts_have_targets_of_their_own(explorer: lw.Explorer, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 import layerwidget as lw
+from layerwidget.analysis import tuned_lens
 from tests import tiny
 
 KINDS = ["llama", "gpt2", "gpt_neox", "gemma3", "mamba", "bert"]
@@ -40,7 +42,10 @@ def test_untrained_is_exactly_the_logit_lens_on_resid_pre(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_row_is_the_translated_stream_through_the_tail(kind: str) -> None:
-    model = tiny.hooked(kind)
+    _check_every_row(tiny.hooked(kind))
+
+
+def _check_every_row(model: lw.HookedModel) -> None:
     trace, translators = model.trace(tiny.ids(7)), random_translators(model)
     lens = lw.TunedLens(translators, k=2, tokens=tuple(range(tiny.D_VOCAB))).run(trace)
     final = trace.logits.log_softmax(-1)
@@ -59,12 +64,47 @@ def test_every_row_is_the_translated_stream_through_the_tail(kind: str) -> None:
     assert lens.kl_to_final_nats.min() > 1e-3
 
 
-def test_a_transposed_weight_is_seen() -> None:
-    model = tiny.hooked("llama")
-    trace, right = model.trace(tiny.ids(7)), random_translators(model)
-    wrong = lw.Translators(right.weights.transpose(0, 2, 1), right.biases)
-    one, other = (lw.TunedLens(each).run(trace).kl_to_final_nats for each in (right, wrong))
-    assert np.abs(one - other).max() > 1e-2
+#: Weight and bias of a layer, and those of the next one -> what is applied instead.
+OTHER_TRANSLATORS: dict[str, Callable[..., tuple[torch.Tensor, torch.Tensor]]] = {
+    "a transposed weight": lambda weight, bias, *_: (weight.T, bias),
+    "no bias": lambda weight, bias, *_: (weight, 0 * bias),
+    "no identity": lambda weight, bias, *_: (weight - torch.eye(len(weight)), bias),
+    "a scale": lambda weight, bias, *_: (1.1 * weight, 1.1 * bias),
+    "another layer": lambda _weight, _bias, *after: after,
+}
+
+
+@pytest.mark.parametrize("wrong", OTHER_TRANSLATORS)
+def test_other_translators_are_noticed(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, own = tiny.hooked("llama"), tuned_lens.placed
+    _check_every_row(model)
+
+    def changed(translators: lw.Translators, layer: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        after = own(translators, (layer + 1) % model.anatomy.n_layers, device)
+        return OTHER_TRANSLATORS[wrong](*own(translators, layer, device), *after)
+
+    monkeypatch.setattr(tuned_lens, "placed", changed)
+    with pytest.raises(AssertionError, match="Mismatched"):
+        _check_every_row(model)
+
+
+def test_a_hold_out_prompt_equals_plain_transformers(demo_model: lw.HookedModel) -> None:
+    """Hidden states, an affine map by numpy, the model's own norm and head."""
+    trace, hf_model = demo_model.trace("def add(a, b):\n    return"), demo_model.hf_model
+    generator = np.random.default_rng(2)
+    weights = (0.02 * generator.standard_normal((30, 576, 576))).astype(np.float32)
+    biases = generator.standard_normal((30, 576)).astype(np.float32)
+    lens = lw.TunedLens(lw.Translators(weights, biases), "0,15,29", tokens=(42, 7042)).run(trace)
+    with torch.no_grad():
+        output = hf_model(torch.tensor(trace.tokens.ids)[None], output_hidden_states=True)
+        final = output.logits[0].double().log_softmax(-1)
+        for row, layer in enumerate((0, 15, 29)):
+            state = output.hidden_states[layer][0]
+            moved = state + torch.tensor(state.numpy() @ weights[layer].T + biases[layer])
+            log_probs = hf_model.lm_head(hf_model.model.norm(moved)).double().log_softmax(-1)
+            np.testing.assert_allclose(lens.token_log_probs[row], log_probs[:, [42, 7042]], atol=1e-3)
+            kl = (final.exp() * (final - log_probs)).sum(-1)
+            np.testing.assert_allclose(lens.kl_to_final_nats[row], kl, atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma3", "mamba"])

@@ -253,6 +253,28 @@ def test_trust_on_the_lens_page_is_over_all_layers_too() -> None:
     assert page.curves.quantity == "entropy"
 
 
+def test_curves_and_colours_both_ask_for_the_divergence_that_they_need() -> None:
+    explorer = lw.Explorer(lw.HookedModel(tiny("llama"), letters()), "abcdabc")
+    explorer.wait()
+    assert explorer.results["lens"].jsd_nats is None
+    explorer.curves.quantity = "jsd"
+    explorer.wait()
+    expected = lw.LogitLens(jsd=True).run(explorer.model.trace("abcdabc")).jsd_nats
+    np.testing.assert_allclose(explorer.curves.lines.y, expected[:, -1], atol=1e-5)
+    explorer.curves.quantity = "rank"
+    explorer.wait()
+    assert not explorer.questions["lens"].jsd
+    explorer.lens_view.colour = "jsd"
+    explorer.wait()
+    assert explorer.curves.quantity == "jsd"
+    np.testing.assert_allclose(explorer.curves.lines.y, expected[:, -1], atol=1e-5)
+    explorer.lens_view.colour = "kl"
+    assert explorer.curves.quantity == "kl"
+    explorer.lens_view.colour = "faded"
+    assert explorer.curves.quantity == "rank"
+    explorer.close()
+
+
 def test_a_lens_that_is_refused_says_why() -> None:
     page = TunedPage()
     page.refuse("tuned_lens", lw.QuestionError("for another model"), "abc")

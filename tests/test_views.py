@@ -425,6 +425,20 @@ def test_the_curves_follow_position_quantity_and_layers(trace: lw.Trace) -> None
     np.testing.assert_array_equal(curves._cursor.x, [0, 0])
 
 
+def test_the_divergence_of_jensen_and_shannon_is_a_curve_where_it_was_asked_for(trace: lw.Trace) -> None:
+    lens = lw.LogitLens(jsd=True).run(trace)
+    curves = lw.DepthCurves(lens, quantity="jsd", position=3)
+    assert lens.jsd_nats is not None
+    np.testing.assert_array_equal(curves.lines.y, lens.jsd_nats[:, 3])
+    assert curves.lines.y.max() > 1e-3
+    assert curves.driver.detail.startswith("nats after")
+    # The bound, ln 2, is always in sight.
+    assert 0.69 < curves.lines.scales["y"].max < 0.75
+    curves.show(lw.LogitLens().run(trace))
+    assert np.isnan(curves.lines.y).all()
+    assert "LogitLens(jsd=True) asks for it" in curves.driver.detail
+
+
 def test_curves_of_a_single_layer(trace: lw.Trace) -> None:
     curves = lw.DepthCurves(lw.LogitLens(layers=1).run(trace))
     np.testing.assert_array_equal(curves.lines.x, [1, 1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,6 @@ from layerwidget.analysis.depth import influence
 from layerwidget.analysis.log_probs import log_probs
 from layerwidget.analysis.position import position_chunks, token_nats
 from layerwidget.cancellation import checkpoint
-from layerwidget.errors import QuestionError
 from layerwidget.layers import parse_layers
 from layerwidget.model.continuation import Continuation
 from layerwidget.model.hooked_model import HookedModel
@@ -30,14 +30,14 @@ def skip_effect(question: SkipEffect, model: HookedModel, progress: Callable[[in
 
     Raises:
         SelectionError: when layers are out of range.
-        QuestionError: for an encoder-decoder, or anything among the interventions that is none.
-        PromptError: when the model cannot read the prompt.
+        QuestionError: for anything among the interventions that is none.
+        PromptError: when the model cannot read the prompt or the target.
         Cancelled: between two layers, when the answer is no longer wanted.
     """
     layers = parse_layers(question.layers, model.anatomy.n_layers)
-    if model.anatomy.encoder is not None:
-        raise QuestionError(f"SkipEffect reads one prompt; {model.name} is an encoder-decoder, which reads two.")
-    tokens = model.tokenize(list(question.prompt) if isinstance(question.prompt, tuple) else question.prompt)
+    tokens = model.with_target(
+        model.tokenize(_given(question.prompt), extrapolate=question.extrapolate), _given(question.target)
+    )
     continuation, n_passes = Continuation(model), question.n_passes(model)
     changes = canonical(question.interventions, model.anatomy.n_layers)
     full = continuation.trace(tokens, changes)
@@ -58,6 +58,11 @@ def skip_effect(question: SkipEffect, model: HookedModel, progress: Callable[[in
         block_influence=np.array([influence(full, layer) for layer in layers], np.float32),
         changed=described(changes, model.anatomy.n_layers),
     )
+
+
+def _given(text: str | tuple[int, ...] | None) -> Any:
+    """Text, or token ids, as a model takes them."""
+    return list(text) if isinstance(text, tuple) else text
 
 
 def kl_nats(one: Trace, other: Trace) -> FloatArray:

@@ -125,7 +125,8 @@ def _scene(explorer: Explorer, number: int, pages: list[str]) -> dict[str, Any]:
     seen = list(explorer.pages)
     explorer.pages = [*seen, *(page for page in pages if page not in seen)]
     explorer.wait(_PATIENCE_S)
-    return {"text": explorer.prompt, "title": one.title, "caption": one.caption, "pages": seen}
+    said = {"text": explorer.prompt, "title": one.title, "caption": one.caption, "pages": seen}
+    return {**said, "target": explorer.target} if explorer.target else said
 
 
 def _prompt(explorer: Explorer, texts: tuple[str, str], at_end: bool) -> dict[str, Any]:

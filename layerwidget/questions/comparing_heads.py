@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from layerwidget.errors import QuestionError
 from layerwidget.questions.attention import HeadGrid
@@ -64,6 +66,39 @@ def _grids(two: TwoResults) -> tuple[HeadGrid, HeadGrid]:
     assert isinstance(two.a, HeadGrid)
     assert isinstance(two.b, HeadGrid)
     return two.a, two.b
+
+
+def without_first(found: AttentionDifference, layer: int, head: int) -> tuple[Compared, float, float]:
+    """A head's matrices without each prompt's first token, and the share of both that it had.
+
+    The rest of each row of weights is scaled to sum to 1; lengths stay as they are. What looked at nothing else is an
+    empty row. The share is over queries from 1 on, or the only one.
+    """
+    one = found.head(layer, head)
+    sides = [
+        _without_column(values, int(np.argmax(places == 0)), scaled=not found.unit)
+        for values, places in ((one.a, found.alignment.a), (one.b, found.alignment.b))
+        if values is not None
+    ]
+    (a, hidden_a), (b, hidden_b) = sides
+    return replace(one, a=a, b=b, change=b - a), hidden_a, hidden_b
+
+
+def _without_column(values: FloatArray, first: int, scaled: bool) -> tuple[FloatArray, float]:
+    """Rows without one key, scaled to what they were; and the share that it had in the rows of later queries."""
+    sums: npt.NDArray[np.float64] = np.nan_to_num(values).sum(axis=1, dtype=np.float64)
+    there = ~np.isnan(values[:, first])
+    later = there.copy()
+    later[first] = not there[np.arange(len(there)) != first].any()
+    share = float(values[later, first].sum(dtype=np.float64) / sums[later].sum())
+    kept = values.astype(np.float64)
+    kept[there, first] = 0
+    if scaled:
+        left: npt.NDArray[np.float64] = np.nan_to_num(kept).sum(axis=1)
+        scale = np.zeros_like(left)
+        np.divide(1.0, left, out=scale, where=left > 1e-7)
+        kept *= scale[:, None]
+    return kept.astype(np.float32), share
 
 
 def of_scores(two: TwoResults) -> ColumnDifference:

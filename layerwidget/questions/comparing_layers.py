@@ -41,7 +41,7 @@ def _one_column(two: TwoResults, name: str, unit: str, about: str) -> ColumnDiff
 
 
 def of_skip(two: TwoResults) -> Difference:
-    """Two `SkipGrid`s: by layer and token, what is lost without the layer."""
+    """Two `SkipGrid`s: by layer and token, what is lost without the layer; and by layer, its block influence."""
     a: Any = two.a
     b: Any = two.b
     if a.changed != b.changed:
@@ -55,6 +55,9 @@ def of_skip(two: TwoResults) -> Difference:
         name: Compared.by_difference(name, "nats", kind, *_by_token(two, of))  # type: ignore[arg-type]
         for name, (kind, of) in quantities.items()
     }
+    # It is one number for the whole prompt, the same in every column.
+    influence = _by_token(two, lambda grid: np.broadcast_to(grid.block_influence[:, None], grid.kl_nats.shape))
+    found["block influence"] = Compared.by_difference("block influence", "", "one-sided", *influence)
     return Difference(**vars(two), quantities=found)
 
 

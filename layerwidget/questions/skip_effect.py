@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from layerwidget.model.hooked_model import HookedModel
+    from layerwidget.tokens import Tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,30 +107,51 @@ class SkipEffect(ModelQuestion[SkipGrid]):
 
     Attributes:
         prompt: text, or token ids.
-        layers: which layers are skipped, one at a time; see `layerwidget.layers`.
+        layers: which layers are skipped, one at a time; see `layerwidget.layers`. Of an encoder-decoder, those of the
+            decoder.
         interventions: what is changed in all passes, the full one too, such as `(SkipLayers("5"),)`. Nothing more is
             lost without a layer that they skip.
+        target: of an encoder-decoder, what its decoder reads, as `HookedModel.trace` takes it: text or token ids.
+        extrapolate: whether the prompt may be longer than the model was trained for.
     """
 
     prompt: str | tuple[int, ...]
     layers: LayerSelection = "all"
     interventions: tuple[object, ...] = ()
+    target: str | tuple[int, ...] | None = None
+    extrapolate: bool = False
 
     def __post_init__(self) -> None:
         """Make the question hashable.
 
         Raises:
-            PromptError: when the prompt is neither text nor a row of token ids.
+            PromptError: when the prompt, or the target, is neither text nor a row of token ids.
         """
         object.__setattr__(self, "layers", frozen_selection(self.layers))
         object.__setattr__(self, "interventions", tuple(self.interventions))
-        if isinstance(self.prompt, str):
-            return
-        try:
-            object.__setattr__(self, "prompt", tuple(int(token) for token in self.prompt))
-        except (TypeError, ValueError) as error:
-            raise PromptError(f"SkipEffect takes text or a row of token ids; got {self.prompt!r}.") from error
+        object.__setattr__(self, "prompt", _read(self.prompt))
+        if self.target is not None:
+            object.__setattr__(self, "target", _read(self.target))
+
+    @classmethod
+    def of_tokens(cls, tokens: Tokens, interventions: tuple[object, ...] = ()) -> SkipEffect:
+        """Of what is on screen, read as it was read there: of an encoder-decoder source and target."""
+        ids = tuple(tokens.ids.tolist())
+        if tokens.source is None:
+            return cls(ids, interventions=interventions, extrapolate=tokens.extrapolate)
+        source = tuple(tokens.source.ids.tolist())
+        return cls(source, interventions=interventions, target=ids, extrapolate=tokens.extrapolate)
 
     def n_passes(self, model: HookedModel) -> int:
         """One pass in full and one for each layer, less those for layers that the interventions skip anyway."""
         return 1 + len(parse_layers(self.layers, model.anatomy.n_layers))
+
+
+def _read(text: object) -> str | tuple[int, ...]:
+    """Text as it is, or token ids as a tuple."""
+    if isinstance(text, str):
+        return text
+    try:
+        return tuple(int(token) for token in text)  # type: ignore[attr-defined]
+    except (TypeError, ValueError) as error:
+        raise PromptError(f"SkipEffect takes text or a row of token ids; got {text!r}.") from error

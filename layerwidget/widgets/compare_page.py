@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipywidgets
@@ -13,28 +12,28 @@ import traitlets as t
 from layerwidget.engine.fitting import attention_that_fits
 from layerwidget.engine.other_run import ModelSource, OfBoth, OtherModels, OtherRun
 from layerwidget.errors import LayerWidgetError, QuestionError
-from layerwidget.layers import parse_layers
 from layerwidget.questions import TraceQuestion
 from layerwidget.questions.alignment import Alignment, aligned
 from layerwidget.questions.attention import Attention
-from layerwidget.questions.attention_flow import AllHeadScores, AttentionRollout, ValueWeightedAttention
-from layerwidget.questions.attribution import AttributionGrid, DirectLogitAttribution
-from layerwidget.questions.compared import ColumnDifference, Difference
-from layerwidget.questions.comparing import AnyDifference, Match, check_depths, difference, layer_beside
-from layerwidget.questions.depth import AngularDistance, BlockInfluence, SettleDepth
-from layerwidget.questions.lens import HEAD, LogitLens, decodable
+from layerwidget.questions.attention_flow import AttentionRollout, ValueWeightedAttention
+from layerwidget.questions.attribution import DirectLogitAttribution
+from layerwidget.questions.comparing import AnyDifference, Match, difference
+from layerwidget.questions.depth import AngularDistance, BlockInfluence, Emergence, SettleDepth
+from layerwidget.questions.lens import HEAD, LogitLens
 from layerwidget.questions.neurons import NeuronActivations
 from layerwidget.questions.position import PositionLoss
 from layerwidget.questions.residual import ResidualStream
-from layerwidget.questions.skip_effect import SkipEffect
 from layerwidget.questions.tuned_lens import TunedLens
-from layerwidget.tokens import IntArray
 from layerwidget.widgets.attention_page import SCORED_TOKENS, VALUE_WEIGHTED, WEIGHTS
 from layerwidget.widgets.base import View
+from layerwidget.widgets.compare_controls import ROLLOUT, SUBJECTS, CompareControls
+from layerwidget.widgets.compare_phrasing import phrased
+from layerwidget.widgets.compare_requests import HeldRequests, SkipsOfBoth
 from layerwidget.widgets.compare_view import CompareView
+from layerwidget.widgets.layer_effects import LONGEST_BLOCK
+from layerwidget.widgets.length_bar import extrapolated_words
 from layerwidget.widgets.page import Request, Standpoint
 from layerwidget.widgets.prompt_editor import PromptEditor
-from layerwidget.widgets.request_bar import RequestBar
 
 if TYPE_CHECKING:
     from layerwidget.model.hooked_model import HookedModel
@@ -44,13 +43,6 @@ if TYPE_CHECKING:
 _ATTENTION_BYTES = 256 * 2**20
 _NO_IDS = np.zeros(0, np.int64)
 _COMING = "What differs appears here."
-#: What the grid is about -> what the drop-down says.
-SUBJECTS = {
-    "lens": "Lens and stream", "tuned": "Tuned lens", "attribution": "Attribution", "neurons": "Neurons",
-    "layers": "What layers turn", "skip": "Skip effect",
-}  # fmt: skip
-#: Besides the weights of heads: attention through all layers in view.
-ROLLOUT = "rollout"
 #: A question about each run, by the name of its answers.
 _Both = dict[str, tuple[TraceQuestion[Any], TraceQuestion[Any]]]
 
@@ -67,19 +59,26 @@ class ComparePage(CompareView):
         components: what it can be.
         quantity: what the heads are compared by: `weights`, or `value-weighted`; or `rollout`, through the layers in
             view.
-        editor, slider: the text box, and the choice of the model where there are several.
+        jsd: whether the Jensen-Shannon divergence is compared, too: the lens is slower for it.
+        n: how many layers the blocks have whose angular distance is compared.
+        editor: the text box.
+        controls, slider, hiding: what is chosen on it; the choice of the model where there are several, and the switch
+            for the first token in the matrices of the chosen head.
         score_bar: the button that asks what the heads of both models are.
         skip_bar: the button that asks what is lost without each layer in both runs.
     """
 
     choices: ClassVar[Mapping[str, str]] = {
-        "prompt": "prompt", "about": "about", "component": "component", "quantity": "quantity", **CompareView.choices,
+        "prompt": "prompt", "about": "about", "component": "component", "jsd": "jsd", "n": "n", "quantity": "quantity",
+        **CompareView.choices,
     }  # fmt: skip
 
     prompt = t.Unicode()
     about = t.Enum(tuple(SUBJECTS), "lens")
     component = t.Unicode("resid_post")
     quantity = t.Enum((WEIGHTS, VALUE_WEIGHTED, ROLLOUT), WEIGHTS)
+    jsd = t.Bool(False)
+    n = t.Int(1, min=1, max=LONGEST_BLOCK)
     model_name = t.Unicode()
     models = t.Instance(OtherModels)
 
@@ -93,63 +92,45 @@ class ComparePage(CompareView):
         self._beside: tuple[tuple[Tokens, Tokens] | None, Alignment] = None, aligned(_NO_IDS, _NO_IDS)
         # Both answers of each name, and what differs between them.
         self._found: dict[str, tuple[Any, Any, Match, AnyDifference]] = {}
-        # What heads are, and in which of the models.
-        self._scored: tuple[str, tuple[ColumnDifference, ...]] = ("", ())
-        # What is lost without each layer, and of which two runs; and which two are on screen.
-        self._skipped: tuple[object, Difference | None] = None, None
-        self._runs: object = None
+        # Which two runs are on screen.
+        self._runs: SkipsOfBoth | None = None
         placeholder = "Compare with: type a second prompt"
         self.editor = PromptEditor(placeholder=placeholder, text_name="second_prompt", **shared)
         super().__init__(**shared)
         self.models = self._own
         self.editor.add_class("lw-second")
-        self.slider = ipywidgets.SelectionSlider(
-            options=[model.name], description="B", continuous_update=False,
-            style={"description_width": "20px"}, layout=ipywidgets.Layout(flex="0 0 auto", width="260px"),
+        self.controls = CompareControls(model.anatomy, model.name)
+        self.components, self.slider, self.hiding = (
+            self.controls.components, self.controls.slider, self.controls.hiding,
         )  # fmt: skip
-        self._add_choices(min(SCORED_TOKENS, (model.n_ctx or 2 * SCORED_TOKENS) // 2))
+        self.held = HeldRequests(min(SCORED_TOKENS, (model.n_ctx or 2 * SCORED_TOKENS) // 2))
+        self.score_bar, self.skip_bar = self.held.score_bar, self.held.skip_bar
+        self._arrange()
         self.above = (self.editor, self.bar, self.skip_bar)
         self.children = (*self.above, self.beside, *self.below)
         t.link((self.editor, "prompt"), (self, "prompt"))
         self.slider.observe(self._slid, "value")
         self._offer()
 
-    def _add_choices(self, n_tokens: int) -> None:
-        """What the grid and the heads are compared by, and the button for what heads are."""
-        subject = ipywidgets.Dropdown(
-            options=[(said, name) for name, said in SUBJECTS.items()], description="compare",
-            style={"description_width": "auto"}, layout=ipywidgets.Layout(width="204px", flex="0 0 auto"),
+    def _arrange(self) -> None:
+        """Controls over the grid and between it and the heads, and the buttons for what is asked on request."""
+        made = self.controls
+        self.bar.children = (
+            made.subject, made.of, made.divergence, made.blocks, self.switch, self.slider, self.words,
         )  # fmt: skip
-        self.components = decodable(self._model.anatomy)
-        self.of = ipywidgets.Dropdown(
-            options=self.components, value="resid_post", description="of", style={"description_width": "auto"},
-            layout=ipywidgets.Layout(width="150px", flex="0 0 auto"),
-        )  # fmt: skip
-        t.link((self.of, "value"), (self, "component"))
-        self.observe(self._offer_component, "about")
-        self.by = ipywidgets.ToggleButtons(
-            options=[WEIGHTS, VALUE_WEIGHTED, ROLLOUT], style={"button_width": "auto"},
-            layout=ipywidgets.Layout(width="auto", flex="0 0 auto"),
-        )  # fmt: skip
-        self.score_bar = RequestBar(label=f"Score the heads of A and B on {n_tokens} random tokens, repeated")
-        self.score_bar.layout.flex = "1 1 auto"
-        self.skip_bar = RequestBar(label="Skip each layer in A and in B")
-        self.skip_bar.layout.display = "none"
-        self.bar.children = (subject, self.of, self.switch, self.slider, self.words)
         line = ipywidgets.Layout(width="100%", align_items="center", margin="8px 0 0", display="none")
-        self.heads_bar = ipywidgets.HBox([self.by, self.score_bar], layout=line)
+        self.heads_bar = ipywidgets.HBox([made.by, self.hiding, self.score_bar], layout=line)
         self.heads_bar.add_class("lw-figure")
         self.below = (self.heads_bar, *self.below)
-        t.link((subject, "value"), (self, "about"))
-        t.link((self.by, "value"), (self, "quantity"))
-        scores = AllHeadScores(n_tokens)
+        made.follow(self)
+        t.link((self.hiding, "value"), (self.head_view, "hide_first"))
+        self.observe(self._offer_skips, "about")
         self.requests = (
-            Request(self.score_bar, lambda _: self._of_both(scores), self._show_scores, of_prompt=False),
+            Request(self.score_bar, lambda _: self._scores(), self._show_scores, of_prompt=False),
             Request(self.skip_bar, self._skips, self._show_skips),
         )
 
-    def _offer_component(self, _change: object) -> None:
-        self.of.layout.display = None if self.about == "lens" else "none"
+    def _offer_skips(self, _change: object) -> None:
         self.skip_bar.layout.display = None if self.about == "skip" else "none"
 
     @classmethod
@@ -244,17 +225,17 @@ class ComparePage(CompareView):
             return {}, "Press “Skip each layer”: it needs a pass of its own for each."
         asked: dict[str, TraceQuestion[Any]]
         if self.about == "layers":
-            asked = {"influence": BlockInfluence(), "angles": AngularDistance()}
+            asked = {"influence": BlockInfluence(), "angles": AngularDistance(self.n)}
         elif self.about == "lens":
             head = standpoint.head if self.component == HEAD else None
-            lens = LogitLens(k=10, tokens=standpoint.pinned, component=self.component, head=head)
-            asked = {"lens": lens, "residual": ResidualStream(), "settle": SettleDepth()}
+            lens = LogitLens(k=10, tokens=standpoint.pinned, component=self.component, head=head, jsd=self.jsd)
+            asked = {"lens": lens, "residual": ResidualStream(), "settle": SettleDepth(), "emergence": Emergence()}
             if standpoint.anatomy.causal is not False:
                 asked["loss"] = PositionLoss()
         elif standpoint.translators is None:
             return {}, "A tuned lens has to be trained first, or loaded, on its page: Tuned lens."
         else:
-            asked = {"lens": TunedLens(standpoint.translators, k=10, tokens=standpoint.pinned)}
+            asked = {"lens": TunedLens(standpoint.translators, k=10, tokens=standpoint.pinned, jsd=self.jsd)}
         return {name: (question, question) for name, question in asked.items()}, ""
 
     def _at_position(self, standpoint: Standpoint) -> tuple[_Both, str]:
@@ -273,37 +254,7 @@ class ComparePage(CompareView):
         return {"attribution": (own, other)}, ""
 
     def _phrased(self, question: TraceQuestion[Any], model: HookedModel) -> TraceQuestion[Any]:
-        """Of one token in both runs: the one that the first one predicts, where none is chosen. Of B's own layers."""
-        own = self._answers.get("attribution")
-        if isinstance(question, DirectLogitAttribution) and isinstance(own, AttributionGrid):
-            return replace(question, token=own.token)
-        if isinstance(question, TunedLens):
-            self._check_trained_for(model, question.translators.model_name)
-        if isinstance(question, NeuronActivations):
-            return replace(question, layer=self._beside_in(model, question.layer))
-        if isinstance(question, Attention | ValueWeightedAttention | AttentionRollout):
-            layers = parse_layers(question.layers, self._model.anatomy.n_layers)
-            return replace(question, layers=tuple(dict.fromkeys(self._beside_in(model, one) for one in layers)))
-        return question
-
-    def _check_trained_for(self, model: HookedModel, trained_for: str) -> None:
-        """Raise unless another model is the page's own, or has its weights: translators are made for one model."""
-        # Not above: the views of a file are drawn where there is no torch.
-        from layerwidget.model.fingerprint import fingerprint
-
-        if model is self._model or fingerprint(model).digest == fingerprint(self._model).digest:
-            return
-        raise QuestionError(
-            f"The translators of this tuned lens were made for {trained_for or self._model.name}: they say nothing "
-            f"of {model.name} (B), whose weights are others. Train a tuned lens for each of the two and compare their "
-            "answers in Python: lw.difference(lw.TunedLens(own).run(trace), lw.TunedLens(other).run(other_trace))."
-        )
-
-    def _beside_in(self, model: HookedModel, layer: int) -> int:
-        """The layer of another model that one of the page's own is compared with."""
-        n_layers, n_layers_b, match = self._model.anatomy.n_layers, model.anatomy.n_layers, self._match
-        check_depths((self._model.name, n_layers), (model.name, n_layers_b), match)
-        return layer_beside(layer, n_layers, n_layers_b, match)
+        return phrased(question, self._model, model, self._match, self._answers.get("attribution"))
 
     def _columns(self, tokens: Tokens) -> Alignment:
         """What stands beside what; found once for two prompts, however often it is asked for."""
@@ -335,17 +286,24 @@ class ComparePage(CompareView):
             self._read = (text, read)
         return read
 
+    def n_beside(self, tokens: Tokens) -> int:
+        """The length of the second prompt."""
+        second = self._second_tokens(tokens)
+        return 0 if second is None else len(second.source or second)
+
     def begin(self, standpoint: Standpoint, prompt: str) -> None:
         """Forget what was compared before."""
         self._answers, self.note = {}, ""
         other = self.other(standpoint)
         compares = other is not None
-        second = None if other is None else self._second_tokens(standpoint.tokens) or standpoint.tokens
-        self._runs = second and _runs(standpoint.tokens.ids, second.ids, self.model_name, standpoint.changed)
+        self._runs = self._skips_of(standpoint) if compares else None
         self.heads_bar.layout.display = None if compares else "none"
         if compares:
             # A rollout takes one layer after the other: none is left out of it.
-            self.note = "" if self.quantity == ROLLOUT else self._attention(standpoint)[1]
+            left_out = "" if self.quantity == ROLLOUT else self._attention(standpoint)[1]
+            runs_on = standpoint.tokens.extrapolate
+            past = extrapolated_words(self.n_beside(standpoint.tokens), self._model.n_ctx) if runs_on else ""
+            self.note = " · ".join(part for part in (left_out, past and f"B: {past[0].lower()}{past[1:]}") if part)
             self._say(self._of_grid(standpoint)[1] or _COMING)
         else:
             self._found = {}
@@ -376,10 +334,7 @@ class ComparePage(CompareView):
         if trouble:
             self._say(trouble[0])
         self._found = {name: held for name, held in self._found.items() if name in answers}
-        of_model, scores = self._scored
-        found += scores if of_model == run.name else ()
-        if self.about == "skip" and self._skipped[1] is not None and self._skipped[0] == self._runs:
-            found.append(self._skipped[1])
+        found += [*self.held.scores_of(run.name), *(self.held.skips_of(self._runs) if self.about == "skip" else ())]
         # Not what the box says now: the reader may have typed on while this was computed.
         second = run.prompt if isinstance(run.prompt, str) else self.prompt if run.prompt is self._read[1] else ""
         self.show(found, prompt, " ".join(trouble), second)
@@ -401,48 +356,36 @@ class ComparePage(CompareView):
     def _subject(self) -> str:
         return "" if self.about == "lens" else SUBJECTS[self.about]
 
-    def _of_both(self, question: AllHeadScores) -> OfBoth:
+    # What is asked on request
+
+    def _scores(self) -> OfBoth:
         if self.models is self._own:
             raise QuestionError("Heads are scored without a prompt: there is no other model to compare.")
-        return OfBoth(question, self.models, self.model_name)
+        return OfBoth(self.held.scores, self.models, self.model_name)
 
-    def _skips(self, standpoint: Standpoint) -> OfBoth:
-        """What is asked of both runs on request."""
-        tokens = standpoint.tokens
-        if tokens.source is not None:
-            raise QuestionError("The skip effect is compared of models that read one text: this one has an encoder.")
+    def _skips(self, standpoint: Standpoint) -> SkipsOfBoth:
         if self.models is self._own and not self.prompt:
             raise QuestionError("There is nothing to compare with: type a second prompt above.")
-        second = self._second_tokens(tokens) or tokens
-        own, other = (
-            SkipEffect(tuple(one.ids.tolist()), interventions=standpoint.interventions) for one in (tokens, second)
-        )
-        return OfBoth(own, self.models, self.model_name, other)
+        return self._skips_of(standpoint)
 
-    def _show_skips(self, answer: tuple[str, Any, Any], prompt: str | None) -> None:
+    def _skips_of(self, standpoint: Standpoint) -> SkipsOfBoth:
+        second = self._second_tokens(standpoint.tokens) or standpoint.tokens
+        return SkipsOfBoth.of(standpoint, second, self.models, self.model_name)
+
+    def _show_skips(self, answer: Any, prompt: str | None) -> None:
         """Draw what is lost otherwise, if it is of the two runs that are on screen."""
-        name, a, b = answer
-        found = difference(a, b, self._match)
-        assert isinstance(found, Difference)
-        self._skipped = _runs(a.token_ids, b.token_ids, name, a.changed), found
-        if self.about == "skip" and self._skipped[0] == self._runs:
+        self.held.keep_skips(answer, self._match)
+        found = self.held.skips_of(self._runs)
+        if self.about == "skip" and found:
             below = [] if self.heads_found is None else [self.heads_found]
-            self.show([found, *below, *self.scores], prompt, "", self._texts["second"])
+            self.show([*found, *below, *self.scores], prompt, "", self._texts["second"])
 
-    def _show_scores(self, answer: tuple[str, Any, Any], _prompt: str | None) -> None:
+    def _show_scores(self, answer: Any, _prompt: str | None) -> None:
         """Draw what heads are in both models, beside what they do; the reader may have gone on to another one."""
-        name, *both = answer
-        scores = (difference(a, b, self._match) for a, b in zip(*both, strict=True))
-        self._scored = name, tuple(one for one in scores if isinstance(one, ColumnDifference))
-        if name == self.model_name:
+        if self.held.keep_scores(answer, self._match) == self.model_name:
             with self._drawing:
-                self.scores = self._scored[1]
+                self.scores = self.held.scores_of(self.model_name)
                 self._draw()
 
     def _say(self, text: str) -> None:
         self.grid_view.placeholder = self.second_view.placeholder = text
-
-
-def _runs(ids: IntArray, ids_b: IntArray, name: str, changed: str) -> tuple[object, ...]:
-    """The same for the same two runs: what both read, the other model, and what is changed in both."""
-    return ids.tobytes(), ids_b.tobytes(), name, changed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import reduce
 from typing import Literal, TypeAlias
 
@@ -67,6 +68,15 @@ def score_sheet(found: ColumnDifference, mode: Mode, layers: tuple[int, ...], he
     return Sheet(sheet.name, values, sheet.unit, sheet.kind, sheet.limits, detail=sheet.detail)
 
 
+def in_rows(sheet: Sheet, layers: tuple[int, ...], of: tuple[int, ...]) -> Sheet:
+    """A sheet with the rows of more layers; NaN where it has none."""
+    if layers == of:
+        return sheet
+    values = np.full((len(of), sheet.values.shape[1]), np.nan, np.float32)
+    values[[of.index(layer) for layer in layers if layer in of]] = sheet.values[[layer in of for layer in layers]]
+    return replace(sheet, values=values)
+
+
 def shared_columns(found: Difference, mode: Mode) -> HeatColumns:
     """The columns of both prompts; a click picks the position in the first one, where it has one."""
     words_a, words_b = ([piece.visible for piece in grid.prompt_pieces()] for grid in (found.a, found.b))
@@ -120,7 +130,9 @@ def _depth_sheet(found: Difference, mode: Mode) -> Sheet:
     # The layer is one of the token: the same in every row.
     said = [_from_layer(a, b, mode) for a, b in zip(layer.a[0].tolist(), layer.b[0].tolist(), strict=True)]
     in_full = np.where(np.isfinite(sheet.values), np.array(said, np.str_), "")
-    detail = "whether the lens names the model’s own next token for good"
+    k = found.a.k if isinstance(found.a, DepthGrid) else 1
+    names = "names the model’s own next token for good"
+    detail = f"whether the lens {names if k == 1 else f'has had the model’s own next token among its first {k}'}"
     return Sheet(reached.name, sheet.values, "", sheet.kind, 1.0, detail=detail, in_full=in_full)
 
 

@@ -25,7 +25,7 @@ from layerwidget.questions.residual import ResidualGrid
 from layerwidget.questions.skip_effect import SkipGrid
 from layerwidget.results import Grid
 from layerwidget.widgets.base import View
-from layerwidget.widgets.compare_sheets import Mode, columns_of, head_sheets, score_sheet, sheets_of
+from layerwidget.widgets.compare_sheets import Mode, columns_of, head_sheets, in_rows, score_sheet, sheets_of
 from layerwidget.widgets.head_compare_view import HeadCompareView
 from layerwidget.widgets.heat_grid import HeatGrid
 from layerwidget.widgets.page import Page
@@ -70,11 +70,14 @@ class CompareView(Page):
 
     page_name = "compare"
     page_title = "Compare"
-    choices: ClassVar[Mapping[str, str]] = {"mode": "mode", "sheet": "grid_view.sheet"}
+    choices: ClassVar[Mapping[str, str]] = {
+        "mode": "mode", "sheet": "grid_view.sheet", "hide_first": "head_view.hide_first",
+    }  # fmt: skip
     draws: ClassVar[Mapping[str, tuple[type, ...]]] = {
         "lens_difference": (Difference,),
         "residual_difference": (Difference,),
         "settle_difference": (Difference,),
+        "emergence_difference": (Difference,),
         "loss_difference": (Difference,),
         "attribution_difference": (ColumnDifference,),
         "neurons_difference": (ColumnDifference,),
@@ -172,7 +175,7 @@ class CompareView(Page):
     def besides(self) -> Mapping[str, Any]:
         """What differs, as far as it is shown."""
         heads = [] if self.heads_found is None else [self.heads_found]
-        named = {f"{_NAMES[type(one.a)]}_difference": one for one in (*self.found, *heads) if type(one.a) in _NAMES}
+        named = {f"{_name(one.a)}_difference": one for one in (*self.found, *heads) if type(one.a) in _NAMES}
         scores = {one.a.kind: one for one in self.scores if isinstance(one.a, HeadScoreGrid)}
         return named | {f"{kind}_difference": one for kind, one in scores.items()}
 
@@ -217,8 +220,13 @@ class CompareView(Page):
         if not self.found:
             grid.show(None, **self._texts)
             return
-        one = self.found[0]
-        sheets = [replace(sheet, empty=_NOTHING_SHARED) for found in self.found for sheet in sheets_of(found, mode)]
+        # Blocks of layers have fewer rows than there are layers.
+        one = max(self.found, key=lambda found: len(found.layers))
+        sheets = [
+            replace(in_rows(sheet, found.layers, one.layers), empty=_NOTHING_SHARED)
+            for found in self.found
+            for sheet in sheets_of(found, mode)
+        ]
         grid.show(sheets, columns_of(one, mode), layers=one.layers, n_layers=one.a.n_layers, **self._texts)
 
     def _heads_chosen(self, change: dict[str, Any]) -> None:
@@ -241,12 +249,26 @@ class CompareView(Page):
         grid.show(sheets, columns, layers=found.layers, n_layers=found.a.n_layers, **self._texts)
 
 
+def _name(result: Grid) -> str:
+    """What the difference of such results is called."""
+    return "emergence" if isinstance(result, DepthGrid) and result.k > 1 else _NAMES[type(result)]
+
+
 def _is_score(found: AnyDifference) -> bool:
     return isinstance(found.a, HeadScoreGrid)
 
 
 def _words(found: AnyDifference) -> str:
-    """Which models, and how much of the prompts is the same, in words."""
+    """Which models, and how much of the prompts is the same, in words; of the skip effect, what it goes with."""
+    a, b = found.a, found.b
+    if isinstance(a, SkipGrid) and isinstance(b, SkipGrid):
+        # Never one without the other: they disagree.
+        rho = f"A {a.rank_correlation:.3f}, B {b.rank_correlation:.3f}"
+        return f"{_beside(found)} · rank correlation of KL and block influence: {rho}"
+    return _beside(found)
+
+
+def _beside(found: AnyDifference) -> str:
     a, b, columns = found.a, found.b, found.alignment
     names = "" if a.model_name == b.model_name else f"A: {a.model_name} · B: {b.model_name} · "
     if found.layers != found.layers_b:

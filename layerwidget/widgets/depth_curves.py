@@ -1,4 +1,4 @@
-"""Curves over all layers at the chosen position: probability, rank, entropy, KL to the final prediction."""
+"""Curves over all layers at the chosen position: probability, rank, entropy, KL and JSD to the final prediction."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ QUANTITIES = {
     "rank": Quantity("rank", "rank + 1", "rank of the words + 1, log scale"),
     "entropy": Quantity("entropy", "nats", "entropy in nats"),
     "kl": Quantity("KL", "nats", "KL(final || layer) in nats"),
+    "jsd": Quantity("JSD", "nats", "Jensen-Shannon divergence of the final prediction and the layer's, 0 to ln 2 nats"),
 }
+_NO_JSD = "the Jensen-Shannon divergence is not known: LogitLens(jsd=True) asks for it"
 
 
 class DepthCurves(LayerFigure):
@@ -29,7 +31,7 @@ class DepthCurves(LayerFigure):
     `probability` and `rank` follow the pinned tokens, or the model's own answer where none is pinned.
 
     Attributes:
-        quantity: one of `probability`, `rank`, `entropy`, `kl`.
+        quantity: one of `probability`, `rank`, `entropy`, `kl`, `jsd`; the last one needs a lens that was asked for it.
         driver: carries the shared selection traits (`layers`, `layer`, `position`, `tokens`, `group`).
         lines: the bqplot lines; read their `x` and `y`.
     """
@@ -79,6 +81,8 @@ class DepthCurves(LayerFigure):
         word = lens.prompt_pieces()[position].visible
         what = "" if lens.component == "resid_post" else f" · {lens.decoded}"
         detail = f"{QUANTITIES[self.quantity].axis} after “{word}”{what}"
+        if self.quantity == "jsd" and lens.jsd_nats is None:
+            detail = _NO_JSD
         return Curves(lens.layers, values, names, colours, self._scale(lens, values), detail)
 
     def _at_hand(self) -> LensGrid | None:
@@ -94,6 +98,9 @@ class DepthCurves(LayerFigure):
             return lens.entropy_nats[None, :, position], ["entropy of each layer's prediction"], [DATA_COLOUR]
         if self.quantity == "kl":
             return lens.kl_to_final_nats[None, :, position], ["KL(final || layer)"], [DATA_COLOUR]
+        if self.quantity == "jsd":
+            jsd = np.full_like(lens.entropy_nats, np.nan) if lens.jsd_nats is None else lens.jsd_nats
+            return jsd[None, :, position], ["JSD(final, layer)"], [DATA_COLOUR]
         pinned = [token for token in self.driver.tokens if token in lens.tokens]
         if pinned:
             places = [lens.tokens.index(token) for token in pinned]
@@ -110,4 +117,7 @@ class DepthCurves(LayerFigure):
     def _scale(self, lens: LensGrid, values: FloatArray) -> Scale:
         if self.quantity == "rank":
             return Scale.ranks(lens.d_vocab)
+        if self.quantity == "jsd":
+            # Its bound is at hand: ln 2 = 0.69.
+            return Scale.fitting(values, at_least=0.7)
         return Scale.shares() if self.quantity == "probability" else Scale.fitting(values, at_least=1.0)

@@ -207,4 +207,4 @@ class DepthProfile(Page):
 
 
 def _skip_effect(standpoint: Standpoint) -> SkipEffect:
-    return SkipEffect(tuple(standpoint.tokens.ids.tolist()), interventions=standpoint.interventions)
+    return SkipEffect.of_tokens(standpoint.tokens, standpoint.interventions)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from typing import Any, ClassVar
 
+import traitlets as t
+
 from layerwidget.figures.head_pair_figure import HeadPair, head_pair_picture, head_pair_text
 from layerwidget.figures.sheets import finite
 from layerwidget.figures.svg import Picture
 from layerwidget.figures.themes import Theme
 from layerwidget.questions.compared import AttentionDifference, Compared, MatrixDifference
+from layerwidget.questions.comparing_heads import without_first
 from layerwidget.results import FloatArray
 from layerwidget.widgets.base import View
 from layerwidget.widgets.picture import Pictured, place_of
@@ -26,7 +29,11 @@ class HeadCompareView(Pictured, View, module="head_compare_view"):
 
     Attributes:
         found: what is compared.
+        hide_first: leave out the first token, on which most heads rest, of both matrices of a head, and scale the rest
+            of each row of weights to sum to 1; a rollout is drawn as it is.
     """
+
+    hide_first = t.Bool(False)
 
     heeds: ClassVar[tuple[str, ...]] = ("layer", "head", "position")
 
@@ -38,7 +45,7 @@ class HeadCompareView(Pictured, View, module="head_compare_view"):
         if isinstance(found, AttentionDifference):
             traits = {"layer": found.layers[-1], "head": found.heads[0], **traits}
         super().__init__(**traits)
-        self.observe(lambda _change: self._send_head(), ["layer", "head"])
+        self.observe(lambda _change: self._send_head(), ["layer", "head", "hide_first"])
         if found is not None:
             self.show(found)
 
@@ -77,7 +84,7 @@ class HeadCompareView(Pictured, View, module="head_compare_view"):
             if found is None or note:
                 self._publish({"layers": [], "note": note, **self._texts}, {})
                 return
-            one, said = _matrices(found, layer, head)
+            one, said = _matrices(found, layer, head, self.hide_first)
             assert one.a is not None
             assert one.b is not None
             # Weights have the scale that all heads have.
@@ -99,14 +106,23 @@ def _missing(found: AttentionDifference | MatrixDifference, layer: int, head: in
     return ""
 
 
-def _matrices(found: AttentionDifference | MatrixDifference, layer: int, head: int) -> tuple[Compared, dict[str, Any]]:
+def _matrices(
+    found: AttentionDifference | MatrixDifference, layer: int, head: int, hide_first: bool
+) -> tuple[Compared, dict[str, Any]]:
     """What is drawn, and what the browser needs to know of it besides its numbers."""
     if isinstance(found, MatrixDifference):
         title = found.matrix.name.capitalize()
         said = {"layers": list(found.layers), "head": 0, "layer_b": found.layers_b[0], "quantity": ""}
         return found.matrix, {**said, "title": title, "what": found.about}
     said = {"layers": [layer], "head": head, "layer_b": found.layers_b[found.row_of(layer)]}
-    return found.head(layer, head), {**said, "quantity": found.quantity}
+    if not hide_first:
+        return found.head(layer, head), {**said, "quantity": found.quantity}
+    one, *hidden = without_first(found, layer, head)
+    other = "" if said["layer_b"] == layer else f" (B: layer {said['layer_b']})"
+    quantity = f" · {found.quantity}" if found.quantity else ""
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in zip("AB", hidden, strict=True))
+    what = f"layer {layer} · head {head}{other}{quantity} · first token hidden ({shares})"
+    return one, {**said, "quantity": found.quantity, "what": what}
 
 
 def _columns(found: AttentionDifference | MatrixDifference) -> dict[str, Any]:

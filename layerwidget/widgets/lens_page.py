@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from layerwidget.model.hooked_model import HookedModel
 
 _WORDS_PER_CELL = 10
+#: What colours and curves call the same.
+_DISTANCES = ("kl", "jsd")
 #: Attention weights held at once; beyond it, fewer layers are computed and the page says so.
 ATTENTION_BYTES = 256 * 2**20
 
@@ -32,11 +34,13 @@ class LensPage(Page):
 
     Attributes:
         lens_view, attention_view, curves: its views.
+        jsd: whether the curves need the Jensen-Shannon divergence; colours need it, too.
         follow: of how many of the model's own next words, at each position, the answer knows all layers without their
             being pinned; 0 while somebody answers.
     """
 
     follow = t.Int(0, min=0)
+    jsd = t.Bool(False)
 
     page_name = "lens"
     page_title = "Lens + attention"
@@ -61,6 +65,7 @@ class LensPage(Page):
         # Whoever asks how far to trust the lens sees it over all layers, too.
         self._quantity = self.curves.quantity
         self.lens_view.observe(self._trust, "colour")
+        self.curves.observe(self._needs_jsd, "quantity")
         layout = ipywidgets.Layout(align_items="flex-start", width="100%")
         row = ipywidgets.HBox([self.attention_view, self.curves], layout=layout)
         super().__init__(self.lens_view, row.add_class("lw-row").add_class("lw-lens-row"))
@@ -86,7 +91,7 @@ class LensPage(Page):
         head = standpoint.head if component == HEAD else None
         lens = LogitLens(
             k=_WORDS_PER_CELL, tokens=standpoint.pinned, component=component, head=head, follow=self.follow,
-            neuron=standpoint.neuron if component == NEURON else None, jsd=self.lens_view.colour == "jsd",
+            neuron=standpoint.neuron if component == NEURON else None, jsd=self.jsd or self.lens_view.colour == "jsd",
         )  # fmt: skip
         attention, _ = _attention(standpoint)
         return {"lens": lens} if attention is None else {"lens": lens, "attention": attention}
@@ -116,11 +121,17 @@ class LensPage(Page):
         self.curves.show(None, prompt)
 
     def _trust(self, change: dict[str, Any]) -> None:
-        """Cells coloured by KL to final go with curves of it."""
-        if change["new"] == "kl":
-            self._quantity, self.curves.quantity = self.curves.quantity, "kl"
-        elif change["old"] == "kl" and self.curves.quantity == "kl":
-            self.curves.quantity = self._quantity
+        """Cells coloured by how far the final prediction is go with curves of it."""
+        old, new, curves = change["old"], change["new"], self.curves
+        if old not in _DISTANCES and new in _DISTANCES:
+            self._quantity = curves.quantity
+        if new in _DISTANCES:
+            curves.quantity = new
+        elif old in _DISTANCES and curves.quantity == old:
+            curves.quantity = self._quantity
+
+    def _needs_jsd(self, change: dict[str, Any]) -> None:
+        self.jsd = change["new"] == "jsd"
 
     def clear(self, prompt: str) -> None:
         """Draw nothing."""

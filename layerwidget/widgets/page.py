@@ -171,6 +171,10 @@ class Page(PicturedBox):
         """What it needs to know of a second run, which is answered after its own questions; mostly there is none."""
         return None
 
+    def n_beside(self, tokens: Tokens) -> int:
+        """How many tokens a text has that it reads besides the prompt; mostly there is none."""
+        return 0
+
     def answer_other(self, run: OtherRun, answers: Mapping[str, Any], prompt: str) -> None:
         """Draw the answers of a second run, by the names of its questions; errors where there are none."""
 
