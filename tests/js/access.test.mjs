@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
 
-import { galleryTable } from "../../layerwidget/widgets/js/attention_view.js";
+import { galleryTable, matrixTitle, readoutText } from "../../layerwidget/widgets/js/attention_words.js";
 import { shareTraits } from "../../layerwidget/widgets/js/bus.js";
 import { approximateNote } from "../../layerwidget/widgets/js/chosen_matrix.js";
 import { makeRamp, readPalette, signedRamps } from "../../layerwidget/widgets/js/colour.js";
@@ -98,6 +98,27 @@ test("the gallery's table says where each head looks, with the first token left 
   assert.deepEqual(table.rows, [{ name: "5", cells: ["a 0.96", "c 0.62"] }, { name: "3", cells: ["not computed", "not computed"] }]);
   assert.deepEqual([table.columns, table.here], [["head 4", "head 7"], { row: 0, column: 1 }]);
   assert.deepEqual(galleryTable({ ...scene, hideInGallery: true }).rows[0].cells, ["c 0.12", "c 0.62"]);
+});
+
+test("the attention view says the strongest key or the one that is pointed at, and what is hidden", () => {
+  const words = ["a", "b", "c"];
+  // Causal rows of 1, 2 and 3 keys.
+  const chosen = { size: 3, keys: 3, causal: true, limit: 0, weights: Float32Array.from([1, 0.75, 0.25, 0.5, 0.2, 0.3]), exact: true };
+  const matrix = { chosen, scale: 1, words, keyWords: words, position: 2, hideFirst: false, hover: null, pair: null };
+  const data = { causal: true, unit: "", prompt_visible: words, heads: [4, 7], kv_heads: [2, 3], grouped: true };
+  const scene = {
+    data, how: "head", here: { layer: 5, head: 7 }, headNote: [5, 4, "copies"], wanted: [5, 3], held: new Map([[5, 0]]), hideFirst: false, matrix,
+  };
+  const seen = (changes) => readoutText({ ...scene, ...changes, matrix: { ...matrix, ...changes } });
+  assert.equal(seen({}), "strongest: “c” → “a” 0.500");
+  assert.equal(seen({ hover: { query: 1, key: 1 } }), "“b” → “b” 0.250");
+  assert.equal(seen({ hideFirst: true }), "strongest: “c” → “c” 0.300 · hidden on the first token: 0.500");
+  assert.equal(seen({ hideFirst: true, position: 0 }), "The first query sees only the first token, which is hidden.");
+  assert.equal(seen({ chosen: { ...chosen, exact: false }, hover: { query: 2, key: 1 } }), "“c” → “b” ≈ 0.20");
+  assert.equal(seen({ chosen: null }), "");
+  assert.deepEqual(matrixTitle(scene), { what: "layer 5 · head 7", facts: [" (kv head 3)", " · from “c”"] });
+  assert.deepEqual(matrixTitle({ ...scene, headNote: [5, 7, "copies"] }).facts[0], " · copies");
+  assert.equal(matrixTitle({ ...scene, how: "mean" }).what, "mean of layer 5, all heads");
 });
 
 test("keys choose a query of a matrix and point at a key, and stop at its ends", () => {
