@@ -268,10 +268,11 @@ def voila(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VoilaServer]:
         yield server
 
 
-def test_voila_shows_the_whole_explorer(voila: VoilaServer, browser: Browser) -> None:
+def test_voila_shows_the_whole_explorer_with_the_values_of_python(voila: VoilaServer, browser: Browser) -> None:
     with opened(browser) as context:
         app = AppPage(context, voila.page_of("explorer.ipynb") + "?theme=dark")
         app.page.wait_for_selector(".lw-depth .bqplot path.line", timeout=READY_MS, state="attached")
+        every_page_says_what_python_says(app.page, json.loads((voila.root.parent / "said.json").read_text()))
         explorer = ExplorerPage(app)  # type: ignore[arg-type]
         explorer.settle()
         type_another_prompt(explorer)
@@ -280,15 +281,6 @@ def test_voila_shows_the_whole_explorer(voila: VoilaServer, browser: Browser) ->
         heard(voila.root.parent, "voila", {"prompt": "The capital of France is", "layers": "12-29"})
         assert [is_dark(explorer.lens), is_dark(app.page.locator("body"))] == [True, True]
         app.page.screenshot(path=OUTPUT / "voila-dark.png", full_page=True)
-        assert app.console_errors == []
-
-
-def test_voila_shows_every_page_with_the_values_of_python(voila: VoilaServer, browser: Browser) -> None:
-    with opened(browser) as context:
-        app = AppPage(context, voila.page_of("explorer.ipynb"))
-        app.page.wait_for_selector(".lw-depth .bqplot path.line", timeout=READY_MS, state="attached")
-        texts = json.loads((voila.root.parent / "said.json").read_text())
-        every_page_says_what_python_says(app.page, texts)
         assert app.console_errors == []
 
 
