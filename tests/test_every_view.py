@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +18,7 @@ from ipywidgets.embed import dependency_state
 import layerwidget as lw
 from layerwidget.figures.raster import png
 from layerwidget.widgets import still
+from layerwidget.widgets.esm import style_text
 from layerwidget.widgets.layer_figure import LayerFigure
 from layerwidget.widgets.page import Page
 from layerwidget.widgets.pages import PAGES
@@ -65,15 +66,18 @@ def views(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     with_target.close()
 
 
-def explorer() -> lw.Explorer:
+def explorer(
+    n_layers: int = N_LAYERS, prompt: str = PROMPT, pages: Sequence[str] = tuple(page.page_name for page in PAGES)
+) -> lw.Explorer:
     config = transformers.LlamaConfig(
-        vocab_size=D_VOCAB, hidden_size=36, intermediate_size=52, num_hidden_layers=N_LAYERS,
-        num_attention_heads=N_HEADS, num_key_value_heads=3, head_dim=4, max_position_embeddings=64,
+        vocab_size=D_VOCAB, hidden_size=36, intermediate_size=52, num_hidden_layers=n_layers,
+        num_attention_heads=N_HEADS, num_key_value_heads=3, head_dim=4, max_position_embeddings=len(prompt),
     )  # fmt: skip
     torch.manual_seed(3)
     model = lw.HookedModel(transformers.LlamaForCausalLM(config).eval(), letters(), "tiny")
-    made = lw.Explorer(model, PROMPT, pages=[page.page_name for page in PAGES])
-    made.page("compare").prompt = PROMPT[:-3] + "abc"
+    made = lw.Explorer(model, prompt, pages=pages)
+    if "compare" in pages:
+        made.page("compare").prompt = prompt[:-3] + "abc"
     made.wait()
     return made
 
@@ -123,13 +127,29 @@ def test_a_notebook_holds_little_of_it(drawn: Any) -> None:
     assert "data:image/png;base64,iVBOR" in bundle["text/html"]
     beside = len(json.dumps(bundle))
     assert 1_000 < beside < 600_000
-    views = drawn.pictured_views
-    state = dependency_state(views, drop_defaults=False)
-    assert {view.model_id for view in views} <= set(state)
-    assert len(json.dumps(state)) + beside < 200_000 * len(views)
+    assert_little_is_saved(drawn, beside)
     for part in parts_of(drawn):
         # As the widget manager saves it, with its code; an image of bytes would be saved as base64.
         assert len(json.dumps(part.get_state(), default=repr)) < 200_000, part
+
+
+def assert_little_is_saved(shown: Any, beside: int) -> None:
+    """The state of every model of it, with code and style sheet, and what stands beside it."""
+    state, views = dependency_state([shown], drop_defaults=False), shown.pictured_views
+    assert {part.model_id for part in parts_of(shown)} <= set(state)
+    assert len(json.dumps(state)) + beside < 200_000 * len(views)
+    # The sheet, which all share, is there once.
+    sheets = [model["state"]["_css"] for model in state.values() if model["state"].get("_css")]
+    assert sheets == [style_text()]
+    assert sum(len(json.dumps(model["state"].get("_esm", ""))) for model in state.values()) > 1_000
+
+
+def test_a_notebook_holds_little_of_512_tokens() -> None:
+    made = explorer(n_layers=3, prompt=PROMPT[:64] * 8, pages=["lens"])
+    beside = len(json.dumps(still._hidden_bundle(made.to_svg(), made.to_text(), still._room(made))))
+    assert len(made.results["lens"].token_ids) == 512
+    assert_little_is_saved(made, beside)
+    made.close()
 
 
 def test_it_can_be_frozen(drawn: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,10 +71,27 @@ def test_its_table_is_sent_once_a_browser_asks_for_it() -> None:
     assert [row[0] for row in table["rows"]] == ["3", "2", "1", "0"]
     told = [[float(cell.replace("−", "-")) for cell in row[1:]] for row in table["rows"][::-1]]
     np.testing.assert_allclose(told, VALUES[0].T, rtol=1e-3)
+    assert table["heights"] == VALUES[0].T[::-1].tolist()
     figure.driver.position = 1
     assert figure.driver.table != table
     figure.show(None)
     assert figure.driver.table == {}
+
+
+def test_a_browser_knows_where_a_ring_stands_around_a_value() -> None:
+    figure = TwoCurves()
+    figure.show(np.where(VALUES == 2, np.nan, VALUES))
+    figure.driver.told, figure.driver.position = True, 1
+    assert figure.driver.drawn
+    # Last layer on top; where there is no value is no ring.
+    assert figure.driver.table["heights"] == [[-8, 5], [4, 4], [None, 3], [-1, None]]
+    figure.quantity = "parts"
+    # What stands on another ends higher, and what is below zero hangs from zero.
+    assert figure.driver.table["heights"] == [[-8, 5], [4, 8], [None, 3], [-1, None]]
+    assert figure._point.scales["y"] is figure.bars.scales["y"]  # type: ignore[union-attr]
+    assert figure.figure.marks[-1] is figure._point
+    figure.show(None)
+    assert not figure.driver.drawn
 
 
 def test_signed_values_stand_around_a_zero_line() -> None:

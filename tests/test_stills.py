@@ -134,6 +134,7 @@ def test_a_picture_that_was_being_drawn_does_not_come_after_the_end(
     monkeypatch.setattr(still, "publish", lambda bundle, display_id, update=False: published.append(bundle))
     monkeypatch.setattr(still, "_picture_bundle", lambda svg, text, most_bytes: {"image/png": ""})
     monkeypatch.setattr(still, "_hidden_bundle", draw)
+    monkeypatch.setattr(still, "saved_bytes", lambda widget: 0)
     stills = still.Stills(SimpleNamespace(to_svg=str, to_text=str, pictured_views=[]), lambda: None, list)
     stills._places = [("live", "still")]
     keeper = stills._keeper = threading.Thread(target=stills._keep, daemon=True)

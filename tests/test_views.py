@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import sys
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -499,7 +501,26 @@ def test_selection_is_one_value() -> None:
     ],
 )
 def test_every_module_stands_alone(module: str) -> None:
-    text = esm.module_text(module)
+    text = esm.panel_text(module)
     assert "import " not in text
     assert text.count("export default") == 1
     assert "\nexport " not in text.replace("\nexport default", "")
+
+
+def test_the_style_sheet_is_shared_until_it_is_closed_and_brought_along_in_marimo(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = lw.LogitLensView(), lw.AttentionView()
+    assert first._sheet is not None
+    assert first._sheet is second._sheet
+    assert first._sheet._css == esm.style_text()
+    assert not hasattr(first, "_css")
+    second.close()
+    assert first._sheet.comm is not None
+    first._sheet.close()
+    third = lw.AttentionView()
+    assert third._sheet is not first._sheet
+    monkeypatch.setitem(sys.modules, "marimo", SimpleNamespace(running_in_notebook=lambda: True))
+    alone: Any = lw.AttentionView()
+    assert (alone._sheet, alone._css) == (None, esm.style_text())
+    assert "_css" in alone.keys

@@ -38,7 +38,7 @@ class AttributionFigure(LayerFigure):
     def __init__(self, **selection: Any) -> None:
         self._grid: AttributionGrid | None = None
         super().__init__(title="Sum over layers", **selection)
-        self.figure.marks = [*self.figure.marks, self.running]
+        self._put_on_top(self.running)
 
     def show(self, grid: AttributionGrid | None, prompt: str | None = None) -> None:
         """Draw a result; None clears the figure; `prompt` is the text it is about."""
@@ -69,8 +69,7 @@ class AttributionFigure(LayerFigure):
         self.running.visible = curves is not None
         if curves is None or self._grid is None:
             return
-        if self.figure.marks[-1] is not self.running:
-            self.figure.marks = [*(mark for mark in self.figure.marks if mark is not self.running), self.running]
+        self._put_on_top(self.running)
         with self.running.hold_sync():
             line = curves.overlays[0]
             self.running.x, self.running.y = np.array(line.x, np.float32), np.array(line.y, np.float32)

@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import anywidget
+import ipywidgets
 import numpy as np
 import traitlets as t
 
 from layerwidget.figures.shown import Shown
 from layerwidget.widgets.additions import additions
-from layerwidget.widgets.esm import module_text, style_text
+from layerwidget.widgets.esm import panel_text, style_text
 from layerwidget.widgets.messages import Message, packed_message, unpacked_message, without_buffers
+from layerwidget.widgets.style_sheet import StyleSheet, shared_sheet, sheets_are_shared
 from layerwidget.widgets.traits import SHARED, SelectionTraits
 
 _revisions = itertools.count(1)
@@ -31,11 +33,13 @@ class Panel(anywidget.AnyWidget):
 
     js_module: ClassVar[str] = ""
 
+    # One for all of them, and no part of any.
+    _sheet = t.Instance(StyleSheet, allow_none=True).tag(sync=True, **ipywidgets.widget_serialization)
+
     def __init_subclass__(cls, module: str | None = None, **kwargs: Any) -> None:
         if module is not None:
             cls.js_module = module
-            cls._esm = module_text(module)
-            cls._css = style_text()
+            cls._esm = panel_text(module)
         super().__init_subclass__(**kwargs)
 
     def __init__(self, **traits: Any) -> None:
@@ -45,6 +49,10 @@ class Panel(anywidget.AnyWidget):
             raise TypeError(
                 f"{type(self).__name__} has no trait {', '.join(unknown)}. It has: {', '.join(sorted(known))}."
             )
+        if self.js_module and sheets_are_shared():
+            traits["_sheet"] = shared_sheet()
+        elif self.js_module:
+            self._css = style_text()
         super().__init__(**traits)
 
     def recorded_traits(self) -> dict[str, Any]:

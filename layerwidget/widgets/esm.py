@@ -24,6 +24,13 @@ def module_text(name: str) -> str:
     return "\n".join(_EXPORT.sub("", _IMPORT.sub("", source)) for source in sources)
 
 
+@cache
+def panel_text(name: str) -> str:
+    """The module `js/<name>.js` for a notebook, where it waits for the style sheet that it shares."""
+    styled = _EXPORT.sub("", _COMMENTS.sub("", source_text("styled")))
+    return f"{_DEFAULT.sub('const panelView = ', module_text(name))}\n{styled}\nexport default styled(panelView);\n"
+
+
 def registry_text(names: Iterable[str], registry: str) -> str:
     """Several modules and all that they import, for a page that has them in one script, each once.
 

@@ -87,7 +87,7 @@ class AngleFigure(LayerFigure):
             x=[0, 1], y=[0, 0], visible=False, colors=[_DROP_COLOUR], stroke_width=4, display_legend=False,
             labels_visibility="none", scales={"x": self._x, "y": self._linear},
         )  # fmt: skip
-        self.figure.marks = [*self.figure.marks, self.dropped]
+        self._put_on_top(self.dropped)
         if angles is not None:
             self.show(angles)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import isfinite
 from typing import Any, ClassVar
 
 import bqplot
@@ -47,6 +48,8 @@ class CurveDriver(View, module="curve_driver"):
     title = t.Unicode("Over layers").tag(sync=True)
     band = t.Unicode().tag(sync=True)
     cursor = t.Unicode().tag(sync=True)
+    point = t.Unicode().tag(sync=True)
+    drawn = t.Bool(False).tag(sync=True)
     detail = t.Unicode().tag(sync=True)
     prompt = t.Unicode(None, allow_none=True).tag(sync=True)
     target = t.Unicode(None, allow_none=True).tag(sync=True)
@@ -98,14 +101,14 @@ class LayerFigure(PicturedBox):
         self._build_scales()
         self._build_marks()
         self.figure = bqplot.Figure(
-            marks=[self._band, self._cursor, self._zero, self.lines], axes=[self._across, self._up],
+            marks=[self._band, self._cursor, self._zero, self.lines, self._point], axes=[self._across, self._up],
             animation_duration=0, title="", background_style={"fill": "transparent"}, padding_x=0, padding_y=0,
             fig_margin=self._margins,
             layout=ipywidgets.Layout(width="100%", height="270px", min_width="0"),
         )  # fmt: skip
         self.driver = CurveDriver(
             title=title, band=f"IPY_MODEL_{self._band.model_id}", cursor=f"IPY_MODEL_{self._cursor.model_id}",
-            **selection,
+            point=f"IPY_MODEL_{self._point.model_id}", **selection,
         )  # fmt: skip
         super().__init__(quantity=quantity or next(iter(self.quantities)))
         self.children = [self.driver, self._build_choice(), self.figure, self._build_legend()]
@@ -238,6 +241,11 @@ class LayerFigure(PicturedBox):
             x=[-0.5, 0.5], y=[0, 0], visible=False, colors=[LINE_COLOUR], stroke_width=1,
             scales={"x": self._x, "y": self._linear},
         )  # fmt: skip
+        # Shown by the browser only, around the value that the keyboard has come to.
+        self._point = bqplot.Scatter(
+            x=[0], y=[1], visible=False, colors=[HERE_COLOUR], fill=False, default_size=90, stroke_width=2,
+            scales={"x": self._x, "y": self._linear},
+        )  # fmt: skip
 
     def _build_choice(self) -> ipywidgets.ToggleButtons:
         choice = ipywidgets.ToggleButtons(
@@ -263,6 +271,7 @@ class LayerFigure(PicturedBox):
             self._band.visible = self._cursor.visible = curves is not None
             self._show_marks(curves)
             self.driver.detail = "" if curves is None else curves.detail
+            self.driver.drawn = curves is not None
             self._name(curves)
             self.driver.table = self._table(curves) if self.driver.told else {}
 
@@ -270,7 +279,9 @@ class LayerFigure(PicturedBox):
         """All layers, the last one on top: which of them are in view, the browser knows first."""
         if curves is None:
             return {}
-        return {"columns": curve_columns(curves, self._axis), "rows": curve_rows(curves)[::-1]}
+        drawn = _heights(curves).T[::-1].tolist()
+        heights = [[height if isfinite(height) else None for height in row] for row in drawn]
+        return {"columns": curve_columns(curves, self._axis), "rows": curve_rows(curves)[::-1], "heights": heights}
 
     def _show_marks(self, curves: Curves | None) -> None:
         as_lines = curves is not None and curves.marks == "lines"
@@ -286,10 +297,17 @@ class LayerFigure(PicturedBox):
         self._zero.x = [-0.5, self._n_layers - 0.5]
         self._across.tick_values = layer_ticks(self._n_layers)
         up = self._scale_up(curves.scale)
+        self._point.scales = {"x": self._x, "y": up}
         if as_lines:
             self._draw_lines(curves, up)
         else:
             self._draw_bars(curves, up)
+
+    def _put_on_top(self, mark: bqplot.Mark) -> None:
+        """Draw a mark over all others but what shows where the keyboard is."""
+        marks = [*(one for one in self.figure.marks if one not in (mark, self._point)), mark, self._point]
+        if marks != list(self.figure.marks):
+            self.figure.marks = marks
 
     def _scale_up(self, scale: Scale) -> bqplot.Scale:
         up = self._log if scale.log else self._linear
@@ -319,7 +337,7 @@ class LayerFigure(PicturedBox):
         curve, place = np.nonzero(np.isfinite(curves.values))
         if self.dots is None:
             self.dots = bqplot.Scatter(x=[0], y=[0], scales={"x": self._x, "y": up}, default_size=14, stroke_width=0)
-            self.figure.marks = [*self.figure.marks, self.dots]
+            self._put_on_top(self.dots)
         with self.dots.hold_sync():
             self.dots.x, self.dots.y = np.asarray(curves.layers, np.float32)[place], curves.values[curve, place]
             self.dots.colors = [curves.colours[index] for index in curve.tolist()] or [DATA_COLOUR]
@@ -339,7 +357,7 @@ class LayerFigure(PicturedBox):
             self.bars = bqplot.Bars(
                 x=[0], y=[0], scales={"x": self._x, "y": up}, stroke_width=0, padding=0.2, display_legend=False
             )
-            self.figure.marks = [*self.figure.marks, self.bars]
+            self._put_on_top(self.bars)
         with self.bars.hold_sync():
             self.bars.x, self.bars.y = x, heights
             self.bars.type = "stacked" if single else curves.marks
@@ -377,6 +395,16 @@ def _as_if(owner: t.HasTraits, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         owner._trait_values[name] = before
+
+
+def _heights(curves: Curves) -> FloatArray:
+    """Where each value is drawn, shape [curve, layer]: of what stands on others, its end."""
+    if curves.marks != "stacked":
+        return curves.values
+    filled = np.nan_to_num(curves.values)
+    up, down = np.cumsum(np.maximum(filled, 0), axis=0), np.cumsum(np.minimum(filled, 0), axis=0)
+    heights: FloatArray = np.where(curves.values < 0, down, np.where(np.isnan(curves.values), np.nan, up))
+    return heights
 
 
 def _plottable(layers: Sequence[int], values: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ipywidgets
 
+from layerwidget.widgets.style_sheet import StyleSheet
+
 
 def parts_of(widget: ipywidgets.Widget) -> set[ipywidgets.Widget]:
-    """A widget and every widget that it refers to, layouts and scales too."""
+    """A widget and every widget that it refers to, layouts and scales too; not the style sheet, which others share."""
     found: set[ipywidgets.Widget] = set()
     waiting = [widget]
     while waiting:
         one = waiting.pop()
-        if one in found:
+        if one in found or isinstance(one, StyleSheet):
             continue
         found.add(one)
         for name in one.keys:

@@ -229,14 +229,13 @@ def _picture_bundle(svg: str, text: str, most_bytes: int) -> dict[str, Any]:
 
 def _room(widget: Any) -> int:
     """How large a widget's picture and table may be, in bytes; what Jupyter writes around them takes the rest."""
-    views = widget.pictured_views
-    left = MOST_BYTES * max(1, len(views)) - saved_bytes(views) - 1_000
+    left = MOST_BYTES * max(1, len(widget.pictured_views)) - saved_bytes(widget) - 1_000
     return max(_LEAST_ROOM, min(left, _MOST_OF_ALL - 1_000))
 
 
-def saved_bytes(views: list[Any]) -> int:
-    """How large the state of views is in a notebook that holds it, with their code and all that they refer to."""
-    return len(json.dumps(dependency_state(views, drop_defaults=False))) if views else 0
+def saved_bytes(widget: Any) -> int:
+    """How large its state is in a notebook that holds it: views and all else in it, with code and style sheet."""
+    return len(json.dumps(dependency_state([widget], drop_defaults=False)))
 
 
 def _small_image(svg: str, most_bytes: int) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -36,6 +37,17 @@ def random_model() -> lw.HookedModel:
     )  # fmt: skip
     torch.manual_seed(3)
     return lw.HookedModel(transformers.LlamaForCausalLM(config).eval(), letters(), "tiny")
+
+
+def random_encoder_decoder() -> lw.HookedModel:
+    """The same of a model with an encoder."""
+    config = transformers.BartConfig(
+        vocab_size=D_VOCAB, d_model=32, encoder_layers=1, decoder_layers=3, decoder_attention_heads=N_HEADS,
+        encoder_attention_heads=N_HEADS, encoder_ffn_dim=32, decoder_ffn_dim=32, max_position_embeddings=32,
+        init_std=0.3,
+    )  # fmt: skip
+    torch.manual_seed(3)
+    return lw.HookedModel(transformers.BartForConditionalGeneration(config).eval(), letters(), "tiny")
 
 
 def press(bar: RequestBar) -> None:
@@ -77,6 +89,9 @@ class Recorded:
     trace: lw.Trace
     other: lw.Trace
     training: lw.TunedLensTraining
+
+    #: The sheets of the comparison whose cells say something in words.
+    WORDS: ClassVar[tuple[str, ...]] = ("top-1 token", "settled")
 
     @cached_property
     def lenses(self) -> list[lw.LensGrid]:
@@ -126,7 +141,19 @@ class Recorded:
         for question in questions:
             compared = lw.difference(question.run(self.trace), question.run(self.other))
             found |= {name: one.change for name, one in compared.quantities.items() if name != "top-1 token"}
-        return found
+        losses = [lw.PositionLoss().run(trace).nats for trace in (self.trace, self.other)]
+        return {**found, "loss of the token": np.tile(losses[1] - losses[0], (N_LAYERS, 1))}
+
+    def words(self, sheet: str, layer: int, position: int) -> tuple[str, float]:
+        """What such a sheet says of a cell: the words, and the number behind them, which is not said where it is 0."""
+        if sheet == "settled":
+            a, b = (int(lw.SettleDepth().run(trace).layer[position]) for trace in (self.trace, self.other))
+            return f"A from layer {a} on, B from layer {b} on, B − A {b - a:+d}", float(layer >= b) - float(layer >= a)
+        lenses = [lw.LogitLens(k=1).run(trace) for trace in (self.trace, self.other)]
+        a_word, b_word = (lens.pieces[int(lens.top_ids[layer, position, 0])].visible for lens in lenses)
+        if a_word == b_word:
+            return f"“{a_word}” in both", 0.0
+        return f"A “{a_word}”, B “{b_word}”, probability in B", float(lenses[1].top_probs[layer, position, 0])
 
     def moved_heads(self) -> dict[str, np.ndarray]:
         """What the second heat grid of the comparison shows."""

@@ -6,12 +6,18 @@ from playwright.sync_api import Locator
 
 from tests.browser.notebook import Notebook
 
-#: Where an element stands as seen from what has the focus: "here", "later", "earlier"; "none" where nothing has it.
-_WAY = """(target) => {
+#: How many times Tab, below zero Shift and Tab, leads from what has the focus to an element, as far as the page tells.
+_STEPS = """(target) => {
     const active = document.activeElement;
-    if (active === target) return "here";
-    if (active === null || active === document.body) return "none";
-    return active.compareDocumentPosition(target) & Node.DOCUMENT_POSITION_PRECEDING ? "earlier" : "later";
+    if (active === target) return 0;
+    if (active === null || active === document.body) return 1;
+    const [earlier, later] = [Node.DOCUMENT_POSITION_PRECEDING, Node.DOCUMENT_POSITION_FOLLOWING];
+    const back = Boolean(active.compareDocumentPosition(target) & earlier);
+    const [first, last] = back ? [target, active] : [active, target];
+    const between = [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")]
+        .filter((node) => first.compareDocumentPosition(node) & later && last.compareDocumentPosition(node) & earlier)
+        .filter((node) => node.tabIndex >= 0 && !node.disabled && node.checkVisibility({ visibilityProperty: true }));
+    return (between.length + 1) * (back ? -1 : 1);
 }"""
 
 
@@ -36,13 +42,14 @@ class Keyboard:
         Raises:
             AssertionError: when it does not come, or has no ring that shows it.
         """
-        for _ in range(most):
-            way = target.evaluate(_WAY)
-            if way == "here":
-                assert target.evaluate("node => node.matches(':focus-visible')")
-                assert target.evaluate("node => getComputedStyle(node).outlineStyle !== 'none'"), "no ring"
-                return target
-            self.press("Shift+Tab" if way == "earlier" else "Tab")
+        end = self.pressed + most
+        while (steps := target.evaluate(_STEPS)) and self.pressed < end:
+            for _ in range(abs(steps)):
+                self.press("Shift+Tab" if steps < 0 else "Tab")
+        if not steps:
+            assert target.evaluate("node => node.matches(':focus-visible')")
+            assert target.evaluate("node => getComputedStyle(node).outlineStyle !== 'none'"), "no ring"
+            return target
         raise AssertionError(f"{target} is not reached by Tab within {most} steps.")
 
     def on(self, target: Locator, *keys: str) -> None:

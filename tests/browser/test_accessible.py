@@ -95,6 +95,7 @@ def test_everything_a_pointer_does_is_done_by_keys_alone(notebook: Notebook) -> 
     show(notebook, "map")
     walk_the_map(notebook, keys)
     step_through_scenes(notebook, keys)
+    go_on_past_the_trained_length_and_write_a_target(notebook, keys)
     show(notebook, "lens")
     stop_and_read_what_went_wrong(notebook, keys)
 
@@ -187,6 +188,24 @@ def choose_heads(notebook: Notebook, keys: Keyboard) -> None:
     keys.press("ArrowUp")
     keys.on(part(notebook, ".lw-figure .widget-toggle-button:nth-child(2)"), "Space")
     notebook.expect_value("ex.curves.quantity", "rank")
+    # A value of a curve is read, and its layer chosen.
+    lens = "ex.results['lens']"
+    rank = notebook.value(f"int({lens}.token_ranks[2, 19, {lens}.tokens.index(ex.tokens[0])]) + 1")
+    bar = part(notebook, ".lw-depth .lw-curves > .lw-bar")
+    keys.reach(bar)
+    # Its numbers come when they are asked for.
+    expect(part(notebook, ".lw-depth .lw-twin tbody tr").first).to_be_attached()
+    keys.press("Home", "ArrowRight", "ArrowRight")
+    expect(bar).to_contain_text(f"layer 2: {rank} · ")
+    expect(part(notebook, ".lw-voice")).to_contain_text(f"layer 2: {rank} · ")
+    expect(part(notebook, POINT)).to_be_visible()
+    keys.press("Enter")
+    notebook.expect_value("ex.layer", 2)
+    notebook.run("ex.layer = 23; ex.wait()")
+
+
+#: What bqplot draws around the value that the keyboard has come to.
+POINT = ".lw-depth .bqplot .object_grp path.dot"
 
 
 def open_and_move_pages(notebook: Notebook, keys: Keyboard) -> None:
@@ -240,9 +259,12 @@ def read_attention(notebook: Notebook, keys: Keyboard) -> None:
     keys.on(part(notebook, ".lw-attention .lw-stays"), "ArrowDown")
     notebook.expect_value("ex.page('attention').attention_view.quantity != 'weights'", True)
     rollout = part(notebook, ".lw-rollout")
-    keys.on(rollout.locator(".lw-matrix"), "PageDown", "Home", "ArrowRight")
+    keys.on(rollout.locator(".lw-matrix"), "PageDown")
     notebook.expect_value("ex.position", 20)
+    # A new answer takes away what is pointed at.
     notebook.run("ex.wait()")
+    notebook.rest()
+    keys.press("Home", "ArrowRight")
     share = notebook.value("float(ex.results['rollout'].rollout[20, 1])")
     expect(rollout.locator(".lw-facts")).to_contain_text(f"“␣of” from “␣E” {share:.3f}")
     keys.on(rollout.locator("[type=checkbox]"), "Space")
@@ -374,6 +396,11 @@ def compare(notebook: Notebook, keys: Keyboard) -> None:
     notebook.expect_value("[ex.layer, ex.position]", [29, 20])
     keys.on(part(notebook, ".lw-figure .widget-toggle-button:nth-child(2)"), "Enter")
     notebook.expect_value("ex.page('compare').mode != 'change'", True)
+    sheets = part(notebook, ".lw-heat select")
+    sheet = sheets.input_value()
+    keys.on(sheets, "ArrowDown")
+    assert sheets.input_value() != sheet
+    notebook.expect_value("ex.page('compare').grid_view.sheet", sheets.input_value())
 
 
 def compare_something_else(notebook: Notebook, keys: Keyboard) -> None:
@@ -414,6 +441,46 @@ def step_through_scenes(notebook: Notebook, keys: Keyboard) -> None:
     notebook.expect_value("[ex.layer, ex.layers]", [6, "4-9"])
     notebook.run("ex.scenes = ()")
     expect(bar).to_be_hidden()
+
+
+#: Two explorers of small models, one of them with an encoder, among the parts of the other one.
+SMALL = """
+from tests.browser.all_views import random_encoder_decoder, random_model
+short = lw.Explorer(random_model(), "ab" * 32, pages=["map"])
+both = lw.Explorer(random_encoder_decoder(), "abc", target="def", pages=["cross"])
+for small in (short, both):
+    small.wait()
+ex.children = (*ex.children, short, both)
+"""
+
+
+def go_on_past_the_trained_length_and_write_a_target(notebook: Notebook, keys: Keyboard) -> None:
+    notebook.run(SMALL)
+    short, both = (part(notebook, f":nth-last-child({place}).lw-explorer") for place in (2, 1))
+    keys.reach(short.locator(".lw-prompt"))
+    keys.press("Control+End")
+    keys.type("c")
+    notebook.expect_value("len(short.prompt)", 65)
+    box = short.locator("[type=checkbox]:visible")
+    expect(box).to_have_count(1)
+    keys.on(box, "Space")
+    notebook.expect_value("short.length_bar.extrapolate", True)
+    notebook.run("short.wait()")
+    expect(short.locator(".lw-strip-note")).to_contain_text("past the trained length")
+    keys.reach(both.locator(".lw-target .lw-prompt"))
+    keys.press("Control+End")
+    keys.type("g")
+    notebook.expect_value("both.target", "defg")
+    notebook.run("both.wait()")
+    keys.on(both.locator(".lw-target .lw-strip"), "End", "ArrowLeft")
+    # Before all stands what the decoder starts with.
+    notebook.expect_value("both.position", 3)
+    keys.on(both.locator(".lw-attention .lw-matrix"), "End", "Home", "ArrowRight")
+    weight = notebook.value("float(both.results['cross'].pattern[-1, 0, 3, 1])")
+    expect(both.locator(".lw-attention .lw-facts")).to_contain_text(f"“f” → “b” {weight:.3f}")
+    assert found_by_axe(notebook.page) == []
+    notebook.run("ex.children = ex.children[:-2]; short.close(); both.close()")
+    expect(notebook.page.locator(".lw-explorer")).to_have_count(1)
 
 
 def stop_and_read_what_went_wrong(notebook: Notebook, keys: Keyboard) -> None:

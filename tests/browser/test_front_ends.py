@@ -169,6 +169,23 @@ def drag_down_by_six(explorer: ExplorerPage) -> None:
     expect(explorer.state).to_have_text("fresh", timeout=30_000)
 
 
+def every_page_says_what_python_says(page: Page, texts: dict[str, str]) -> None:
+    """Opens one page of an explorer after the other, and finds a value of each in what Python says of it."""
+    assert set(texts) == {name for name, *_ in PAGES}
+    tabs = page.locator(".lw-tabs .lw-tab")
+    assert {tab.get_attribute("data-page") for tab in tabs.all()} == set(texts)
+    for name, where, form in PAGES:
+        page.locator(f".lw-tabs .lw-tab[data-page={name}]").click()
+        value = page.locator(where).locator("visible=true").first
+        expect(value).to_have_text(re.compile(form), timeout=READY_MS)
+        expect(page.locator(".lw-state")).to_have_text("fresh", timeout=30_000)
+        said = value.inner_text()
+        if name == "map":
+            # Whole on the screen, short in the table.
+            said = short_amount(int(said.split(" ")[0].replace(",", "")))
+        assert said in texts[name], (name, said, texts[name])
+
+
 # Notebook 7
 
 
@@ -226,53 +243,45 @@ def test_notebook_7_has_one_look_with_its_page(notebook_7: Notebook) -> None:
         notebook_7.screenshot(f"notebook-7-{theme}")
 
 
+def test_notebook_7_shows_every_page_with_the_values_of_python(notebook_7: Notebook) -> None:
+    explorer = ExplorerPage(notebook_7)
+    names = [name for name, *_ in PAGES]
+    notebook_7.run(f"ex.prompt, ex.pages, ex.page('compare').prompt = {PROMPT!r}, {names!r}, {OTHER!r}; ex.wait()")
+    notebook_7.run("ex.layers, ex.selection = '18-29', lw.Selection(layer=29, position=8); ex.wait()")
+    texts = notebook_7.value("{page: ex.page(page).to_text() for page in ex.pages}")
+    notebook_7.run("ex.pages = ['lens']; ex.wait()")
+    explorer.settle()
+    every_page_says_what_python_says(notebook_7.page, texts)
+    explorer.settle()
+
+
 # Voila
 
 
 @pytest.fixture(scope="module")
-def voila(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AppPage, Path]]:
-    """An app, opened once for both tests, since that runs a notebook; and the folder where Python says what it has."""
+def voila(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VoilaServer]:
     home = tmp_path_factory.mktemp("voila")
-    with running_server(home, VoilaServer) as server, opened(browser) as context:
+    with running_server(home, VoilaServer) as server:
         shown = EXPLORER.replace("\nex\n", "\n") + SAID + 'heard("voila", ex, ("prompt", "layers"))\nex\n'
         cells = [code.replace("{folder!r}", repr(str(home))) for code in (HEARD, shown)]
         server.write_notebook("explorer", cells)
-        app = AppPage(context, server.page_of("explorer.ipynb") + "?theme=dark")
+        yield server
+
+
+def test_voila_shows_the_whole_explorer_with_the_values_of_python(voila: VoilaServer, browser: Browser) -> None:
+    with opened(browser) as context:
+        app = AppPage(context, voila.page_of("explorer.ipynb") + "?theme=dark")
         app.page.wait_for_selector(".lw-depth .bqplot path.line", timeout=READY_MS, state="attached")
-        yield app, home
+        every_page_says_what_python_says(app.page, json.loads((voila.root.parent / "said.json").read_text()))
+        explorer = ExplorerPage(app)  # type: ignore[arg-type]
+        explorer.settle()
+        type_another_prompt(explorer)
+        heard(voila.root.parent, "voila", {"prompt": "The capital of France is", "layers": "18-29"})
+        drag_down_by_six(explorer)
+        heard(voila.root.parent, "voila", {"prompt": "The capital of France is", "layers": "12-29"})
+        assert [is_dark(explorer.lens), is_dark(app.page.locator("body"))] == [True, True]
+        app.page.screenshot(path=OUTPUT / "voila-dark.png", full_page=True)
         assert app.console_errors == []
-
-
-def test_voila_shows_every_page_with_the_values_of_python(voila: tuple[AppPage, Path]) -> None:
-    app, home = voila
-    texts = json.loads((home / "said.json").read_text())
-    assert set(texts) == {name for name, *_ in PAGES}
-    tabs = app.page.locator(".lw-tabs .lw-tab")
-    assert {tab.get_attribute("data-page") for tab in tabs.all()} == set(texts)
-    for name, where, form in PAGES:
-        app.page.locator(f".lw-tabs .lw-tab[data-page={name}]").click()
-        value = app.page.locator(where).locator("visible=true").first
-        expect(value).to_have_text(re.compile(form), timeout=READY_MS)
-        expect(app.page.locator(".lw-state")).to_have_text("fresh", timeout=30_000)
-        said = value.inner_text()
-        if name == "map":
-            # Whole on the screen, short in the table.
-            said = short_amount(int(said.split(" ")[0].replace(",", "")))
-        assert said in texts[name], (name, said, texts[name])
-        app.page.screenshot(path=OUTPUT / f"voila-{name}.png", full_page=True)
-
-
-# After the test above: it asks about the first prompt.
-def test_voila_shows_the_whole_explorer(voila: tuple[AppPage, Path]) -> None:
-    app, home = voila
-    explorer = ExplorerPage(app)  # type: ignore[arg-type]
-    explorer.settle()
-    type_another_prompt(explorer)
-    heard(home, "voila", {"prompt": "The capital of France is", "layers": "18-29"})
-    drag_down_by_six(explorer)
-    heard(home, "voila", {"prompt": "The capital of France is", "layers": "12-29"})
-    assert [is_dark(explorer.lens), is_dark(app.page.locator("body"))] == [True, True]
-    app.page.screenshot(path=OUTPUT / "voila-dark.png", full_page=True)
 
 
 # marimo

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -22,6 +25,7 @@ from tests.browser.all_views import (
     POSITION,
     PROMPT,
     Recorded,
+    random_encoder_decoder,
     recorded_views,
 )
 from tests.browser.explorer_page import column_width
@@ -40,8 +44,15 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
 
 @pytest.fixture(scope="module", params=["light", "dark"])
 def opened(browser: Browser, recorded: Recorded, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """The page, opened once in each theme from a file, with every network blocked."""
-    context = browser.new_context(viewport={"width": 1280, "height": 1400}, color_scheme=request.param, offline=True)
+    """The page, opened once in each theme."""
+    with opened_file(browser, recorded.path, request.param) as page:
+        yield page
+
+
+@contextmanager
+def opened_file(browser: Browser, path: Path, scheme: Literal["light", "dark"]) -> Iterator[Page]:
+    """A page, opened from a file, with every network blocked."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1400}, color_scheme=scheme, offline=True)
     asked: list[str] = []
     said: list[str] = []
     context.route(re.compile("^(?!file:)"), lambda route: route.abort())
@@ -49,25 +60,25 @@ def opened(browser: Browser, recorded: Recorded, request: pytest.FixtureRequest)
     page.on("request", lambda one: asked.append(one.url))
     page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: said.append(str(error)))
-    page.goto(recorded.path.as_uri())
+    page.goto(path.as_uri())
     expect(page.locator("#lw-page")).to_have_class(re.compile("lw-ready"), timeout=60_000)
     ground = page.evaluate("getComputedStyle(document.querySelector('.lw-lens')).backgroundColor")
-    assert ground == ("rgb(17, 19, 23)" if request.param == "dark" else "rgb(255, 255, 255)")
+    assert ground == ("rgb(17, 19, 23)" if scheme == "dark" else "rgb(255, 255, 255)")
     yield page
     context.close()
-    assert asked == [recorded.path.as_uri()]
+    assert asked == [path.as_uri()]
     assert not said, said
 
 
 class Reader:
     """A person who points at things in one page of an exported explorer and reads what is said of them."""
 
-    def __init__(self, page: Page, name: str) -> None:
+    def __init__(self, page: Page, name: str, pages: Sequence[str] = PAGES) -> None:
         self.page = page
         # Where a test before this one has ended in the middle of a drag.
         page.mouse.up()
         page.mouse.move(0, 0)
-        page.get_by_role("tab").nth(PAGES.index(name)).click()
+        page.get_by_role("tab").nth(pages.index(name)).click()
         expect(page.locator(f".lw-only-{name}")).to_be_visible()
         self.drawn()
 
@@ -136,10 +147,13 @@ def test_cells_of_every_heat_grid(reader: Reader, recorded: Recorded, cells: lis
         view = reader.all(".lw-heat").nth(place)
         choice = view.locator("select.lw-choice").last
         offered = choice.locator("option").all_inner_texts() if choice.count() else [*sheets]
-        # Said in words, and tested where they are made.
-        offered = [sheet for sheet in offered if sheet not in ("top-1 token", "settled", "loss of the token")]
-        assert set(offered) <= set(sheets), (offered, [*sheets])
-        for sheet in offered:
+        in_words = [sheet for sheet in offered if sheet in recorded.WORDS]
+        assert in_words == ([*recorded.WORDS] if name == "compare" and place == 0 else [])
+        assert set(offered) <= {*sheets, *in_words}, (offered, [*sheets])
+        for sheet in in_words:
+            choice.select_option(sheet)
+            _said_in_words(reader, recorded, view, sheet, wanted)
+        for sheet in (one for one in offered if one not in in_words):
             values = sheets[sheet]
             if len(offered) > 1:
                 choice.select_option(sheet)
@@ -151,6 +165,22 @@ def test_cells_of_every_heat_grid(reader: Reader, recorded: Recorded, cells: lis
                     assert number == "no value", (sheet, said)
                 else:
                     agree(number.split(" ")[0], [float(values[layer, column])])
+
+
+def _said_in_words(
+    reader: Reader, recorded: Recorded, view: Locator, sheet: str, cells: Sequence[tuple[int, int]]
+) -> None:
+    """Both words or layers of a cell, and a number where there is one."""
+    for layer, column in reader.cells(view, cells):
+        words, amount = recorded.words(sheet, layer, column)
+        token = f"“{PROMPT[column]}” ({column})"
+        start = f"layer {layer} · A {token}, B {token} · {sheet}: {words}"
+        said = view.locator(".lw-heat-readout").inner_text()
+        assert said.startswith(start), (said, start)
+        if amount:
+            agree(said.removeprefix(start), [amount])
+        else:
+            assert said == start
 
 
 @pytest.mark.parametrize("reader", ["lens", "tuned"], indirect=True)
@@ -170,6 +200,48 @@ def test_cells_of_every_lens(reader: Reader, recorded: Recorded) -> None:
             entropy, kl = view.locator(".lw-cell-facts .lw-number").all_inner_texts()[:2]
             agree(entropy, [lens.entropy_nats[layer, column]])
             agree(kl, [lens.kl_to_final_nats[layer, column]])
+
+
+SOURCE, TARGET = PROMPT, "jumpsoverlazyd"
+
+
+def test_cells_of_cross_attention(browser: Browser, tmp_path: Path) -> None:
+    """Rows are the target, columns the source, which the other pages have no place for."""
+    model = random_encoder_decoder()
+    path, pages = tmp_path / "cross.html", ["lens", "cross"]
+    place = lw.Selection(layer=2, head=1, position=5)
+    explorer = lw.Explorer(model, SOURCE, target=TARGET, layers="0-2", selection=place, pages=pages)
+    explorer.wait()
+    explorer.to_html(path)
+    explorer.close()
+    weights = lw.CrossAttention().run(model.trace(SOURCE, target=TARGET)).pattern[2, 1]
+    # The letter that the decoder starts with.
+    written = model.tokenizer.decode([model.hf_model.config.decoder_start_token_id]) + TARGET
+    with opened_file(browser, path, "light") as page:
+        reader, places = Reader(page, "cross", pages), set()
+        for _ in reader.point(reader.all(".lw-attention .lw-matrix canvas").first, SPOTS):
+            text = reader.all(".lw-attention .lw-facts").first.inner_text()
+            found = re.match(r"“(\w)” → “(\w)” (\S+)", text)
+            assert found, text
+            cell = written.index(found[1]), SOURCE.index(found[2])
+            agree(found[3], [weights[cell]])
+            places.add(cell)
+        assert len(places) == len(SPOTS), places
+
+
+@pytest.mark.parametrize("reader", ["map"], indirect=True)
+def test_the_map_says_how_large_everything_is(reader: Reader, recorded: Recorded) -> None:
+    llama = recorded.model.hf_model
+    title, facts = reader.all(".lw-map-head-title"), reader.all(".lw-map-head-facts")
+    # Last the one that other tests have chosen.
+    for layer in (5, LAYER):
+        reader.all(f".lw-map-layers [data-layer='{layer}']").click()
+        expect(title).to_have_text(f"Layer {layer}")
+        n_params = sum(one.numel() for one in llama.model.layers[layer].parameters())
+        expect(facts).to_contain_text(f"{n_params:,} parameters")
+    reader.all(".lw-map-close").click()
+    expect(title).to_have_text("The whole model")
+    expect(facts).to_contain_text(f"{sum(one.numel() for one in llama.parameters()):,} parameters")
 
 
 #: Page -> a matrix, the text beside it, what the text says of a cell, and places in it, px.

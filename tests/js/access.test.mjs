@@ -8,6 +8,7 @@ import { galleryTable, matrixTitle, readoutText } from "../../layerwidget/widget
 import { shareTraits } from "../../layerwidget/widgets/js/bus.js";
 import { approximateNote } from "../../layerwidget/widgets/js/chosen_matrix.js";
 import { makeRamp, readPalette, signedRamps } from "../../layerwidget/widgets/js/colour.js";
+import { curvesOfTable, movedPoint, pointNear, valuesOfLayer } from "../../layerwidget/widgets/js/curve_points.js";
 import { onFrame } from "../../layerwidget/widgets/js/dom.js";
 import { tipPlace } from "../../layerwidget/widgets/js/focus_tip.js";
 import { pairCell, stepQuery } from "../../layerwidget/widgets/js/head_compare_view.js";
@@ -16,8 +17,9 @@ import { lensCell } from "../../layerwidget/widgets/js/logit_lens_view.js";
 import { movedPointer, strongest } from "../../layerwidget/widgets/js/matrix_keys.js";
 import { tileRow } from "../../layerwidget/widgets/js/patterns.js";
 import { linesTold, marksTold } from "../../layerwidget/widgets/js/recorded_figure.js";
-import { curvesOfMarks, movedPoint, pointNear, ringAround, ringBox, valuesOfLayer } from "../../layerwidget/widgets/js/recorded_points.js";
+import { curvesOfMarks, ringAround, ringBox } from "../../layerwidget/widgets/js/recorded_points.js";
 import { settleCell } from "../../layerwidget/widgets/js/settle_strip.js";
+import { styled } from "../../layerwidget/widgets/js/styled.js";
 import { around, curveTable, cutText, layerTable, listTable, matrixTable } from "../../layerwidget/widgets/js/table_twin.js";
 import { newest } from "../../layerwidget/widgets/js/voice.js";
 
@@ -336,4 +338,41 @@ test("bars of a layer are curves by their names, and a ring stands around what i
   assert.deepEqual(box("circle", { cx: "7", cy: "8", r: "2.5" }), [4.5, 5.5, 5, 5]);
   assert.deepEqual(box("path", {}), [48, 58, 4, 4]);
   assert.deepEqual(ringAround([1, 2, 3, 4]), { x: "-2.00", y: "-1.00", width: "9.00", height: "10.00", rx: 5 });
+});
+
+test("a view waits for the style sheet that it shares, and is drawn without one, too", async () => {
+  const order = [];
+  const plain = { initialize: "kept", render: async ({ name }) => { order.push(`drawn ${name}`); return "ended"; } };
+  // Most modules make a view for each widget, some are one.
+  const view = await styled(() => plain)();
+  assert.equal(view.initialize, "kept");
+  assert.equal((await styled(plain)()).initialize, "kept");
+  let come;
+  const asked = [];
+  const widget_manager = { get_model: (id) => { asked.push(id); return new Promise((resolve, reject) => { come = { resolve, reject }; }); } };
+  const model = (sheet, manager) => ({ get: (name) => (name === "_sheet" ? sheet : null), widget_manager: manager });
+  for (const answer of ["resolve", "reject"]) {
+    const drawn = view.render({ name: answer, model: model("IPY_MODEL_7", widget_manager) });
+    await Promise.resolve();
+    order.push("sheet");
+    come[answer]();
+    assert.equal(await drawn, "ended");
+  }
+  assert.deepEqual(asked, ["7", "7"]);
+  await view.render({ name: "alone", model: model(null, widget_manager) });
+  await view.render({ name: "unmanaged", model: model("IPY_MODEL_7") });
+  assert.deepEqual(order, ["sheet", "drawn resolve", "sheet", "drawn reject", "drawn alone", "drawn unmanaged"]);
+});
+
+test("a table of curves is gone along from its first layer on, and what has no value is no place", () => {
+  const curves = curvesOfTable({
+    columns: ["attention", "FFN", "nothing"],
+    rows: [["3", "1.5", "–", "–"], ["2", "0", "2", "–"], ["1", "–", "-1", "–"]],
+    heights: [[1.5, null, null], [0, 2, null], [null, -1, null]],
+  });
+  assert.deepEqual(curves.map(({ name }) => name), ["attention", "FFN"]);
+  assert.deepEqual(curves[0].points, [{ layer: 2, said: "0", height: 0 }, { layer: 3, said: "1.5", height: 1.5 }]);
+  assert.deepEqual(curves[1].points.map(({ layer }) => layer), [1, 2]);
+  assert.deepEqual(movedPoint("ArrowDown", pointNear(curves, { curve: 0, layer: 3 }), curves), { curve: 1, layer: 2 });
+  assert.deepEqual(curvesOfTable({}), []);
 });

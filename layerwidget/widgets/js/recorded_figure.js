@@ -1,9 +1,10 @@
 // Curves over layers in a page: lines from recorded numbers, and what is no line as pictures that Python has drawn.
 
 import { shareTraits } from "./bus.js";
+import { movedPoint, pointNear, pointText, valuesOfLayer } from "./curve_points.js";
 import { KEYS, element, onFrame } from "./dom.js";
 import { axesOf, curveLegend, drawLines, heightOf, pinnedCurves, shape, sheetCurves } from "./recorded_lines.js";
-import { curvesOfMarks, drawnMarks, movedPoint, pointNear, pointText, ringAround, ringBox, valuesOfLayer, writtenValue } from "./recorded_points.js";
+import { curvesOfMarks, drawnMarks, ringAround, ringBox, writtenValue } from "./recorded_points.js";
 import { layerNumbers } from "./rows.js";
 import { withStore } from "./store.js";
 import { curveTable, makeTwin } from "./table_twin.js";
