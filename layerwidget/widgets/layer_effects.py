@@ -71,7 +71,7 @@ class AngleFigure(LayerFigure):
     quantities: ClassVar[Mapping[str, Quantity]] = {
         "angle": Quantity(
             "angle",
-            "share of half a turn, at the end",
+            "half turns, at the end",
             "between what enters and what leaves a block, at the last position",
         )
     }

@@ -38,6 +38,7 @@ class TranslatorFolder(ipywidgets.HBox):  # type: ignore[misc]
         self.said.add_class("lw-note")
         layout = ipywidgets.Layout(width="100%", align_items="center", margin="4px 0 0")
         super().__init__([self.path, self.load, self.save, self.said], layout=layout)
+        self.add_class("lw-folder")
         self.load.on_click(lambda _button: self._tried(self._load))
         self.save.on_click(lambda _button: self._tried(self._save))
         page.observe(self._describe, "translators")

@@ -7,7 +7,7 @@ import { arcLines, whyNoLines } from "../../layerwidget/widgets/js/arc_lines.js"
 import { ledgerRows, signedBar } from "../../layerwidget/widgets/js/attribution_panel.js";
 import { shareTraits } from "../../layerwidget/widgets/js/bus.js";
 import { luminance, makeRamp, shade, signedRamps, typeSize } from "../../layerwidget/widgets/js/colour.js";
-import { chosenSheet, exactValue, heatEnds, heatShare, shortValue } from "../../layerwidget/widgets/js/heat_cells.js";
+import { chosenSheet, exactValue, heatEnds, heatShare, paintHeat, shortValue } from "../../layerwidget/widgets/js/heat_cells.js";
 import { cellText } from "../../layerwidget/widgets/js/heat_grid.js";
 import { pathParts } from "../../layerwidget/widgets/js/layer_flow.js";
 import { columnWidth, makeLayerGrid, movedCell } from "../../layerwidget/widgets/js/layer_grid.js";
@@ -17,7 +17,7 @@ import { pinnedText, pinnedWord, wordName } from "../../layerwidget/widgets/js/p
 import { heightOf, linePieces, pinnedCurves, sheetCurves } from "../../layerwidget/widgets/js/recorded_lines.js";
 import { decoded85, gatheredBytes } from "../../layerwidget/widgets/js/recording.js";
 import { LENS_COLOURS, shortCount, shortProbability } from "../../layerwidget/widgets/js/lens_colours.js";
-import { cellWord, firstWords } from "../../layerwidget/widgets/js/lens_grid.js";
+import { firstWords } from "../../layerwidget/widgets/js/lens_grid.js";
 import {
   bandEnds, columnShares, costLines, costs, extendedRange, layerKinds, longAmount, measured, parameterShares,
   rangeText, shortAmount, stepGroups, weightLines,
@@ -27,7 +27,7 @@ import { lossFrame, lossSummary, lossText, meanOf, withoutLoss } from "../../lay
 import { movedKeys, pairText, pairWord } from "../../layerwidget/widgets/js/head_compare_view.js";
 import { differenceOf, pairPixels } from "../../layerwidget/widgets/js/matrix_row.js";
 import { exactPair, makeExactRows, roughNote } from "../../layerwidget/widgets/js/exact_rows.js";
-import { cellNumbers, labelled } from "../../layerwidget/widgets/js/pattern_matrix.js";
+import { cellNumbers, labelType, labelled } from "../../layerwidget/widgets/js/pattern_matrix.js";
 import { blend, colouredMatrix, exactMatrix, galleryPixels, largestShown, matrixPixels, rowShares, rowWeights, sameRows, drawnShares } from "../../layerwidget/widgets/js/patterns.js";
 import { layerRuns } from "../../layerwidget/widgets/js/recorded_figure.js";
 import { promptHeight } from "../../layerwidget/widgets/js/prompt_editor.js";
@@ -38,7 +38,7 @@ import { rolloutNote, rolloutText } from "../../layerwidget/widgets/js/rollout_v
 import { layerNumbers, layersTitle, rowHeight } from "../../layerwidget/widgets/js/rows.js";
 import { cellColours, expertWords, neuronTitle } from "../../layerwidget/widgets/js/neuron_words.js";
 import { steppedLayer, steppedScene, sceneKey } from "../../layerwidget/widgets/js/scene_bar.js";
-import { clipped, pointIn, sizedContext } from "../../layerwidget/widgets/js/dom.js";
+import { cellWord, clipped, pointIn, sizedContext } from "../../layerwidget/widgets/js/dom.js";
 import { curveFrame, layerMark, settledBy, settleLevel, sharesText } from "../../layerwidget/widgets/js/settle_cells.js";
 import { layerText, settleText } from "../../layerwidget/widgets/js/settle_strip.js";
 import { largestPlace, sourceEnds, sourceWidth } from "../../layerwidget/widgets/js/source_bars.js";
@@ -257,6 +257,30 @@ test("no two labels beside thin cells overlap, not even below the first one", ()
     assert.equal(places[0], Math.max(6, cell / 2));
     for (let place = 1; place < places.length; place += 1) assert.ok(places[place] - places[place - 1] >= 10, `${count} tokens`);
   }
+});
+
+test("labels of a matrix stand apart in every preset, and of 21 tokens in a notebook each has its own", () => {
+  for (const palette of [{}, { least: 11.8 }]) {
+    for (let cell = 2; cell < 40; cell += 0.1) {
+      const { size, row, column } = labelType(cell, palette);
+      const px = parseFloat(size);
+      assert.ok(px >= 10 && px <= 11.8);
+      const [rows, columns] = [row, column].map((least) => labelled(60, cell, 1, [], least));
+      for (let place = 1; place < rows.length; place += 1) assert.ok((rows[place] - rows[place - 1]) * cell >= px + 1.5, `${cell} px`);
+      for (let place = 1; place < columns.length; place += 1) assert.ok((columns[place] - columns[place - 1]) * cell >= px * 1.1, `${cell} px`);
+    }
+  }
+  for (const cell of [258 / 21, 286 / 21, 12, 30]) assert.ok(labelType(cell, {}).row <= cell && labelType(cell, {}).column <= cell, `${cell} px`);
+});
+
+test("a word in a cell of a heat grid is as the lens has it, and no value is hatched in a colour of its own", () => {
+  const canvas = fakeCanvas();
+  const context = canvas.getContext("2d");
+  const scene = { values: [0.5, NaN], held: new Map([[3, 0]]), labels: ["a", "b"], sheet: { kind: "plain", limits: [0, 1] }, texts: { words: (cell) => ["␣Rome", "␣"][cell] } };
+  const colours = { fills: Array(256).fill("#fff"), inks: Array(256).fill("#000") };
+  paintHeat(context, { ...scene, palette: { ...colours, font: "sans", hatch: "#123456" } }, { row: 20, column: 60 }, (each) => [0, 1].forEach((column) => each(3, column, column * 60, 0, 20)));
+  assert.deepEqual(canvas.calls.filter(([name]) => name === "fillText").map(([, word]) => word), ["Rome"]);
+  assert.equal(context.strokeStyle, "#123456");
 });
 
 test("zero is the ground and text is readable on every colour", () => {

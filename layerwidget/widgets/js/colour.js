@@ -65,6 +65,7 @@ export function readPalette(node, last) {
     line: variable("--lw-line"),
     band: variable("--lw-band"),
     edge: variable("--lw-edge"),
+    hatch: variable("--lw-hatch"),
     accent: variable("--lw-accent"),
     font: style.fontFamily,
     mono: variable("--lw-mono"),

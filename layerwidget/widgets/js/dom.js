@@ -119,6 +119,11 @@ export function fitText(context, text, width) {
   return short;
 }
 
+/** One leading space is left out inside a cell, where there is no room for it; what is said of the cell has it. */
+export function cellWord(visible) {
+  return visible.length > 1 && visible[0] === "␣" && visible[1] !== "␣" ? visible.slice(1) : visible;
+}
+
 /** By what hosts say which theme they have: JupyterLab, VS Code, Colab, marimo and others. */
 const THEME_MARKS = ["class", "style", "theme", "data-theme", "data-jp-theme-name", "data-jp-theme-light", "data-vscode-theme-kind"];
 

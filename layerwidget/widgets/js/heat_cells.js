@@ -1,7 +1,7 @@
 // The cells of a heat grid: the colour of a value, the number in the cell, and what is said of it in full.
 
 import { shade, typeSize } from "./colour.js";
-import { clipped, fitText } from "./dom.js";
+import { cellWord, clipped, fitText } from "./dom.js";
 
 /** Where a value lies on its scale: 0 to 1 from the ground, below 0 where it is coloured as a negative one. */
 export function heatShare(value, { kind, limits: [low, high] }) {
@@ -65,14 +65,14 @@ export function hatch(context, left, top, width, height, colour) {
 
 /** Paints the cells of a layer grid; the scene has `{values, held, sheet, labels, palette, texts}`. */
 export function paintHeat(context, { values, held, sheet, labels, palette, texts }, { row, column }, each) {
-  context.font = `${typeSize(palette, Math.max(9, Math.min(11, row - 3)))} ${texts.words ? palette.mono : palette.font}`;
+  context.font = `${typeSize(palette, Math.max(9, Math.min(11, row - 3)))} ${palette.font}`;
   const signed = sheet.kind === "signed";
   each((layer, c, left, top, height) => {
     const cell = held.get(layer) * labels.length + c;
     const value = values[cell];
     const [width, filled] = [column - 1, height - (height > 16 ? 1 : 0)];
     if (!Number.isFinite(value)) {
-      hatch(context, left, top, width, filled, palette.edge);
+      hatch(context, left, top, width, filled, palette.hatch);
       return;
     }
     const share = heatShare(value, sheet);
@@ -80,7 +80,7 @@ export function paintHeat(context, { values, held, sheet, labels, palette, texts
     const tint = shade(Math.abs(share) * (signed || share > 0 ? 1 : 0));
     context.fillStyle = colours.fills[tint];
     context.fillRect(left, top, width, filled);
-    const text = texts.words ? fitText(context, texts.words(cell), width - 2) : shortValue(value, sheet.digits);
+    const text = texts.words ? fitText(context, cellWord(texts.words(cell)), width - 2) : shortValue(value, sheet.digits);
     // A number that is cut would be another number.
     if (!texts.words && context.measureText(text).width > width - 2) return;
     context.fillStyle = colours.inks[tint];

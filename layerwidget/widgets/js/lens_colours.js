@@ -11,7 +11,7 @@ const top = (data, cell) => data.top_probs.data[cell * data.k] / 65535;
 
 export const LENS_COLOURS = {
   faded: {
-    name: "probability, faded by KL to final",
+    name: "probability, faded by KL",
     share: (data, cell) => top(data, cell) * Math.exp(-data.kl_to_final_nats.data[cell]),
     ends: () => ["0", "1"],
   },

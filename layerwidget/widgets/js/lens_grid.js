@@ -1,16 +1,11 @@
 // The words of the lens: one in every visible cell, on a colour that says how far to trust it.
 
 import { shade, typeSize } from "./colour.js";
-import { fitText } from "./dom.js";
+import { cellWord, fitText } from "./dom.js";
 import { LENS_COLOURS, shortProbability } from "./lens_colours.js";
 
 /** A word of seven letters with its probability. */
 const WORD_WIDTH = 84;
-
-/** One leading space is left out inside a cell, where there is no room for it; the panel shows it. */
-export function cellWord(visible) {
-  return visible.length > 1 && visible[0] === "␣" && visible[1] !== "␣" ? visible.slice(1) : visible;
-}
 
 /** The first words of a cell that have room in a column, each with its probability; none where only one has. */
 export function firstWords({ pieces, k, top_ids, top_probs }, cell, column) {

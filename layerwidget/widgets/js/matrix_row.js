@@ -99,7 +99,7 @@ export function makeMatrixRow(canvas) {
     context.textBaseline = "middle";
     context.fillStyle = palette.ink;
     context.fillText(MATRICES[matrix], x, TITLE_HEIGHT / 2 - 1);
-    hatch(context, x, TITLE_HEIGHT, foot, foot, palette.edge);
+    hatch(context, x, TITLE_HEIGHT, foot, foot, palette.hatch);
     context.imageSmoothingEnabled = size > foot;
     context.drawImage(sheets(data, palette)[matrix], x, TITLE_HEIGHT, foot, foot);
     context.strokeStyle = palette.line;

@@ -28,17 +28,22 @@ export function labelled(count, cell, scale, chosen, least = 11) {
 /** How far labels of thin cells are from each other, so that they can be told apart: rows, and columns, which are aslant. */
 const [ROW_PITCH, COLUMN_PITCH] = [13, 16];
 
-/** Where only some tokens have room for a label, those can be large. */
-function labelFont(cell, palette) {
-  return `${typeSize(palette, cell < 11 ? 10 : Math.min(11, cell - 1))} ${palette.mono}`;
+/** How large labels are, and from which cell on each row and each column has one. Where only some do, those can be large. */
+export function labelType(cell, palette) {
+  const size = typeSize(palette, cell < 11 ? 10 : Math.max(10, Math.min(11, cell - 1.6)));
+  const px = parseFloat(size);
+  // The sign for a space hangs below its line, and would lie on the next one.
+  const [row, column] = [px + 1.5, px * 1.1];
+  return { size, row: cell < 11 ? Math.max(ROW_PITCH, row) : row, column: cell < 11 ? Math.max(COLUMN_PITCH, column) : column };
 }
 
 /** The words of the queries, which end at `right`; the one that is `here` stands out, and so do the other chosen ones. */
 export function labelRows(context, { words, cell, scale, chosen, here, palette, right, width, top }) {
-  context.font = labelFont(cell, palette);
+  const { size, row } = labelType(cell, palette);
+  context.font = `${size} ${palette.mono}`;
   context.textBaseline = "middle";
   context.textAlign = "right";
-  for (const index of labelled(words.length, cell, scale, chosen, cell < 11 ? ROW_PITCH : 11)) {
+  for (const index of labelled(words.length, cell, scale, chosen, row)) {
     context.fillStyle = index === here ? palette.accent : chosen.includes(index) ? palette.ink : palette.muted;
     context.fillText(fitText(context, words[index], width), right, top + Math.max(6, (Math.floor(index / scale) + 0.5) * cell + 0.5));
   }
@@ -46,10 +51,11 @@ export function labelRows(context, { words, cell, scale, chosen, here, palette, 
 
 /** The words of the keys, aslant below a matrix that begins at `left` and ends at `top`. */
 export function labelColumns(context, { words, cell, scale, chosen, palette, left, top, length }) {
-  context.font = labelFont(cell, palette);
+  const { size, column } = labelType(cell, palette);
+  context.font = `${size} ${palette.mono}`;
   context.textBaseline = "middle";
   context.textAlign = "right";
-  for (const index of labelled(words.length, cell, scale, chosen, cell < 11 ? COLUMN_PITCH : 11)) {
+  for (const index of labelled(words.length, cell, scale, chosen, column)) {
     context.fillStyle = chosen.includes(index) ? palette.ink : palette.muted;
     context.save();
     context.translate(left + (Math.floor(index / scale) + 0.5) * cell, top + 6);
