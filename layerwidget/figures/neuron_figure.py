@@ -36,7 +36,7 @@ class NeuronRows:
     def columns(self) -> list[str]:
         """Heads of the columns with numbers, in their order."""
         gates = ["gate", "up"] if "gates" in self.shown.arrays else []
-        return ["|m| ‖v‖", "activation", *gates]
+        return ["|m| ‖v‖", "activation m", *gates]
 
     def numbers(self, row: int) -> list[str]:
         """The numbers of a row."""
@@ -76,7 +76,7 @@ def _followed(rows: NeuronRows) -> str:
         return "Experts of every token." if meta["experts"] else ""
     name = rows.name(meta["followed"])
     return (
-        f"Neuron {name} of layer {meta['layers'][0]} over the prompt: activation, blue above zero, yellow-green below"
+        f"neuron {name} of layer {meta['layers'][0]} over the prompt: activation, blue above zero, yellow-green below"
     )
 
 
@@ -123,7 +123,6 @@ def _table(rows: NeuronRows, width: float, theme: Theme) -> Picture:
             parts.append(rect(-4, y - _ROW / 2, width + 8, _ROW, fill="none", stroke=theme.accent, stroke_width=1.5))
         parts += [
             text(0, y, rows.name(neuron), size=11, font_family=theme.mono),
-            rect(bar, y - 5, 84, 10, fill=theme.line),
             rect(bar, y - 5, 84 * share, 10, fill=theme.data, class_="lw-cell", data_neuron=neuron,
                  data_value=f"{float(contributions[row]):.6g}"),
             *(
@@ -132,7 +131,7 @@ def _table(rows: NeuronRows, width: float, theme: Theme) -> Picture:
             ),
             text(start, y, fitted(rows.words("promotes", row), half - 12, 10, "mono"), size=10, font_family=theme.mono),
             text(start + half, y, fitted(rows.words("demotes", row), half, 10, "mono"), size=10,
-                 font_family=theme.mono, fill=theme.muted),
+                 font_family=theme.mono),
         ]  # fmt: skip
     return Picture(width, 20 + len(meta["neurons"]) * _ROW + 8, joined(parts))
 

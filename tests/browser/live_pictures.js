@@ -49,7 +49,20 @@ function textsOf(el) {
   const texts = [];
   const walker = document.createTreeWalker(el, NodeFilter.SHOW_TEXT);
   for (let node = walker.nextNode(); node; node = walker.nextNode()) if (seen(node.parentElement)) texts.push(node.data);
-  return [...texts, ...[...el.querySelectorAll("div, button, span")].filter(seen).map((node) => node.textContent)];
+  const told = [...el.querySelectorAll("[aria-valuetext]")].map((node) => node.getAttribute("aria-valuetext"));
+  const fields = [...el.querySelectorAll("textarea, select")].filter(seen).map((node) => node.selectedOptions?.[0]?.textContent ?? node.value);
+  return [...texts, ...told, ...fields, ...[...el.querySelectorAll("div, button, span")].filter(seen).map((node) => node.textContent)];
+}
+
+/** What says something about the data: everything but what one can press. */
+function saidIn(el) {
+  const said = [];
+  const walker = document.createTreeWalker(el, NodeFilter.SHOW_TEXT);
+  const controls = "button:not(.lw-word, .lw-neuron, .lw-chip, .lw-map-end, .lw-map-sort), select, label, textarea, .lw-twin, .lw-chip-index, .lw-token-choices";
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    if (seen(node.parentElement) && !node.parentElement.closest(controls)) said.push(node.data);
+  }
+  return said;
 }
 
 function barOf(node) {
@@ -63,6 +76,7 @@ window.readViews = async () => {
   return mounted.map(({ el }) => ({
     canvases: [...el.querySelectorAll("canvas")].map((canvas) => (seen(canvas) ? drawnOn.get(canvas) ?? [] : [])),
     texts: textsOf(el),
+    said: saidIn(el),
     bars: [...el.querySelectorAll(".lw-bar-fill, .lw-signed-fill")].filter(seen).map(barOf),
     chips: [...el.querySelectorAll(".lw-chip")].filter(seen).map((chip) => [chip.firstChild.textContent, getComputedStyle(chip).backgroundColor]),
   }));

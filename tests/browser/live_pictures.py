@@ -32,12 +32,14 @@ class Drawn:
     Attributes:
         canvases: of each canvas the calls that have drawn it, in their order.
         texts: every text outside canvases, and the whole text of every element.
+        said: the texts outside canvases that say something about the data: not those of controls.
         bars: of the bars that are elements: left end and width as shares of their track, and colour.
         chips: the words of tokens that are elements, and their colour.
     """
 
     canvases: list[list[dict[str, Any]]]
     texts: list[str]
+    said: list[str]
     bars: list[tuple[float, float, str]]
     chips: list[tuple[str, str]]
 

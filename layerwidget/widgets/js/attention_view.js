@@ -4,7 +4,7 @@ import { approximateNote, makeChooser, roughFact } from "./chosen_matrix.js";
 import { readPalette } from "./colour.js";
 import { KEYS, choice, element, onFrame, setFacts, watchLook } from "./dom.js";
 import { exactPair, makeExactRows, numbersOf, roughNote } from "./exact_rows.js";
-import { makeGallery, singleKey } from "./head_gallery.js";
+import { HEADS_HEIGHT, makeGallery, singleKey } from "./head_gallery.js";
 import { exactValue, heatColours, shortValue } from "./heat_cells.js";
 import { listenToMatrix, strongest } from "./matrix_keys.js";
 import { makeMatrix, raiseWords } from "./pattern_matrix.js";
@@ -20,9 +20,9 @@ const OWN_TRAITS = ["show_heads", "hide_first", "can_hide", "quantity", "quantit
 
 /** The page of the view: two canvases with their titles and controls. */
 function buildPage(el, shared) {
-  const box = (name, kind, label) => element("div", { ...KEYS, class: name, tabindex: 0, role: "application", "aria-roledescription": kind, style: `height:${PANEL_HEIGHT}px`, "aria-label": label }, element("canvas"));
+  const box = (name, kind, label, height = PANEL_HEIGHT) => element("div", { ...KEYS, class: name, tabindex: 0, role: "application", "aria-roledescription": kind, style: `height:${height}px`, "aria-label": label }, element("canvas"));
   const page = {
-    gallery: box("lw-gallery", "grid", "All heads of the layers in view: arrow keys choose a head"),
+    gallery: box("lw-gallery", "grid", "All heads of the layers in view: arrow keys choose a head", PANEL_HEIGHT + HEADS_HEIGHT),
     matrix: box("lw-matrix", "matrix", "Attention of the chosen head: up and down choose the query, left and right point at a key"),
     detail: element("span", { class: "lw-detail" }),
     legend: element("span", { class: "lw-legend", hidden: true }),
@@ -169,7 +169,7 @@ export default withStore(({ model, el, store }) => {
     const scale = singleKey(data) ? ["one token: its weight is 1 in all heads"] : data.unit ? [hidden, "√ scale"] : ["√ scale", hidden];
     setFacts(page.detail, [
       data.quantity, wanted.length ? layersTitle([...wanted].reverse()) : "no layer with attention", missing ? `${missing} not computed` : "", ...scale,
-      data.size < data.n_pos ? `largest of ${data.block} × ${data.block} cells` : "",
+      data.size < data.n_pos ? `largest of ${data.block} × ${data.block} cells` : "", "last layer on top",
     ]);
     legend(data);
     const one = shared.get("show_heads") === "head";
