@@ -112,7 +112,8 @@ def _row(layer: MapLayer, y: float, height: float, in_view: bool, here: bool, th
         yield text(left + width / 2, middle, fitted(words, width - 16, 10), size=10, text_anchor="middle", fill=colour)
     yield text(_STACK - 6, middle, short_amount(layer.n_params), size=10, text_anchor="end", fill=colour)
     if here:
-        yield rect(6, y + 0.5, _STACK - 6, height - 1, rx=4, fill="none", stroke=theme.accent, stroke_width=2)
+        yield rect(6, y + 0.5, _STACK - 6, height - 1, rx=4, fill="none", stroke=theme.accent, stroke_width=2,
+                   class_="lw-here", data_layer=layer.layer)  # fmt: skip
 
 
 def weight_lines(one: MapElement) -> list[tuple[str, str]]:

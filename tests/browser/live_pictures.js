@@ -54,11 +54,11 @@ function textsOf(el) {
   return [...texts, ...told, ...fields, ...[...el.querySelectorAll("div, button, span")].filter(seen).map((node) => node.textContent)];
 }
 
-/** What says something about the data: everything but what one can press. */
+/** What says something about the data: everything but what one can press, and what only the page has opened. */
 function saidIn(el) {
   const said = [];
   const walker = document.createTreeWalker(el, NodeFilter.SHOW_TEXT);
-  const controls = "button:not(.lw-word, .lw-neuron, .lw-chip, .lw-map-end, .lw-map-sort), select, label, textarea, .lw-twin, .lw-chip-index, .lw-token-choices";
+  const controls = "button:not(.lw-word, .lw-neuron, .lw-chip, .lw-map-end, .lw-map-sort), select, label, textarea, .lw-twin, .lw-chip-index, .lw-token-choices, .lw-map-pane";
   for (let node = walker.nextNode(); node; node = walker.nextNode()) {
     if (seen(node.parentElement) && !node.parentElement.closest(controls)) said.push(node.data);
   }
@@ -77,6 +77,7 @@ window.readViews = async () => {
     canvases: [...el.querySelectorAll("canvas")].map((canvas) => (seen(canvas) ? drawnOn.get(canvas) ?? [] : [])),
     texts: textsOf(el),
     said: saidIn(el),
+    layers: [...el.querySelectorAll(".lw-rail-layer, .lw-map-row")].map((node) => [Number(/\d+/.exec(node.title)[0]), node.matches(".lw-in"), node.matches(".lw-here")]),
     bars: [...el.querySelectorAll(".lw-bar-fill, .lw-signed-fill")].filter(seen).map(barOf),
     chips: [...el.querySelectorAll(".lw-chip")].filter(seen).map((chip) => [chip.firstChild.textContent, getComputedStyle(chip).backgroundColor]),
   }));

@@ -33,6 +33,7 @@ class Drawn:
         canvases: of each canvas the calls that have drawn it, in their order.
         texts: every text outside canvases, and the whole text of every element.
         said: the texts outside canvases that say something about the data: not those of controls.
+        layers: of the layers that are elements: number, whether it is in view, and whether it is chosen.
         bars: of the bars that are elements: left end and width as shares of their track, and colour.
         chips: the words of tokens that are elements, and their colour.
     """
@@ -40,6 +41,7 @@ class Drawn:
     canvases: list[list[dict[str, Any]]]
     texts: list[str]
     said: list[str]
+    layers: list[tuple[int, bool, bool]]
     bars: list[tuple[float, float, str]]
     chips: list[tuple[str, str]]
 
