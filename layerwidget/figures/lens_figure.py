@@ -214,7 +214,7 @@ def _legend(lens: Lens, theme: Theme) -> Picture:
     low, high = mode.ends(lens)
     needs = "pin a word first" if mode.text is not None and lens.pinned < 0 else ""
     if mode.array and mode.array not in lens.shown.arrays:
-        needs = "· not asked for" if lens.shown.meta["prompt"] is None else "…"
+        needs = "not asked for" if lens.shown.meta["prompt"] is None else "…"
     fills = ramp(theme).fills
     return colour_scale(low, high, [fills[place] for place in range(0, 256, 15)], theme, before=needs)
 

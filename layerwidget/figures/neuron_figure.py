@@ -54,6 +54,11 @@ class NeuronRows:
         experts = self.shown.meta["experts"]
         return " ".join(map(str, experts[position])) if experts else ""
 
+    def weighted_experts(self, position: int) -> str:
+        """The experts that a position goes through, each with the router's weight."""
+        pairs = zip(self.shown.meta["experts"][position], self.shown.arrays["router_weights"][position], strict=True)
+        return ", ".join(f"{expert} (× {float(weight):.3f})" for expert, weight in pairs)
+
 
 def _detail(rows: NeuronRows) -> str:
     meta = rows.shown.meta
@@ -80,6 +85,19 @@ def _followed(rows: NeuronRows) -> str:
     )
 
 
+def _readout(rows: NeuronRows) -> str:
+    """What is known at the chosen position, as `js/neuron_table.js` says it."""
+    meta, values = rows.shown.meta, rows.shown.arrays.get("by_position")
+    place = min(meta["position"], len(meta["prompt_visible"]) - 1)
+    parts = [f"“{meta['prompt_visible'][place]}” (position {place})"]
+    if values is not None:
+        value = float(values[place])
+        parts.append("its expert was not chosen here" if np.isnan(value) else f"activation {exact_value(value)}")
+    if meta["experts"]:
+        parts.append(f"experts {rows.weighted_experts(place)}")
+    return " · ".join(parts)
+
+
 def neuron_picture(rows: NeuronRows, width: float, theme: Theme) -> Picture:
     """Title line, rows, the followed neuron over the prompt."""
     if not rows.shown.layers:
@@ -93,6 +111,7 @@ def neuron_picture(rows: NeuronRows, width: float, theme: Theme) -> Picture:
     if _followed(rows):
         pieces += [
             Picture(width, 22, text(0, 10, _followed(rows), size=TEXT_SIZE)), _strip(rows, width, theme),
+            Picture(width, 20, text(0, 10, fitted(_readout(rows), width, TEXT_SIZE), size=TEXT_SIZE, fill=theme.muted)),
         ]  # fmt: skip
     return above(pieces)
 

@@ -20,6 +20,7 @@ from layerwidget.widgets.logit_lens_view import COLOURS
 from layerwidget.widgets.pages import PAGES
 from layerwidget.widgets.parts import parts_of
 from layerwidget.widgets.picture import Pictured
+from layerwidget.widgets.target_editor import TargetEditor
 from tests.browser.live_pictures import Drawn, css_colour, drawn_in, recorded
 from tests.pictures import SVG, elements, embedded
 from tests.tiny import N_LAYERS, letters, tiny
@@ -28,7 +29,7 @@ THEMES = ("paper", "dark")
 #: What paper says in other words: those of the screen.
 OTHERWISE = {"layers 1–2 of 3 in view": "layers 1 to 2, layer 1 chosen"}
 #: On paper, names stand before what is chosen, or written, in a field that has its name beside it on the screen.
-NAMES = re.compile(r"^(colour|compared with|prompt): |[“”()]")
+NAMES = re.compile(r"^(colour|compared with|prompt|target): |[“”()]")
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,9 @@ def alone(model: lw.HookedModel) -> Iterator[tuple[str, Any]]:
     yield "mean attention", lw.AttentionView(attention, show_heads="mean", **chosen)
     yield "lengths", lw.AttentionView(lw.ValueWeightedAttention().run(trace), **chosen)
     cross = lw.HookedModel(tiny("bart"), letters(), "tiny").trace("abcd", target="efg")
+    target = TargetEditor("efg", lw.PromptEditor("abcd"), position=1)
+    target.show_both(cross.tokens)
+    yield "target", target
     yield "cross-attention", lw.AttentionView(lw.CrossAttention().run(cross), layer=1, head=1, position=1)
     values = np.array([[0.5, -2, np.nan, 4], [1, 0, -4, 0.25]], np.float32)
     for kind in ("signed", "log", "one-sided"):
@@ -247,6 +251,7 @@ CHECKS: dict[str, Callable[[Both], None]] = {
     "AttentionView": same_heads, "RolloutView": same_matrix, "HeadCompareView": same_pair,
     "AttributionPanel": same_parts, "NeuronTable": same_neurons, "SourceBars": same_columns,
     "PositionLossView": same_columns, "LayerMap": same_layers, "LayerSlider": same_layers, "PromptEditor": same_words,
+    "TargetEditor": same_words,
 }  # fmt: skip
 
 
@@ -272,7 +277,7 @@ def test_values_and_colours_are_those_of_the_screen(both: dict[str, Both], kind:
 
 def facts_of(texts: Iterable[str]) -> set[str]:
     """What is said one by one, without what only stands around it."""
-    parts = [NAMES.sub("", fact).strip() for words in texts for fact in words.split("·")]
+    parts = [NAMES.sub("", fact.strip()).strip() for words in texts for fact in words.split("·")]
     return {OTHERWISE.get(part, part) for part in parts} - {""}
 
 
