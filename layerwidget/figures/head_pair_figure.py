@@ -124,7 +124,7 @@ def head_pair_picture(pair: HeadPair, width: float, theme: Theme) -> Picture:
         return above([heading(_TITLE, "", width, theme), placeholder(empty, width, 160, theme)])
     readout = fitted(pair.readout(), width, TEXT_SIZE)
     title = fitted(f"From “{pair.words[pair.query]}”", width, 12, "bold")
-    start = text_width(title, 12, "bold") + 8
+    start = text_width(title, 12, "bold") + 4
     return above([
         heading(pair.title, pair.detail(), width, theme), _legend(pair, theme), _matrices(pair, width, theme),
         Picture(width, 20, text(0, 10, readout, size=TEXT_SIZE, fill=theme.muted)),

@@ -178,7 +178,7 @@ export default withStore(({ model, el, store }) => {
     const what = one ? `layer ${shared.get("layer")} · head ${shared.get("head")}` : `${shared.get("show_heads")} of ${layersTitle(shownLayers)}, all heads`;
     const [layer, head, note] = shared.get("head_note") ?? [];
     const named = note && one && layer === shared.get("layer") && head === shared.get("head");
-    page.head.replaceChildren(element("b", {}, what), ...[named ? ` · ${note}` : shared_, ` · from “${data.prompt_visible[position]}”`].map((said) => element("span", {}, said)));
+    page.head.replaceChildren(element("b", {}, what), ...[named ? ` · ${note}` : shared_, ` · from “${data.prompt_visible[position]}”`].filter(Boolean).map((said) => element("span", {}, said)));
     page.readout.textContent = chosen ? say(scene.matrix) : "";
   };
   const written = (number) => (scene.data.unit ? `${exactValue(number)} ${scene.data.unit}` : number.toFixed(3));
