@@ -57,7 +57,7 @@ def map_picture(found: ModelMap | None, in_view: Sequence[int], chosen: int, the
 
 def _facts(found: ModelMap, in_view: Sequence[int]) -> str:
     facts = f"{found.name} · {found.n_params:,} parameters · stream {found.d_model:,} wide"
-    return f"{facts} · {layers_title(tuple(in_view))} in view"
+    return f"{facts} · {layers_title(tuple(in_view))} in view" if in_view else facts
 
 
 def _stack(found: ModelMap, in_view: set[int], chosen: int | None, title: str, theme: Theme) -> Picture:
@@ -219,4 +219,4 @@ def map_text(found: ModelMap | None, in_view: Sequence[int], chosen: int) -> str
     ]  # fmt: skip
     head = ["layer", "parts", "parameters"]
     encoder = ["Encoder", map_text(found.encoder, range(len(found.encoder.layers)), -1)] if found.encoder else []
-    return said(f"Model map · {_facts(found, in_view)}", table(head, rows, widest=90), *encoder)
+    return said(f"Model map · {_facts(found, in_view if chosen >= 0 else ())}", table(head, rows, widest=90), *encoder)
