@@ -159,7 +159,7 @@ def test_the_head_of_two_runs_is_a_figure(theme: str) -> None:
     table = view.head_view.to_text().splitlines()
     assert [row.split()[0] for row in table[2 : 2 + len(order)]] == ["abdxce"[key] for key in order]
     assert len(common) == (~np.isnan(change[5])).sum()
-    assert "layer 1 · head 2 · square-root scale" in words(svg)
+    assert "layer 1 · head 2 · √ scale" in words(svg)
     # What is not compared is said.
     only = lw.Attention("1").run(model.trace("abde"))
     single = lw.HeadCompareView(lw.difference(only, only), layer=2)

@@ -149,7 +149,7 @@ def _detail(attention: Attention) -> str:
         part = "" if share is None else f" ({100 * share:.0f} % of a row)"
         hidden = f"first token hidden{part}" if meta["unit"] else "first token hidden, rest scaled to 1"
     missing = len(attention.rows) - len(attention.held)
-    scale = [hidden, "square-root scale"] if meta["unit"] else ["square-root scale", hidden]
+    scale = [hidden, "√ scale"] if meta["unit"] else ["√ scale", hidden]
     if attention.single_key:
         scale = ["one token: its weight is 1 in all heads"]
     parts = [
@@ -186,7 +186,7 @@ def _gallery(attention: Attention, room: float, theme: Theme) -> Picture:
     each = ceil(16 / width)
     parts += [
         text(_NUMBERS + (column + 0.5) * width - gap / 2, foot + 8, str(head), size=10, text_anchor="middle",
-             fill=theme.muted)
+             fill=theme.accent if attention.show_heads == "head" and head == attention.place.head else theme.muted)
         for column, head in enumerate(heads) if column % each == 0
     ]  # fmt: skip
     parts.append(
@@ -308,7 +308,7 @@ def rollout_picture(rollout: Rollout, width: float, theme: Theme) -> Picture:
     room = min(width, 440.0)
     note = meta["note"] or "Each row sums to 1."
     return above([
-        heading("Rollout", f"{layers_title(rollout.shown.layers)} · square-root scale · {note}", room, theme),
+        heading("Rollout", f"{layers_title(rollout.shown.layers)} · √ scale · {note}", room, theme),
         matrix_picture(rollout.matrix, room, theme),
         Picture(room, 20, text(0, 10, rollout.words(), size=TEXT_SIZE, fill=theme.muted)),
     ])  # fmt: skip

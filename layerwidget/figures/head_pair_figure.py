@@ -16,13 +16,14 @@ from layerwidget.figures.layer_grid import placeholder
 from layerwidget.figures.matrix_figure import column_labels, row_labels
 from layerwidget.figures.pixels import painted
 from layerwidget.figures.shown import Place, Shown
-from layerwidget.figures.svg import Markup, Picture, above, beside, joined, rect, text
+from layerwidget.figures.svg import Markup, Picture, above, beside, joined, line, rect, text
 from layerwidget.figures.tables import said, table
 from layerwidget.figures.themes import Theme, colour_of, ramp
-from layerwidget.figures.words import fitted
+from layerwidget.figures.words import fitted, text_width
 from layerwidget.results import FloatArray
 
 _TITLE = "The chosen head"
+_MOVED = "· the keys whose weight changes most"
 _EMPTY = "The chosen head in A and in B appears here."
 _MATRICES = ("A", "B", "B − A")
 # As `js/matrix_row.js` has them.
@@ -94,11 +95,11 @@ class HeadPair:
     def detail(self) -> str:
         """What the title line says besides."""
         if self.meta.get("what"):
-            return f"{self.meta['what']} · square-root scale"
+            return f"{self.meta['what']} · √ scale"
         layer, other = self.meta["layers"][0], self.meta["layer_b"]
         there = "" if other == layer else f" (B: layer {other})"
         quantity = f" · {self.meta['quantity']}" if self.meta["quantity"] else ""
-        return f"layer {layer} · head {self.meta['head']}{there}{quantity} · square-root scale"
+        return f"layer {layer} · head {self.meta['head']}{there}{quantity} · √ scale"
 
     @property
     def limit(self) -> float:
@@ -122,11 +123,15 @@ def head_pair_picture(pair: HeadPair, width: float, theme: Theme) -> Picture:
         empty = pair.meta.get("note") or _EMPTY
         return above([heading(_TITLE, "", width, theme), placeholder(empty, width, 160, theme)])
     readout = fitted(pair.readout(), width, TEXT_SIZE)
-    title = f"From “{pair.words[pair.query]}” · the keys whose weight changes most"
+    title = fitted(f"From “{pair.words[pair.query]}”", width, 12, "bold")
+    start = text_width(title, 12, "bold") + 4
     return above([
         heading(pair.title, pair.detail(), width, theme), _legend(pair, theme), _matrices(pair, width, theme),
         Picture(width, 20, text(0, 10, readout, size=TEXT_SIZE, fill=theme.muted)),
-        Picture(width, 22, text(0, 11, fitted(title, width, 12, "bold"), size=12, font_weight="bold")),
+        Picture(width, 22, joined([
+            text(0, 11, title, size=12, font_weight="bold"),
+            text(start, 11, fitted(_MOVED, width - start, 12), size=12, fill=theme.muted),
+        ])),
         _moved_rows(pair, width, theme),
     ])  # fmt: skip
 
@@ -197,13 +202,13 @@ def _bars(
     values: list[float], limit: float, lefts: list[float], room: float, y: float, theme: Theme
 ) -> Iterator[Markup]:
     for place, (value, left) in enumerate(zip(values, lefts, strict=True)):
-        yield rect(left, y, room, 10, fill=theme.line)
         if not isfinite(value):
             yield hatched(left, y, room, 10, theme)
         elif place < 2:
             yield rect(left, y, room * value / limit, 10, fill=theme.data, class_="lw-cell", data_value=f"{value:.6g}")
         else:
             half = room / 2
+            yield line(left + half, y - 1, left + half, y + 11, stroke=theme.edge)
             start = left + half * (1 + min(0.0, value / limit))
             fill = theme.below if value < 0 else theme.above
             yield rect(start, y, half * abs(value) / limit, 10, fill=fill, class_="lw-cell", data_value=f"{value:.6g}")

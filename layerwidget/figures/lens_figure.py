@@ -10,7 +10,7 @@ from layerwidget.figures.heading import colour_scale, heading
 from layerwidget.figures.layer_grid import Box, Columns, cell_size, grid_columns, grid_picture, placeholder
 from layerwidget.figures.number_words import layers_title, short_count, short_probability
 from layerwidget.figures.shown import Place, Shown
-from layerwidget.figures.svg import Attributes, Markup, Picture, above, beside, circle, joined, rect, text
+from layerwidget.figures.svg import Attributes, Markup, Picture, above, beside, joined, rect, text
 from layerwidget.figures.tables import columns_around, cut_words, said, table
 from layerwidget.figures.themes import Theme, ramp
 from layerwidget.figures.words import Face, fitted, text_width
@@ -141,7 +141,7 @@ def _followed_rank(lens: Lens, layer: int, position: int) -> float:
 
 COLOURS = {
     "faded": Colouring(
-        "probability of the word, faded by KL to final",
+        "probability, faded by KL",
         lambda lens, *cell: lens.top(*cell)[0][1] * exp(-lens.of("kl_to_final_nats", *cell)),
         _unit,
     ),
@@ -155,12 +155,12 @@ COLOURS = {
         lambda lens: ("0", f"{lens.shown.meta['max_entropy_nats']:.1f} nats"),
     ),
     "kl": Colouring(
-        "KL(final || layer)",
+        "KL to final",
         lambda lens, *cell: lens.of("kl_to_final_nats", *cell) / _NATS_SHOWN,
         lambda lens: ("0", f"≥{_NATS_SHOWN} nats"),
     ),
     "jsd": Colouring(
-        "Jensen-Shannon divergence from the final prediction", _divergence,
+        "Jensen-Shannon to final", _divergence,
         lambda lens: ("0", "ln 2 = 0.69 nats"), array="jsd_nats",
     ),
     "token_probability": Colouring(
@@ -214,7 +214,7 @@ def _legend(lens: Lens, theme: Theme) -> Picture:
     low, high = mode.ends(lens)
     needs = "pin a word first" if mode.text is not None and lens.pinned < 0 else ""
     if mode.array and mode.array not in lens.shown.arrays:
-        needs = "not asked for"
+        needs = "not asked for" if lens.shown.meta["prompt"] is None else "…"
     fills = ramp(theme).fills
     return colour_scale(low, high, [fills[place] for place in range(0, 256, 15)], theme, before=needs)
 
@@ -252,7 +252,12 @@ def _words(lens: Lens, theme: Theme) -> Picture:
     """The most probable words of the chosen cell, its facts, and the pinned words."""
     layer, position = lens.here
     word = lens.shown.meta["prompt_visible"][position]
-    parts = [text(0, 8, fitted(f"layer {layer} · after “{word}”", _PANEL, 12, "bold"), size=12, font_weight="bold")]
+    where = f"(position {position})"
+    title = fitted(f"layer {layer} · after “{word}”", _PANEL - text_width(where, 12) - 6, 12, "bold")
+    parts = [
+        text(0, 8, title, size=12, font_weight="bold"),
+        text(text_width(title, 12, "bold") + 6, 8, where, size=12, fill=theme.muted),
+    ]
     if not lens.is_done(layer, position):
         return Picture(_PANEL, 24, joined([*parts, text(0, 30, "not computed yet", size=11, fill=theme.muted)]))
     top = lens.top(layer, position)
@@ -261,22 +266,32 @@ def _words(lens: Lens, theme: Theme) -> Picture:
         y = 34 + place * room
         parts += [
             text(0, y, fitted(name, 92, 11, "mono"), size=11, font_family=theme.mono),
-            rect(98, y - 5, 96, 10, fill=theme.line),
             rect(98, y - 5, 96 * share, 10, fill=theme.data, class_="lw-bar", data_value=f"{share:.6g}"),
             text(_PANEL - 14, y, f"{share:.3f}", size=11, text_anchor="end"),
         ]
     y = 34 + len(top) * room + 8
-    facts = {"entropy": "entropy_nats", "KL to final": "kl_to_final_nats", "Jensen-Shannon": "jsd_nats"}
-    for name, array in facts.items():
-        if array not in lens.shown.arrays:
-            continue
+    for name, fact in _facts(lens, layer, position):
         parts += [
-            text(0, y, name, size=11, fill=theme.muted),
-            text(_PANEL - 14, y, f"{lens.of(array, layer, position):.3f} nats", size=11, text_anchor="end"),
-        ]
+            text(0, y, name, size=11, fill=theme.muted), text(_PANEL - 14, y, fact, size=11, text_anchor="end"),
+        ]  # fmt: skip
         y += 18
     parts += _pins(lens, y + 6, theme)
     return Picture(_PANEL, y + 6 + 20 * (len(lens.place.tokens) + bool(lens.place.tokens)), joined(parts))
+
+
+def _facts(lens: Lens, layer: int, position: int) -> Iterator[tuple[str, str]]:
+    """What is known of a cell besides its words, as `js/lens_panel.js` says it."""
+    names = {
+        "entropy": "entropy_nats", "neuron": "neurons", "KL to final": "kl_to_final_nats", "Jensen-Shannon": "jsd_nats",
+    }  # fmt: skip
+    for name, array in names.items():
+        if array not in lens.shown.arrays:
+            continue
+        value = lens.of(array, layer, position)
+        if array == "neurons":
+            yield name, "expert not chosen" if value < 0 else str(int(value))
+        else:
+            yield name, f"{value:.3f} nats"
 
 
 def _pins(lens: Lens, y: float, theme: Theme) -> list[Markup]:
@@ -287,19 +302,26 @@ def _pins(lens: Lens, y: float, theme: Theme) -> list[Markup]:
     known = lens.shown.meta["tokens"]
     for place, token in enumerate(tokens):
         row = y + 20 * (place + 1)
-        name, number = f"#{token}", "…"
+        name, number = _token_name(lens, token), "not asked for" if lens.shown.meta["prompt"] is None else "…"
         if token in known:
             which = known.index(token)
-            name = lens.shown.meta["token_visible"][which]
             probability = exp(lens.of_token("token_log_probs", layer, position, which))
             number = f"{probability:.3f} · rank {int(lens.of_token('token_ranks', layer, position, which))}"
-        weight = "bold" if token == lens.place.token else None
+        colour = theme.accent if token == lens.place.token else theme.ink
         parts += [
-            circle(5, row, 5, fill=lens.pin_colours[place % len(lens.pin_colours)]),
-            text(16, row, fitted(name, 100, 11, "mono"), size=11, font_family=theme.mono, font_weight=weight),
+            rect(0, row - 5, 10, 10, rx=2, fill=lens.pin_colours[place % len(lens.pin_colours)]),
+            text(16, row, fitted(name, 100, 11, "mono"), size=11, font_family=theme.mono, fill=colour),
             text(_PANEL - 14, row, number, size=11, text_anchor="end"),
         ]
     return parts
+
+
+def _token_name(lens: Lens, token: int) -> str:
+    """What a pinned word looks like, by its token id; as `js/pinned_words.js` has it."""
+    known = lens.shown.meta["tokens"]
+    if token in known:
+        return str(lens.shown.meta["token_visible"][known.index(token)])
+    return next((str(piece["visible"]) for piece in lens.shown.meta["pieces"] if piece["id"] == token), f"#{token}")
 
 
 def lens_text(lens: Lens, empty: str) -> str:

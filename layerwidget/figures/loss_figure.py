@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from layerwidget.figures.column_words import NARROWEST_WORD, UPRIGHT_HEIGHT, column_word, on_end, unit_label
 from layerwidget.figures.heading import TEXT_SIZE, heading
 from layerwidget.figures.layer_grid import Columns, placeholder
 from layerwidget.figures.number_words import precision_text, tick_text
 from layerwidget.figures.shown import Place, Shown
-from layerwidget.figures.svg import Markup, Picture, above, group, joined, line, rect, text
+from layerwidget.figures.svg import Markup, Picture, above, joined, line, rect, text
 from layerwidget.figures.tables import columns_around, cut_words, said, table
 from layerwidget.figures.themes import Theme, ramp
 from layerwidget.figures.words import fitted, text_width
@@ -154,7 +155,7 @@ class Plot:
             parts += self._mark(n_ctx, f"trained length {n_ctx}: extrapolation from here", width)
         here = rect(self.x(self.loss.here), _TOP, max(3.0, step - 1), _HEIGHT, fill="none", stroke=self.theme.accent,
                     stroke_width=2)  # fmt: skip
-        foot = _WORDS if step >= 12 else 20
+        foot = _WORDS if step >= NARROWEST_WORD and on_end(step) else UPRIGHT_HEIGHT
         return Picture(width, _TOP + _HEIGHT + foot, joined([*parts, here]))
 
     def _axes(self) -> list[Markup]:
@@ -166,25 +167,24 @@ class Plot:
                 line(_LEFT, y, self.right, y, stroke=self.theme.edge),
                 text(_LEFT - 5, y, tick_text(place * tick, "~g"), size=10, text_anchor="end", fill=self.theme.muted),
             ]
-        label = text(0, 0, "nats", size=11, text_anchor="middle")
-        parts.append(group([label], transform=f"translate(8 {_TOP + _HEIGHT / 2}) rotate(-90)"))
+        parts.append(unit_label("nats", _TOP + _HEIGHT / 2, self.theme))
         return [*parts, *self._below()]
 
     def _below(self) -> list[Markup]:
         """Tokens where they have room, else numbers of positions."""
         width, foot, parts = self.columns.width, _TOP + _HEIGHT, []
-        each = 1 if width >= 12 else next((step for step in _STEPS if step * width >= 34), _STEPS[-1])
+        worded = width >= NARROWEST_WORD
+        each = 1 if worded else next((step for step in _STEPS if step * width >= 34), _STEPS[-1])
         for position in range(self.columns.first, self.columns.stop):
             if position % each:
                 continue
             x = self.x(position) + width / 2
             colour = self.theme.accent if position == self.loss.here else self.theme.muted
-            if width < 12:
+            if worded:
+                word = self.loss.labels[position]
+                parts.append(column_word(word, x, foot, width, _WORDS - 6, colour, self.theme))
+            else:
                 parts.append(text(x, foot + 10, str(position), size=10, text_anchor="middle", fill=colour))
-                continue
-            word = text(0, 0, fitted(self.loss.labels[position], _WORDS - 6, 10, "mono"), size=10, text_anchor="end",
-                        font_family=self.theme.mono, fill=colour)  # fmt: skip
-            parts.append(group([word], transform=f"translate({x:.1f} {foot + 5}) rotate(-90)"))
         return parts
 
     def _mark(self, position: int, words: str, width: float) -> list[Markup]:

@@ -7,15 +7,18 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from layerwidget.figures.heading import TEXT_SIZE, heading
-from layerwidget.figures.number_words import precision_text
-from layerwidget.figures.svg import Markup, Picture, above, beside, circle, joined, line, rect, text
+from layerwidget.figures.number_words import layers_title, precision_text
+from layerwidget.figures.svg import Markup, Picture, above, beside, circle, group, joined, line, rect, text
 from layerwidget.figures.tables import said, table
 from layerwidget.figures.themes import Theme
 from layerwidget.figures.words import fitted, text_width, wrapped
+from layerwidget.layers import BANDS, band_layers
 from layerwidget.model_map import MapElement, MapLayer, MapStep, ModelMap
 
 _UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 _STACK, _PANE = 380, 470
+#: The room for the names of the bands, on the left of the stack.
+_BANDS = 18
 _NORMS = {"pre": "norm before", "post": "norm on the stream", "sandwich": "norm before and after", "none": "no norm"}
 
 
@@ -49,14 +52,12 @@ def map_picture(found: ModelMap | None, in_view: Sequence[int], chosen: int, the
     if found.encoder is not None:
         stacks.insert(0, _stack(found.encoder, set(), None, "encoder", theme))
     body = beside([*stacks, _inside(found.layers[min(chosen, len(found.layers) - 1)], theme)], 20)
-    return above([heading("Model map", _facts(found), body.width, theme), body])
+    return above([heading("Model map", _facts(found, in_view), body.width, theme), body])
 
 
-def _facts(found: ModelMap) -> str:
-    return (
-        f"{found.name} · {len(found.layers)} layers · {found.d_model} wide · {found.d_vocab:,} tokens · "
-        f"{short_amount(found.n_params)} parameters"
-    )
+def _facts(found: ModelMap, in_view: Sequence[int]) -> str:
+    facts = f"{found.name} · {found.n_params:,} parameters · stream {found.d_model:,} wide"
+    return f"{facts} · {layers_title(tuple(in_view))} in view" if in_view else facts
 
 
 def _stack(found: ModelMap, in_view: set[int], chosen: int | None, title: str, theme: Theme) -> Picture:
@@ -65,17 +66,41 @@ def _stack(found: ModelMap, in_view: set[int], chosen: int | None, title: str, t
     parts: list[Markup] = [text(0, 9, title, size=TEXT_SIZE, fill=theme.muted)] if title else []
     y = 20.0 if title else 0.0
     top = y
+    goal = "encoder output" if chosen is None else f"{found.d_vocab:,} logits per position"
+    parts.append(_outside(goal, y, theme))
+    y += 20
     for one in reversed(found.after):
         parts += _end(one, y, theme)
         y += 20
+    parts += _bands(len(found.layers), y, height, theme)
     for layer in reversed(found.layers):
         parts += _row(layer, y, height, layer.layer in in_view, layer.layer == chosen, theme)
         y += height
     for one in found.before:
         parts += _end(one, y, theme)
         y += 20
+    parts.append(_outside("tokens", y, theme))
+    y += 20
     trunk = line(40, top + 4, 40, y - 4, stroke=theme.data, stroke_width=3, stroke_opacity="0.5")
-    return Picture(_STACK, y + 4, joined([trunk, *parts]))
+    return Picture(_STACK, y + 4, joined([trunk, *parts])).shifted(_BANDS)
+
+
+def _outside(words: str, y: float, theme: Theme) -> Markup:
+    """What the stream comes from, or goes to."""
+    return text(56, y + 10, words, size=TEXT_SIZE, fill=theme.muted)
+
+
+def _bands(count: int, top: float, height: float, theme: Theme) -> Iterator[Markup]:
+    """A line for each band on the left of its layers, with its name where there is room."""
+    for name in BANDS:
+        layers = band_layers(name, count)
+        if not layers:
+            continue
+        first, last = top + (count - 1 - layers[-1]) * height, top + (count - layers[0]) * height
+        yield line(0, first + 1, 0, last - 1, stroke=theme.edge, stroke_width=2)
+        if last - first >= 36:
+            label = text(0, 0, name, size=10, text_anchor="middle", fill=theme.muted)
+            yield group([label], transform=f"translate(-8 {(first + last) / 2:.6g}) rotate(-90)")
 
 
 def _end(one: MapElement, y: float, theme: Theme) -> list[Markup]:
@@ -109,10 +134,21 @@ def _row(layer: MapLayer, y: float, height: float, in_view: bool, here: bool, th
         yield rect(left + 5, y + 1.5, width - 10, height - 3, rx=3, stroke=theme.edge, class_="lw-chip",
                    data_layer=layer.layer, data_kind=main.kind, **tint)  # fmt: skip
         words = f"∥ {main.title}" if step.parallel and place else main.title
-        yield text(left + width / 2, middle, fitted(words, width - 16, 10), size=10, text_anchor="middle", fill=colour)
+        fact = _fact(step, width - 16) if height >= 32 else ""
+        y_name = middle - 6 if fact else middle
+        yield text(left + width / 2, y_name, fitted(words, width - 16, 10), size=10, text_anchor="middle", fill=colour)
+        if fact:
+            yield text(left + width / 2, middle + 7, fact, size=9, text_anchor="middle", fill=theme.muted)
     yield text(_STACK - 6, middle, short_amount(layer.n_params), size=10, text_anchor="end", fill=colour)
     if here:
-        yield rect(6, y + 0.5, _STACK - 6, height - 1, rx=4, fill="none", stroke=theme.accent, stroke_width=2)
+        yield rect(6, y + 0.5, _STACK - 6, height - 1, rx=4, fill="none", stroke=theme.accent, stroke_width=2,
+                   class_="lw-here", data_layer=layer.layer)  # fmt: skip
+
+
+def _fact(step: MapStep, room: float) -> str:
+    """The first fact about a branch, where it is short enough."""
+    fact = next(iter(step.main.details), "")
+    return fact if text_width(fact, 9) <= room else ""
 
 
 def weight_lines(one: MapElement) -> list[tuple[str, str]]:
@@ -183,4 +219,4 @@ def map_text(found: ModelMap | None, in_view: Sequence[int], chosen: int) -> str
     ]  # fmt: skip
     head = ["layer", "parts", "parameters"]
     encoder = ["Encoder", map_text(found.encoder, range(len(found.encoder.layers)), -1)] if found.encoder else []
-    return said(f"Model map · {_facts(found)}", table(head, rows, widest=90), *encoder)
+    return said(f"Model map · {_facts(found, in_view if chosen >= 0 else ())}", table(head, rows, widest=90), *encoder)

@@ -36,7 +36,7 @@ class NeuronRows:
     def columns(self) -> list[str]:
         """Heads of the columns with numbers, in their order."""
         gates = ["gate", "up"] if "gates" in self.shown.arrays else []
-        return ["|m| ‖v‖", "activation", *gates]
+        return ["|m| ‖v‖", "activation m", *gates]
 
     def numbers(self, row: int) -> list[str]:
         """The numbers of a row."""
@@ -53,6 +53,11 @@ class NeuronRows:
         """The experts that a position goes through."""
         experts = self.shown.meta["experts"]
         return " ".join(map(str, experts[position])) if experts else ""
+
+    def weighted_experts(self, position: int) -> str:
+        """The experts that a position goes through, each with the router's weight."""
+        pairs = zip(self.shown.meta["experts"][position], self.shown.arrays["router_weights"][position], strict=True)
+        return ", ".join(f"{expert} (× {float(weight):.3f})" for expert, weight in pairs)
 
 
 def _detail(rows: NeuronRows) -> str:
@@ -76,8 +81,21 @@ def _followed(rows: NeuronRows) -> str:
         return "Experts of every token." if meta["experts"] else ""
     name = rows.name(meta["followed"])
     return (
-        f"Neuron {name} of layer {meta['layers'][0]} over the prompt: activation, blue above zero, yellow-green below"
+        f"neuron {name} of layer {meta['layers'][0]} over the prompt: activation, blue above zero, yellow-green below"
     )
+
+
+def _readout(rows: NeuronRows) -> str:
+    """What is known at the chosen position, as `js/neuron_table.js` says it."""
+    meta, values = rows.shown.meta, rows.shown.arrays.get("by_position")
+    place = min(meta["position"], len(meta["prompt_visible"]) - 1)
+    parts = [f"“{meta['prompt_visible'][place]}” (position {place})"]
+    if values is not None:
+        value = float(values[place])
+        parts.append("its expert was not chosen here" if np.isnan(value) else f"activation {exact_value(value)}")
+    if meta["experts"]:
+        parts.append(f"experts {rows.weighted_experts(place)}")
+    return " · ".join(parts)
 
 
 def neuron_picture(rows: NeuronRows, width: float, theme: Theme) -> Picture:
@@ -93,6 +111,7 @@ def neuron_picture(rows: NeuronRows, width: float, theme: Theme) -> Picture:
     if _followed(rows):
         pieces += [
             Picture(width, 22, text(0, 10, _followed(rows), size=TEXT_SIZE)), _strip(rows, width, theme),
+            Picture(width, 20, text(0, 10, fitted(_readout(rows), width, TEXT_SIZE), size=TEXT_SIZE, fill=theme.muted)),
         ]  # fmt: skip
     return above(pieces)
 
@@ -123,7 +142,6 @@ def _table(rows: NeuronRows, width: float, theme: Theme) -> Picture:
             parts.append(rect(-4, y - _ROW / 2, width + 8, _ROW, fill="none", stroke=theme.accent, stroke_width=1.5))
         parts += [
             text(0, y, rows.name(neuron), size=11, font_family=theme.mono),
-            rect(bar, y - 5, 84, 10, fill=theme.line),
             rect(bar, y - 5, 84 * share, 10, fill=theme.data, class_="lw-cell", data_neuron=neuron,
                  data_value=f"{float(contributions[row]):.6g}"),
             *(
@@ -132,7 +150,7 @@ def _table(rows: NeuronRows, width: float, theme: Theme) -> Picture:
             ),
             text(start, y, fitted(rows.words("promotes", row), half - 12, 10, "mono"), size=10, font_family=theme.mono),
             text(start + half, y, fitted(rows.words("demotes", row), half, 10, "mono"), size=10,
-                 font_family=theme.mono, fill=theme.muted),
+                 font_family=theme.mono),
         ]  # fmt: skip
     return Picture(width, 20 + len(meta["neurons"]) * _ROW + 8, joined(parts))
 

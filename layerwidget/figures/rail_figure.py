@@ -56,7 +56,7 @@ def rail_picture(rail: Rail, width: float, theme: Theme) -> Picture:
     ]  # fmt: skip
     if rail.layer in tops:
         outline = rect(_NUMBERS - 2, tops[rail.layer] - 2, _BAR + 4, max(1, row - gap) + 4, rx=3, fill="none",
-                       stroke=theme.accent, stroke_width=2)  # fmt: skip
+                       stroke=theme.accent, stroke_width=2, class_="lw-here", data_layer=rail.layer)  # fmt: skip
         bars.append(outline)
     stack = Picture(width, _HEIGHT, joined([*bars, *_numbers(rail, tops, row, theme), *_bands(rail, tops, row, theme)]))
     return above([heading("Layers", rail.title, width, theme), stack])

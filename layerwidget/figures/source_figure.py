@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from layerwidget.figures.column_words import column_word, on_end, unit_label
 from layerwidget.figures.heading import TEXT_SIZE, heading
 from layerwidget.figures.layer_grid import Columns, placeholder
 from layerwidget.figures.number_words import exact_value, short_value
 from layerwidget.figures.shown import Place, Shown
-from layerwidget.figures.svg import Markup, Picture, above, group, joined, line, rect, text
+from layerwidget.figures.svg import Markup, Picture, above, joined, line, rect, text
 from layerwidget.figures.tables import columns_around, cut_words, said, table
 from layerwidget.figures.themes import Theme, ramp
 from layerwidget.figures.words import fitted
@@ -58,9 +59,7 @@ def source_picture(sources: Sources, empty: str, width: float, theme: Theme) -> 
         return _PAD + (high - value) / (high - low) * (_PLOT - 2 * _PAD)
 
     right = _AXIS + (columns.stop - columns.first) * columns.width
-    parts: list[Markup] = [
-        group([text(0, 0, "logits", size=11, text_anchor="middle")], transform=f"translate(8 {_PLOT / 2}) rotate(-90)")
-    ]
+    parts: list[Markup] = [unit_label("logits", _PLOT / 2, theme)]
     for value in {high, 0.0, low}:
         parts += [
             line(_AXIS, y(value), right, y(value), stroke=theme.edge if value else theme.muted),
@@ -73,7 +72,7 @@ def source_picture(sources: Sources, empty: str, width: float, theme: Theme) -> 
     words = f"most from “{sources.labels[most]}” (position {most}): {exact_value(values[most])} logits"
     return above([
         heading(sources.title, _source_detail(sources, columns.cut), whole, theme),
-        Picture(right, _PLOT + (26 if columns.width >= 52 else _WORDS), joined(parts)),
+        Picture(right, _PLOT + (_WORDS if on_end(columns.width) else 26), joined(parts)),
         Picture(whole, 20, text(0, 10, fitted(words, whole, TEXT_SIZE), size=TEXT_SIZE, fill=theme.muted)),
     ])  # fmt: skip
 
@@ -103,11 +102,7 @@ def _source_bar(
         data_position=place, data_value=f"{value:.6g}",
     )  # fmt: skip
     colour = theme.accent if place == sources.place.position else theme.muted
-    upright = width >= 52
-    word = fitted(sources.labels[place], width - 3 if upright else _WORDS - 8, 10, "mono")
-    label = text(0, 0, word, size=10, font_family=theme.mono, fill=colour, text_anchor="middle" if upright else "end")
-    turn = "" if upright else " rotate(-90)"
-    parts = [bar, group([label], transform=f"translate({middle:.1f} {_PLOT + (10 if upright else 4)}){turn}")]
+    parts = [bar, column_word(sources.labels[place], middle, _PLOT, width, _WORDS - 8, colour, theme)]
     if width >= 36 and value:
         y = foot + 8 if value < 0 else top - 7
         parts.append(text(middle, y, short_value(value, 2), size=10, text_anchor="middle", fill=theme.muted))
@@ -167,10 +162,11 @@ def parts_picture(parts: Parts, empty: str, theme: Theme, width: float = _PANEL)
     start, track = 108.0, width - 108 - 66
     for row, (name, value, kind) in enumerate(rows):
         y, layer = 11.0 + 22 * row, parts.layer_of(row)
-        colour = theme.accent if layer is not None and layer == parts.place.layer else theme.ink
+        colour = theme.muted if kind in ("rest", "error") else theme.ink
+        name_colour = theme.accent if layer is not None and layer == parts.place.layer else colour
         bold = "bold" if kind == "total" else None
-        drawn.append(text(0, y, fitted(name, start - 6, 11), size=11, fill=colour, font_weight=bold))
-        drawn.append(text(width, y, _written(value, kind), size=11, text_anchor="end", font_weight=bold))
+        drawn.append(text(0, y, fitted(name, start - 6, 11), size=11, fill=name_colour, font_weight=bold))
+        drawn.append(text(width, y, _written(value, kind), size=11, text_anchor="end", fill=colour, font_weight=bold))
         if kind in ("part", "rest"):
             length = min(0.5, abs(value) / largest / 2) * track
             left = start + track / 2 - (length if value < 0 else 0)

@@ -110,6 +110,10 @@ class Picture:
         """Its elements with the upper left corner at another place."""
         return group([self.body], transform=f"translate({_written(x)} {_written(y)})") if x or y else self.body
 
+    def shifted(self, x: float) -> Picture:
+        """The same with so much more room on its left."""
+        return Picture(self.width + x, self.height, self.moved(x, 0))
+
 
 def above(pictures: Iterable[Picture], gap: float = 0) -> Picture:
     """Pictures under each other, the first on top."""

@@ -140,7 +140,8 @@ lw.AttentionView(grid)
 #: Which rows of the gallery have a tile.
 PAINTED_ROWS = """canvas => {
     const { data } = canvas.getContext("2d").getImageData(40, 0, 1, canvas.height);
-    return Array.from({ length: 60 }, (_, row) => data[4 * Math.round((row + 0.4) * canvas.height / 60) + 3] > 0);
+    const row = (canvas.height - 30) / 60;
+    return Array.from({ length: 60 }, (_, place) => data[4 * Math.round((place + 0.4) * row) + 3] > 0);
 }"""
 
 
@@ -151,6 +152,6 @@ def test_of_a_tall_gallery_only_what_is_in_sight_is_drawn(explorer: ExplorerPage
         expect(cell.locator(".lw-attention")).to_have_class(re.compile("lw-ready"))
         gallery = cell.locator(".lw-gallery")
         canvas = gallery.locator("canvas").element_handle()
-        page.wait_for_function(painted, arg=[canvas, [True] * 34 + [False] * 26])
+        page.wait_for_function(painted, arg=[canvas, [True] * 37 + [False] * 23])
         gallery.evaluate("box => { box.scrollTop = box.scrollHeight; }")
         page.wait_for_function(painted, arg=[canvas, [False] * 26 + [True] * 34])

@@ -138,7 +138,8 @@ def head_tile(explorer: ExplorerPage, row: int, head: int) -> tuple[Locator, dic
     gallery = explorer.root.locator(".lw-gallery canvas")
     box = gallery.bounding_box()
     assert box is not None
-    height = box["height"] / 12
+    # Below the tiles stand the numbers of the heads.
+    height = (box["height"] - 30) / 12
     width = min(height * 2.1, (box["width"] - 26) / 9)
     return gallery, {"x": 26 + (head + 0.5) * width, "y": (row + 0.5) * height}
 

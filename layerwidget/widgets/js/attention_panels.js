@@ -2,15 +2,16 @@
 
 import { whyNoLines } from "./arc_lines.js";
 import { KEYS, choice, element } from "./dom.js";
+import { HEADS_HEIGHT } from "./head_gallery.js";
 import { heatColours, shortValue } from "./heat_cells.js";
 
 export const PANEL_HEIGHT = 336;
 
 /** Three canvases, what is said beside them, and the controls, in `el`. */
 export function attentionPanels(el, shared) {
-  const box = (name, kind, label) => element("div", { ...KEYS, class: name, tabindex: 0, role: "application", "aria-roledescription": kind, style: `height:${PANEL_HEIGHT}px`, "aria-label": label }, element("canvas"));
+  const box = (name, kind, label, height = PANEL_HEIGHT) => element("div", { ...KEYS, class: name, tabindex: 0, role: "application", "aria-roledescription": kind, style: `height:${height}px`, "aria-label": label }, element("canvas"));
   const page = {
-    gallery: box("lw-gallery", "grid", "All heads of the layers in view: arrow keys choose a head"),
+    gallery: box("lw-gallery", "grid", "All heads of the layers in view: arrow keys choose a head", PANEL_HEIGHT + HEADS_HEIGHT),
     matrix: box("lw-matrix", "matrix", "Attention of the chosen head: up and down choose the query, left and right point at a key"),
     detail: element("span", { class: "lw-detail" }),
     legend: element("span", { class: "lw-legend", hidden: true }),

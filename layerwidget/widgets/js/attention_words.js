@@ -20,7 +20,7 @@ export function galleryFacts({ data, wanted, held, hideFirst }) {
   const scale = singleKey(data) ? ["one token: its weight is 1 in all heads"] : data.unit ? [hidden, "√ scale"] : ["√ scale", hidden];
   return [
     data.quantity, wanted.length ? layersTitle([...wanted].reverse()) : "no layer with attention", missing ? `${missing} not computed` : "", ...scale,
-    data.size < data.n_pos ? `largest of ${data.block} × ${data.block} cells` : "",
+    data.size < data.n_pos ? `largest of ${data.block} × ${data.block} cells` : "", "last layer on top",
   ];
 }
 
@@ -29,11 +29,11 @@ export function matrixTitle({ data, wanted, held, how, here, headNote: [layer, h
   const from = ` · from “${data.prompt_visible[position]}”`;
   if (how !== "head") {
     const layers = wanted.filter((one) => held.has(one)).reverse();
-    return { what: `${how} of ${layersTitle(layers)}, all heads`, facts: ["", from] };
+    return { what: `${how} of ${layersTitle(layers)}, all heads`, facts: [from] };
   }
   const named = note && layer === here.layer && head === here.head;
   const grouped = data.grouped && data.heads.includes(here.head) ? ` (kv head ${data.kv_heads[data.heads.indexOf(here.head)]})` : "";
-  return { what: `layer ${here.layer} · head ${here.head}`, facts: [named ? ` · ${note}` : grouped, from] };
+  return { what: `layer ${here.layer} · head ${here.head}`, facts: [named ? ` · ${note}` : grouped, from].filter(Boolean) };
 }
 
 /** One line of truth: the weight under the pointer, else the strongest key of the selected query. */

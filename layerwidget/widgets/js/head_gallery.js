@@ -5,6 +5,8 @@ import { pointIn, sizedContext } from "./dom.js";
 import { galleryPixels, sameRows } from "./patterns.js";
 
 const GUTTER_WIDTH = 26;
+/** Below the tiles stand the numbers of the heads. */
+export const HEADS_HEIGHT = 30;
 /** Tiles of low rows are wider than those are high: there is room. */
 const WIDEST_LOW_TILE = 56;
 
@@ -90,6 +92,19 @@ export function makeGallery(canvas, height) {
     context.fillText(layer, GUTTER_WIDTH - 7, (row + 0.5) * tile.height);
   };
 
+  const heads = (context, { data, palette, here }, [first, stop], foot) => {
+    context.font = `${typeSize(palette, 10)} ${palette.font}`;
+    context.textAlign = "center";
+    const every = Math.ceil(Math.max(16, 1.5 * palette.least) / tile.width);
+    for (let column = first; column < stop; column += 1) {
+      if (column % every) continue;
+      context.fillStyle = data.heads[column] === here.head ? palette.accent : palette.muted;
+      context.fillText(data.heads[column], GUTTER_WIDTH + (column + 0.5) * tile.width - tile.gap / 2, foot + 8);
+    }
+    context.fillStyle = palette.muted;
+    context.fillText("head", GUTTER_WIDTH + (data.heads.length * tile.width) / 2, foot + 23);
+  };
+
   return {
     /** Draws the scene: `{data, stack, wanted, held, palette, hideInGallery, here: {layer, head}, hover}`. */
     draw(scene) {
@@ -98,7 +113,7 @@ export function makeGallery(canvas, height) {
       const rowHeight = Math.min(44, Math.max(10, height / wanted.length));
       const width = Math.min(Math.max(WIDEST_LOW_TILE, rowHeight * 2.1), Math.max(10, (room - GUTTER_WIDTH) / data.heads.length));
       tile = { width, height: rowHeight, gap: rowHeight > 16 ? 3 : 1 };
-      const context = sizedContext(canvas, Math.max(room, GUTTER_WIDTH + width * data.heads.length), Math.max(height, Math.round(rowHeight * wanted.length)));
+      const context = sizedContext(canvas, Math.max(room, GUTTER_WIDTH + width * data.heads.length), Math.max(height, Math.round(rowHeight * wanted.length)) + HEADS_HEIGHT);
       context.font = `${typeSize(palette, Math.min(11, rowHeight + 1))} ${palette.font}`;
       context.textAlign = "right";
       context.textBaseline = "middle";
@@ -118,6 +133,7 @@ export function makeGallery(canvas, height) {
           if (held.has(layer) && !singleKey(data)) atlas.draw(context, scene, held.get(layer), head, place);
         }
       }
+      heads(context, scene, [left, right], Math.round(rowHeight * wanted.length));
       if (hover) mark(context, scene, hover.layer, hover.head, palette.muted, 1);
       if (here.head !== null) mark(context, scene, here.layer, here.head, palette.accent, 2);
     },

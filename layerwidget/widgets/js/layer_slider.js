@@ -75,6 +75,7 @@ export default {
       window_.style.height = `${bottom - top}px`;
       [...rail.querySelectorAll(".lw-rail-layer")].forEach((bar, index) => {
         bar.classList.toggle("lw-in", shownLayers.includes(max - index));
+        bar.classList.toggle("lw-here", shared.get("layer") === max - index);
       });
       const row = GRID_HEIGHT / count();
       // The numbers of the range stand at its ends; those of the whole stack give way where they would touch.

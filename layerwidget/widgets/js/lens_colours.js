@@ -38,7 +38,7 @@ export const LENS_COLOURS = {
     ends: () => ["0", "ln 2 = 0.69 nats"],
   },
   token_probability: {
-    name: "pinned word: probability",
+    name: "probability of the pinned word",
     needsToken: true,
     known: (data, cell, token) => pinnedWord(data, cell, token)?.probability ?? null,
     share: (data, probability) => probability,
@@ -46,7 +46,7 @@ export const LENS_COLOURS = {
     ends: () => ["0", "1"],
   },
   token_rank: {
-    name: "pinned word: rank",
+    name: "rank of the pinned word",
     needsToken: true,
     known: (data, cell, token) => pinnedWord(data, cell, token)?.rank ?? null,
     share: (data, rank) => 1 - Math.log1p(rank) / Math.log(data.d_vocab),

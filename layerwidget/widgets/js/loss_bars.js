@@ -1,8 +1,9 @@
 // Bars over positions: how surprising each token is, where the trained length ends, how far windows reach.
 
 import { typeSize } from "./colour.js";
+import { NARROWEST_WORD, UPRIGHT_HEIGHT, onEnd, paintColumnWord, paintUnit } from "./column_words.js";
 
-const [LEFT, RIGHT, TOP, BOTTOM] = [38, 8, 18, 18];
+const [LEFT, RIGHT, TOP, WORDS] = [56, 8, 18, 64];
 /** How wide bars are where there are few: the widest step at which all have room, so that not each new one moves the others. */
 const BAR_STEPS = [136, 96, 72, 60, 50, 42, 36];
 
@@ -30,10 +31,12 @@ export function lossFrame(width, height, nats) {
   const high = nats.reduce((most, value) => (Number.isFinite(value) ? Math.max(most, value) : most), 0) || 1;
   const room = Math.max(1, width - LEFT - RIGHT);
   const step = BAR_STEPS.find((wide) => wide * count <= room) ?? room / count;
+  const worded = step >= NARROWEST_WORD;
+  const bottom = height - (worded && onEnd(step) ? WORDS : UPRIGHT_HEIGHT);
   return {
-    count, high, step, left: LEFT, right: LEFT + step * count, top: TOP, bottom: height - BOTTOM, ticks: roundStep(high),
+    count, high, step, worded, left: LEFT, right: LEFT + step * count, top: TOP, bottom, ticks: roundStep(high),
     x: (position) => LEFT + position * step,
-    y: (value) => height - BOTTOM - (value / high) * (height - BOTTOM - TOP),
+    y: (value) => bottom - (value / high) * (bottom - TOP),
     positionAt: (x) => {
       const position = Math.floor((x - LEFT) / step);
       return position >= 0 && position < count ? position : null;
@@ -80,7 +83,8 @@ function mark(context, frame, position, text, { palette }) {
   context.fillText(text, beside ? x + 4 : x - 4, 9);
 }
 
-function axes(context, frame, { palette, data }) {
+function axes(context, frame, { palette, data, here }) {
+  paintUnit(context, "nats", (frame.top + frame.bottom) / 2, palette);
   context.textAlign = "right";
   for (let value = 0; value <= frame.high * 1.000001; value += frame.ticks) {
     context.fillStyle = palette.line;
@@ -89,9 +93,12 @@ function axes(context, frame, { palette, data }) {
     context.fillText(Number(value.toPrecision(6)), frame.left - 5, frame.y(value));
   }
   context.textAlign = "center";
-  const each = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000].find((step) => step * frame.step >= 34) ?? 10000;
+  const each = frame.worded ? 1 : [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000].find((step) => step * frame.step >= 34) ?? 10000;
   for (let position = 0; position < data.labels.length; position += each) {
-    context.fillText(position, frame.x(position) + frame.step / 2, frame.bottom + 10);
+    const x = frame.x(position) + frame.step / 2;
+    context.fillStyle = position === here ? palette.accent : palette.muted;
+    if (frame.worded) paintColumnWord(context, { word: data.labels[position], x, foot: frame.bottom, column: frame.step, room: WORDS - 6 }, palette);
+    else context.fillText(position, x, frame.bottom + 10);
   }
 }
 
@@ -108,6 +115,7 @@ export function paintLoss(context, frame, scene) {
     context.fillRect(frame.x(nCtx), frame.top, frame.right - frame.x(nCtx), frame.bottom - frame.top);
   }
   axes(context, frame, scene);
+  context.font = `${typeSize(palette, 11)} ${palette.font}`;
   nats.data.forEach((value, position) => {
     if (!Number.isFinite(value)) return;
     context.fillStyle = palette.fills[position === hover ? 205 : 150];

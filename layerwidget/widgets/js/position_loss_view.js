@@ -6,7 +6,7 @@ import { dimStale, isText, withStore } from "./store.js";
 import { listTable, makeTwin } from "./table_twin.js";
 import { makeVoice } from "./voice.js";
 
-const HEIGHT = 170;
+const HEIGHT = 190;
 
 export default withStore(({ model, el, store }) => {
   const shared = shareTraits(model, ["position"]);

@@ -105,9 +105,10 @@ export default withStore(({ model, el, store }) => {
       page.readout.textContent = "";
       return;
     }
-    grid.draw(scene);
     const height = GRID_HEIGHT + LABELS_HEIGHT;
+    // Before the grid takes the room beside it: without a size, this canvas would leave none.
     paintShares(sizedContext(page.shares, SIDE_WIDTH, height), SIDE_WIDTH, height, scene);
+    grid.draw(scene);
     describe(scene);
     twin.changed();
     el.dataset.revision = data.revision;

@@ -1,6 +1,7 @@
 import { shareTraits } from "./bus.js";
 import { readPalette, typeSize } from "./colour.js";
-import { KEYS, clipped, element, fitText, onFrame, pointIn, setFacts, sizedContext, watchLook } from "./dom.js";
+import { paintColumnWord, paintUnit } from "./column_words.js";
+import { KEYS, clipped, element, onFrame, pointIn, setFacts, sizedContext, watchLook } from "./dom.js";
 import { exactValue, shortValue } from "./heat_cells.js";
 import { dimStale, isText, withStore } from "./store.js";
 import { listTable, makeTwin } from "./table_twin.js";
@@ -8,7 +9,7 @@ import { makeVoice } from "./voice.js";
 
 const WORDS_HEIGHT = 78;
 const SCROLL_BAR = 14;
-const AXIS_WIDTH = 44;
+const AXIS_WIDTH = 60;
 const WIDTHS = [52, 36, 24, 16, 12];
 const PAD = 14;
 
@@ -68,6 +69,7 @@ export default withStore(({ model, el, store }) => {
       context.fillStyle = value === 0 ? palette.muted : palette.line;
       context.fillRect(AXIS_WIDTH, Math.round(y(value)), width, 1);
     }
+    paintUnit(context, "logits", (y(low) + y(high)) / 2, palette);
   };
   const bar = (context, place, left) => {
     const { values, column, y } = scene;
@@ -83,15 +85,8 @@ export default withStore(({ model, el, store }) => {
   };
   const word = (context, place, left) => {
     const { data, column, foot } = scene;
-    context.font = `${typeSize(palette, 11)} ${palette.mono}`;
     context.fillStyle = place === shared.get("position") ? palette.accent : place === hover ? palette.ink : palette.muted;
-    const upright = column >= 52;
-    context.save();
-    context.translate(left + column / 2, foot + (upright ? 10 : 4));
-    if (!upright) context.rotate(-Math.PI / 2);
-    context.textAlign = upright ? "center" : "right";
-    context.fillText(fitText(context, data.labels[place], upright ? column - 3 : WORDS_HEIGHT - 8), 0, 0);
-    context.restore();
+    paintColumnWord(context, { word: data.labels[place], x: left + column / 2, foot, column, room: WORDS_HEIGHT - 8 }, palette);
   };
   const paint = () => {
     const { column, count, width, x, foot } = scene;
