@@ -54,11 +54,11 @@ function textsOf(el) {
   return [...texts, ...told, ...fields, ...[...el.querySelectorAll("div, button, span")].filter(seen).map((node) => node.textContent)];
 }
 
-/** What says something about the data: everything but what one can press, and what only the page has opened. */
+/** What says something about the data: everything but what one can press or is asked to, and what only the page has opened. */
 function saidIn(el) {
   const said = [];
   const walker = document.createTreeWalker(el, NodeFilter.SHOW_TEXT);
-  const controls = "button:not(.lw-word, .lw-neuron, .lw-chip, .lw-map-end, .lw-map-sort), select, label, textarea, .lw-twin, .lw-chip-index, .lw-token-choices, .lw-map-pane";
+  const controls = "button:not(.lw-word, .lw-neuron, .lw-chip, .lw-map-end, .lw-map-sort), select, label, textarea, .lw-twin, .lw-chip-index, .lw-token-choices, .lw-map-pane, .lw-pins-title:only-child";
   for (let node = walker.nextNode(); node; node = walker.nextNode()) {
     if (seen(node.parentElement) && !node.parentElement.closest(controls)) said.push(node.data);
   }

@@ -17,8 +17,9 @@ import numpy as np
 from playwright.sync_api import Browser, Page
 
 from layerwidget.figures.themes import Colour, Theme, colour_of
-from layerwidget.widgets.base import Panel, View, _without_buffers
+from layerwidget.widgets.base import Panel, View
 from layerwidget.widgets.esm import registry_text, style_text
+from layerwidget.widgets.messages import without_buffers
 
 _SCRIPT = Path(__file__).with_suffix(".js")
 #: A view that is at rest is so long before.
@@ -70,7 +71,7 @@ def css_colour(text: str) -> Colour:
 def recorded(view: View, width: float) -> dict[str, Any]:
     """What a browser needs to draw a view as it is now."""
     # In a page without a kernel, some of them would show what is recorded of other choices.
-    messages = [_without_buffers(message)[0] for message in View.recorded_messages(view)]
+    messages = [without_buffers(message)[0] for message in View.recorded_messages(view)]
     own = {**Panel.recorded_traits(view), "group": view.model_id}
     return {"module": view.js_module, "traits": own, "messages": messages, "width": width}
 
