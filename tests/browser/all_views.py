@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -91,7 +91,7 @@ class Recorded:
     training: lw.TunedLensTraining
 
     #: The sheets of the comparison whose cells say something in words.
-    WORDS: ClassVar[tuple[str, ...]] = ("top-1 token", "settled")
+    WORDS: ClassVar[tuple[str, ...]] = ("top-1 token", "settled", "among the 10 most probable")
 
     @cached_property
     def lenses(self) -> list[lw.LensGrid]:
@@ -146,8 +146,9 @@ class Recorded:
 
     def words(self, sheet: str, layer: int, position: int) -> tuple[str, float]:
         """What such a sheet says of a cell: the words, and the number behind them, which is not said where it is 0."""
-        if sheet == "settled":
-            a, b = (int(lw.SettleDepth().run(trace).layer[position]) for trace in (self.trace, self.other))
+        if sheet != "top-1 token":
+            question: Any = lw.SettleDepth() if sheet == "settled" else lw.Emergence(k=10)
+            a, b = (int(question.run(trace).layer[position]) for trace in (self.trace, self.other))
             return f"A from layer {a} on, B from layer {b} on, B − A {b - a:+d}", float(layer >= b) - float(layer >= a)
         lenses = [lw.LogitLens(k=1).run(trace) for trace in (self.trace, self.other)]
         a_word, b_word = (lens.pieces[int(lens.top_ids[layer, position, 0])].visible for lens in lenses)
