@@ -26,6 +26,8 @@ def figures() -> Iterator[list[LayerFigure]]:
     explorer = lw.Explorer(lw.HookedModel(tiny("llama"), letters(), "tiny"), "abcdef")
     explorer.pages = [page.page_name for page in PAGES]
     explorer.layers, explorer.layer, explorer.position = "1-2", 1, 3
+    # What is only asked when it is drawn is known from the start.
+    explorer.lens_view.colour = "jsd"
     explorer.wait()
     found = {type(part): part for page in explorer.stack.open_pages for part in parts_of(page)
              if isinstance(part, LayerFigure)}  # fmt: skip
