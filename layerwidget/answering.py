@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -60,6 +61,7 @@ class Answering:
         self._tidying: threading.Timer | None = None
         self._placing = threading.RLock()
         self._comparing = threading.RLock()
+        self._saying = threading.RLock()
         # The thread that takes the reader along with the end of a prompt, while it does so.
         self._taking_along: int | None = None
         # What was said of the last picture, and the memory of its pass as it was counted last.
@@ -75,6 +77,16 @@ class Answering:
             self._tidying.cancel()
         self._worker.leave(self._explorer.status)
         self._worker.leave(self._explorer.stack)
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Whatever is asked meanwhile: who comes back to what is shown now computes nothing, and reads what it took."""
+        said = self._said
+        with self.live.keeping():
+            yield
+        with self._saying:
+            self._said = said
+            self._show_work()
 
     # What is asked
 
@@ -296,9 +308,11 @@ class Answering:
             status.prompt, status.state = prompt, "fresh"
 
     def _show_work(self) -> None:
-        if self._said is not None:
-            kept = kept_words(self._pass_bytes, self.live.held_answer_bytes)
-            self._explorer.status.work = " · ".join(part for part in (*self._said, kept) if part)
+        # Not the words of before over those of now: they are shown by the worker's thread and by the reader's.
+        with self._saying:
+            if self._said is not None:
+                kept = kept_words(self._pass_bytes, self.live.held_answer_bytes)
+                self._explorer.status.work = " · ".join(part for part in (*self._said, kept) if part)
 
     def _show_error(self, error: Exception | None) -> None:
         panel, status = self._explorer.error_panel, self._explorer.status

@@ -434,8 +434,11 @@ class Explorer(PicturedBox, SelectionTraits):
         return self._answering.turns.once()
 
     def keeping_answers(self) -> AbstractContextManager[None]:
-        """What is shown now can be shown again meanwhile without being computed, whatever is asked in between."""
-        return self._answering.live.keeping()
+        """What is shown now can be shown again meanwhile without being computed, whatever is asked in between.
+
+        At the end it is said what that took before, not what it took to come back to it.
+        """
+        return self._answering.keeping()
 
     @property
     def standpoint(self) -> Standpoint | None:

@@ -328,6 +328,8 @@ def test_coming_back_computes_nothing(explorer: lw.Explorer, roomy: bool, monkey
         assert same == buffers
     assert {name: id(one) for name, one in explorer.results.items()} == {name: id(one) for name, one in results.items()}
     assert explorer.state == state
+    # Once more, when there is nothing else to do, as after every answer.
+    explorer._answering._tidy()
     assert explorer.status.work == work
     assert explorer._answering.live._kept == {}
 

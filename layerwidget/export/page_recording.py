@@ -92,7 +92,7 @@ def _followed(explorer: Explorer) -> Iterator[None]:
     """
     page = explorer.page("lens")
     assert isinstance(page, LensPage)
-    state, scene, work = explorer.state, explorer.scene, explorer.status.work
+    state, scene = explorer.state, explorer.scene
     with explorer.keeping_answers():
         try:
             page.follow = _FOLLOWED
@@ -104,8 +104,6 @@ def _followed(explorer: Explorer) -> Iterator[None]:
                 explorer.state = state
                 page.follow = 0
             explorer.wait(_PATIENCE_S)
-            # The picture is the one of before, and so is what it took.
-            explorer.status.work = work
 
 
 def _pages(explorer: Explorer) -> list[str]:
