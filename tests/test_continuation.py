@@ -16,11 +16,12 @@ from layerwidget.analysis.logit_lens import logit_lens_steps
 from layerwidget.cancellation import cancelled_by
 from layerwidget.errors import Cancelled
 from layerwidget.ledger import Added
-from layerwidget.model import continuation
+from layerwidget.model import continuation, prefix_cache
 from layerwidget.model.continuation import Continuation
 from layerwidget.model.hooked_model import HookedModel
 from layerwidget.questions import OnScreen
 from tests import tiny
+from tests.conformance.build import build, entry
 
 SEQUENTIAL = [kind for kind in tiny.ALL if kind not in ("bert", "mamba", "jamba")]
 COMPONENTS = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")
@@ -65,9 +66,11 @@ def edits(n_edits: int, seed: int) -> list[list[int]]:
     draw = random.Random(seed)
     prompt, prompts = tiny.ids(12, seed), []
     for _ in range(n_edits):
-        action = draw.choice(("append", "append", "replace", "delete", "middle", "paste"))
+        action = draw.choice(("append", "append", "more", "replace", "delete", "middle", "paste"))
         if action == "append":
             prompt = [*prompt, draw.randrange(5, tiny.D_VOCAB)]
+        elif action == "more":
+            prompt = [*prompt, *tiny.ids(draw.randrange(2, 5), draw.randrange(99))]
         elif action == "replace":
             prompt = [*prompt[:-1], draw.randrange(5, tiny.D_VOCAB)]
         elif action == "delete":
@@ -127,8 +130,6 @@ def test_what_looks_ahead_is_computed_anew(kind: str, how: str) -> None:
 
 def test_a_way_that_gives_other_numbers_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache that silently forgets to go back is found out, on the model in hand."""
-    from layerwidget.model import prefix_cache
-
     monkeypatch.setattr(prefix_cache.CroppedCache, "rewind", lambda self, n_pos: None)
     going = Continuation(HookedModel(tiny.tiny("llama")))
     going.trace(going.model.tokenize(tiny.ids(9)))
@@ -140,7 +141,6 @@ def test_a_way_that_gives_other_numbers_is_not_taken(monkeypatch: pytest.MonkeyP
 
 def test_a_cache_that_goes_back_once_and_not_again_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """As caches that record states for one step back do."""
-    from layerwidget.model import prefix_cache
 
     class Once(prefix_cache.CroppedCache):
         how = "goes back once"
@@ -212,6 +212,54 @@ def test_a_pass_is_given_up_between_two_layers_and_each_layer_is_rolled_back(kin
     passes = going.passes
     assert_alike(going.trace(model.tokenize([*prompt, 11, 12])), model.trace([*prompt, 11, 12]))
     assert (going.passes, going.reused) == (passes + 1, 13)
+
+
+def _by(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Only one way of going back is tried."""
+    kinds = [way(tiny.tiny("jamba").config) for way in prefix_cache.WAYS]
+    one = next(way for way, kind in zip(prefix_cache.WAYS, kinds, strict=True) if type(kind).__name__ == name)
+    monkeypatch.setattr(continuation, "WAYS", (one,))
+
+
+WAYS = {"mamba": "SteppedCache", "jamba": "SteppedCache", "deepseek_v32": "RecordedCache", "mamba2": "CopiedCache"}
+
+
+@pytest.mark.parametrize("kind", WAYS)
+def test_each_way_is_right_with_a_model_that_needs_it(kind: str) -> None:
+    model = HookedModel(tiny.tiny(kind) if kind in tiny.ALL else build(entry(f"causal/{kind}")))
+    going = Continuation(model)
+    going.trace(model.tokenize(tiny.ids(12, 4)))
+    going.prepare()
+    way = continuation._way_of[model]
+    assert way is not None
+    assert type(way(model.hf_model.config)).__name__ == WAYS[kind]
+    reused = []
+    for prompt in edits(20, seed=5):
+        assert_alike(going.trace(model.tokenize(prompt)), model.trace(prompt))
+        reused.append(going.reused > 0)
+    assert sum(reused) >= 5
+
+
+@pytest.mark.parametrize("way", ["CroppedCache", "RecordedCache", "CopiedCache", "SteppedCache"])
+@pytest.mark.parametrize("n_run", range(tiny.N_LAYERS))
+def test_whichever_way_a_pass_that_is_given_up_leaves_nothing_wrong(
+    way: str, n_run: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _by(monkeypatch, way)
+    model = HookedModel(tiny.tiny("llama"))
+    going, prompt, ran = Continuation(model), tiny.ids(12), []
+    going.trace(model.tokenize(prompt))
+    going.prepare()
+    prompt = [*prompt, 7]
+    going.trace(model.tokenize(prompt))
+    assert going.reused == 12
+    hooks = [layer.register_forward_hook(lambda *_: ran.append(0)) for layer in model.hf_model.model.layers]
+    with pytest.raises(Cancelled), cancelled_by(lambda: len(ran) >= n_run):
+        going.trace(model.tokenize([*prompt, 9, 9, 9]))
+    for hook in hooks:
+        hook.remove()
+    for end in ([11, 12], [11, 12, 13], [5]):
+        assert_alike(going.trace(model.tokenize([*prompt, *end])), model.trace([*prompt, *end]))
 
 
 @pytest.mark.parametrize("rope", ["dynamic", "longrope"])

@@ -16,6 +16,8 @@ from layerwidget.model.hooked_model import HookedModel
 from tests import tiny
 
 KINDS = ("llama", "gpt2", "gpt_neox", "gemma2", "gemma3", "granite", "falcon", "opt", "mixtral", "gpt_oss")
+#: Their recurrent layers cannot go back, and go on by one token at a time.
+RECURRENT = ("mamba", "jamba")
 #: With random weights their most probable words all reach the cap of the logits: only log-probabilities say something.
 CAPPED = ("gemma2", "gemma3")
 SCRIPTS, EDITS, DEMO_EDITS = 50, 6, 60
@@ -28,9 +30,11 @@ LENS = lw.LogitLens(k=4, tokens=(7, 9))
 def edited(ids: list[int], before: list[list[int]], new: Callable[[], int], draw: random.Random) -> list[int]:
     """The prompt after one edit, which is never empty."""
     place = draw.randrange(len(ids))
-    kind = draw.choice(("append", "insert", "delete", "replace", "paste", "undo"))
+    kind = draw.choice(("append", "write", "insert", "delete", "replace", "paste", "undo"))
     if kind == "append":
         return [*ids, new()]
+    if kind == "write":
+        return [*ids, *(new() for _ in range(draw.randrange(2, 5)))]
     if kind == "insert":
         return [*ids[:place], new(), *ids[place:]]
     if kind == "delete":
@@ -85,7 +89,7 @@ def assert_same(found: lw.LensGrid, expected: lw.LensGrid) -> float:
     return float(told_apart.mean())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *RECURRENT])
 def test_scripts_of_edits_give_what_full_passes_give(kind: str) -> None:
     live, given_up = lw.Live(HookedModel(tiny.tiny(kind))), 0
     for seed in range(SCRIPTS):

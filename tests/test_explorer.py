@@ -33,6 +33,19 @@ def test_what_is_shown_matches_the_prompt(explorer: lw.Explorer, model: lw.Hooke
     assert "3 tokens" in explorer.status.work
 
 
+@pytest.mark.parametrize(("kind", "target"), [("bert", ""), ("t5", "ab"), ("llama", "")])
+def test_the_status_line_says_where_nothing_can_be_reused(kind: str, target: str) -> None:
+    explorer = lw.Explorer(
+        lw.HookedModel(tiny(kind), letters(), "tiny"), "abc", **({"target": target} if target else {})
+    )
+    while explorer.report is None:
+        time.sleep(0.01)
+    explorer.prompt = "abcd"
+    explorer.wait()
+    assert ("every edit is computed anew" in explorer.status.work) == (kind != "llama")
+    explorer.close()
+
+
 def test_every_trait_is_shared_both_ways(explorer: lw.Explorer) -> None:
     views = (explorer.editor, explorer.slider, explorer.lens_view, explorer.attention_view, explorer.curves.driver)
     for name, value in {"layer": 1, "head": 2, "position": 3, "token": 7, "tokens": [7, 9], "layers": "1-2"}.items():

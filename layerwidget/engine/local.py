@@ -93,6 +93,11 @@ class Live:
         return self._continuation.passes
 
     @property
+    def computes_anew(self) -> bool:
+        """Whether it is known that nothing of a prompt can be reused for the next one with this model."""
+        return self._continuation.computes_anew
+
+    @property
     def how(self) -> str:
         """How the unchanged beginning of a prompt is reused with this model, in a few words."""
         return self._continuation.how

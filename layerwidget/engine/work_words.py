@@ -16,11 +16,16 @@ def tokens_words(tokens: Tokens) -> str:
 
 
 def computed_words(live: Live, n_pos: int) -> str:
-    """How much of a prompt was run through the model for the last picture; nothing where it was all of it."""
+    """How much of a prompt was run through the model for the last picture.
+
+    Nothing where it was all of it, unless this model leaves no choice.
+    """
     if live.reused_layers:
         return f"recomputed from layer {live.reused_layers}"
     n_new = n_pos - live.reused
-    return "nothing recomputed" if not n_new else "" if n_new == n_pos else f"{n_new} recomputed"
+    if not n_new:
+        return "nothing recomputed"
+    return f"{n_new} recomputed" if n_new < n_pos else live.how if live.computes_anew else ""
 
 
 def kept_words(pass_bytes: int, answer_bytes: int) -> str:

@@ -22,6 +22,9 @@ from layerwidget.model.splicing import spliced
 from layerwidget.tokens import Tokens
 from layerwidget.trace import Trace
 
+#: More positions than this are run at once from the beginning rather than one by one.
+_MOST_STEPS = 16
+
 #: Proved once for every model; None where no way is right.
 _way_of: weakref.WeakKeyDictionary[HookedModel, Way | None] = weakref.WeakKeyDictionary()
 #: Proved once for every model: whether it can go on from the middle of its layers.
@@ -61,6 +64,11 @@ class Continuation:
         """Memory of the last pass and the cache that it left."""
         held = self._held
         return 0 if held is None else held_bytes(held.trace, *(held.cache.contents if held.cache is not None else ()))
+
+    @property
+    def computes_anew(self) -> bool:
+        """Whether it is known that no way of reusing the beginning of a prompt is right with this model."""
+        return self.model in _way_of and _way_of[self.model] is None
 
     @property
     def how(self) -> str:
@@ -148,7 +156,10 @@ class Continuation:
         if len({rotary_regime(config, n_pos) for n_pos in lengths}) > 1:
             return 0
         self._way(prove=True)
-        return held.cache.reach(n_same) if held.cache is not None else 0
+        if held.cache is None:
+            return 0
+        reach = held.cache.reach(n_same)
+        return 0 if held.cache.one_by_one and len(tokens) - reach > _MOST_STEPS else reach
 
     def _anew(self, tokens: Tokens, interventions: Sequence[object]) -> Trace:
         # Let go of the old trace first: two of a long prompt need not live at once.
@@ -183,17 +194,21 @@ class Continuation:
     def _on(self, held: _Held, reach: int, tokens: Tokens) -> Trace:
         assert held.cache is not None, "without a cache there is no way on"
         held.cache.rewind(reach)
-        after = None
-        if reach < len(tokens):
-            self.passes += 1
-            try:
-                changes = held.trace.interventions
-                after = self.model.pass_over(tokens, None, changes, reach, held.cache.cache, with_logits=False)
-            except BaseException:
-                self._cut(held, reach)
-                raise
+        trace, n_pos = held.trace, reach
+        try:
+            for stop in held.cache.stops(reach, len(tokens)):
+                self.passes += 1
+                beginning = tokens if stop == len(tokens) else _first(tokens, stop)
+                changes, cache = held.trace.interventions, held.cache.cache
+                after = self.model.pass_over(beginning, None, changes, n_pos, cache, with_logits=False)
+                trace, n_pos = spliced(trace, n_pos, after, beginning), stop
+        except BaseException:
+            if not held.cache.by_layer:
+                held.cache = None
+            self._cut(held, reach)
+            raise
         held.cache.keep(len(tokens))
-        held.tokens, held.trace = tokens, spliced(held.trace, reach, after, tokens)
+        held.tokens, held.trace = tokens, trace if n_pos > reach else spliced(trace, reach, None, tokens)
         self.reused = 0 if self.reused_layers else reach
         return held.trace
 

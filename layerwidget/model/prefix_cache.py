@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from transformers import DynamicCache
@@ -14,9 +14,17 @@ _SNAPSHOTS = 4
 
 
 class CroppedCache:
-    """A cache from whose end positions can be cut off."""
+    """A cache from whose end positions can be cut off.
+
+    Attributes:
+        how: how it goes back, in a few words.
+        by_layer: whether it can go back when its layers are of different lengths, as after half a pass.
+        one_by_one: whether a pass may add only one position.
+    """
 
     how = "cache cropped at the first changed token"
+    by_layer = True
+    one_by_one = False
 
     def __init__(self, cache: Any) -> None:
         self.cache = cache
@@ -29,6 +37,10 @@ class CroppedCache:
     def reach(self, n_same: int) -> int:
         """The longest beginning of that length at most to which it can go back."""
         return n_same
+
+    def stops(self, first: int, n_pos: int) -> Sequence[int]:
+        """At how many positions the passes end that lead from one length to another."""
+        return range(first + 1, n_pos + 1) if self.one_by_one else [n_pos] if n_pos > first else []
 
     def rewind(self, n_pos: int) -> None:
         """Hold the first positions alone; a pass that was given up half-way leaves layers of different lengths."""
@@ -52,6 +64,8 @@ class RecordedCache(CroppedCache):
     """A cache that records the states of recurrent layers and windows, so that it can be cropped."""
 
     how = "recording cache cropped at the first changed token"
+    # A recurrent layer does not know how many positions it has read.
+    by_layer = False
 
     def rewind(self, n_pos: int) -> None:
         """Hold the first positions alone."""
@@ -88,6 +102,13 @@ class CopiedCache(CroppedCache):
             del self._copies[kept]
 
 
+class SteppedCache(CopiedCache):
+    """The same for models whose recurrent layers go on from a state by one position only."""
+
+    how = "copy of the cache at the end of an earlier pass, then one token at a time"
+    one_by_one = True
+
+
 def _contents(cache: Any) -> list[dict[str, Any]]:
     return [vars(layer) for layer in cache.layers]
 
@@ -110,6 +131,7 @@ WAYS: tuple[Way, ...] = (
     lambda config: CroppedCache(DynamicCache()),
     lambda config: RecordedCache(_recording(config)),
     lambda config: CopiedCache(DynamicCache(config=config)),
+    lambda config: SteppedCache(DynamicCache(config=config)),
 )
 
 

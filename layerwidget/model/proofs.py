@@ -22,14 +22,15 @@ Traced: TypeAlias = Callable[..., Trace]
 
 
 def edits_are_right(model: HookedModel, traced: Traced) -> bool:
-    """Whether edits give the numbers of full passes: ends are replaced again and again, one token is added."""
+    """Whether edits give the numbers of full passes: ends are replaced again and again, tokens added, one or more."""
 
     def alike() -> Iterator[bool]:
         prompt = _prompt(model, seed=20)
         traced(model.tokenize(prompt))
         half = len(prompt) - len(prompt) // 2
-        # A cache may remember enough to go back once, and not enough to go back from there.
-        for seed, (n_gone, n_new) in enumerate([(half, half - 1), (3, 1), (7, 4), (0, 1)], 21):
+        # A cache may remember enough to go back once, and not enough to go back from there; and a recurrent layer may
+        # go on from its state by one token, and silently begin anew with several.
+        for seed, (n_gone, n_new) in enumerate([(half, half - 1), (3, 1), (7, 4), (0, 1), (0, 3)], 21):
             kept = max(1, len(prompt) - n_gone)
             prompt = torch.cat([prompt[:kept], _prompt(model, seed)[:n_new]])
             yield _alike(traced(model.tokenize(prompt)), model.trace(prompt))

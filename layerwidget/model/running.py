@@ -60,7 +60,8 @@ def run_model(model: nn.Module, read: ModelInput, cache: Any | None = None, with
     accepted = inspect.signature(type(model).forward).parameters
     options: dict[str, Any] = {"use_cache": cache is not None} if "use_cache" in accepted else {}
     if cache is not None:
-        options["past_key_values"] = cache
+        # Purely recurrent models call it otherwise, and take no notice of what they are given under the usual name.
+        options["past_key_values" if "past_key_values" in accepted else "cache_params"] = cache
     if not with_logits:
         options["logits_to_keep"] = torch.empty(0, dtype=torch.long, device=read.ids.device)
     if read.source is None:
