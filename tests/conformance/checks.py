@@ -14,6 +14,7 @@ import transformers
 import layerwidget as lw
 from layerwidget.ledger import Added, Scaled
 from layerwidget.model.anatomy import Anatomy
+from layerwidget.model.continuation import Continuation
 from layerwidget.model.paths import tensor_at
 from layerwidget.trace import Trace
 from tests.conformance.build import Entry, build, inputs, takes_target
@@ -23,11 +24,13 @@ from tests.conformance.references import NoReferenceError, Place, without_one
 from tests.conformance.shrink import D_VOCAB
 from tests.conformance.streams import check_streams
 
-CHECKS = ("built", "located", "lens", "residual", "attribution", "attention", "skip", "clean")
+CHECKS = ("built", "located", "lens", "residual", "attribution", "attention", "skip", "edits", "clean")
 
 #: How far the stream may be from the sum of its parts at any position, as a share of its largest value there.
 _SUMS = 1e-5
 _N_POS = 11
+#: How many tokens stay and how many are added, edit by edit.
+_EDITS = ((_N_POS, 0), (_N_POS, 1), (_N_POS + 1, 3), (6, 2), (8, 1), (7, 0), (7, 2))
 _N_TARGET = 9  # neither as long as the source, nor by one longer, as with a sink
 
 
@@ -231,6 +234,24 @@ class Subject:
             raise DisagreementError(f"skipping layer {removed} changes nothing")
         expected = logits_of(output)[0].log_softmax(-1)
         close(f"layer {removed} skipped", skipped.log_softmax(-1), expected, 1e-4)
+
+    def edits(self) -> None:
+        """A prompt that is edited, by one token and by several, has plain transformers' logits, whatever is reused."""
+        going, ids = Continuation(self.hooked), self.ids[0].tolist()
+        going.prepare()
+        if going.computes_anew:
+            raise NotApplicableError(going.how)
+        reused = []
+        for seed, (n_kept, n_new) in enumerate(_EDITS, 60):
+            ids = [*ids[:n_kept], *_ids(n_new, seed)[0].tolist()]
+            found = going.trace(self.hooked.tokenize(ids)).logits
+            reused.append(going.reused)
+            with torch.no_grad():
+                expected = logits_of(self.model(**inputs(self.model, torch.tensor([ids]), None)))[0]
+            what = f"after {n_kept} tokens were kept and {n_new} added ({going.how})"
+            close(what, found.log_softmax(-1), expected.log_softmax(-1), 1e-4)
+        if not any(reused):
+            raise DisagreementError(f"nothing was reused ({going.how})")
 
     def clean(self) -> None:
         """Logits with hooks on are bit-identical, and afterwards the model is as it was."""

@@ -127,7 +127,8 @@ def write(rows: list[Row], folder: Path, dtype: torch.dtype = torch.float32) -> 
         f"`{'half.py' if suffix else 'checks.py'}`. "
         "*n/a* (not applicable) is counted apart and is never a pass: *all together* counts the models that pass every "
         "check, *all that apply* those that fail none. Attribution is n/a where layerwidget refuses it, as the "
-        "logit is not a sum of parts; there *all together* does not ask for it.\n"
+        "logit is not a sum of parts, and edits where each is computed anew; there *all together* does not ask for "
+        "them.\n"
     )
     lines = ["| configuration | " + " | ".join(names) + " | why |", "|---" * (len(names) + 2) + "|"]
     lines += [
@@ -150,8 +151,9 @@ def _count(rows: list[Row], name: str) -> str:
 
 
 def _all_passed(row: Row) -> bool:
-    """Whether it passes every check; of attribution, which not every form allows, a refusal is right as well."""
-    return all(result == PASS or (name, result) == ("attribution", ABSENT) for name, result in row.results.items())
+    """Whether it passes every check; a refusal of attribution is right as well, and so is computing edits anew."""
+    right = {("attribution", ABSENT), ("edits", ABSENT)}
+    return all(result == PASS or (name, result) in right for name, result in row.results.items())
 
 
 def _none_failed(row: Row) -> bool:

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from transformers import DynamicCache
 
 import layerwidget as lw
+from layerwidget.model import continuation, prefix_cache
 from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.parts import LayerAnatomy
 from tests.conformance.build import entry, quiet
@@ -373,6 +375,17 @@ def test_other_layers_skipped(subject: Subject, skipped: str, monkeypatch: pytes
 
     monkeypatch.setattr(subject.hooked, "trace", trace)
     _fails(subject, "skip")
+
+
+@pytest.mark.parametrize("subject", ["causal/llama", "causal/jamba"], indirect=True)
+def test_a_wrong_way_of_going_back(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Positions that stay in the cache; a recurrent state that goes on by several tokens."""
+    way = prefix_cache.CroppedCache if subject.one.config == "llama" else prefix_cache.CopiedCache
+    monkeypatch.setattr(prefix_cache.CroppedCache, "rewind", lambda self, n_pos: None)
+    monkeypatch.setattr(continuation, "WAYS", (lambda config: way(DynamicCache(config=config)),))
+    monkeypatch.setattr(continuation.Continuation, "_is_right", lambda self, way: True)
+    subject.hooked = lw.HookedModel(subject.model)
+    _fails(subject, "edits")
 
 
 @of("causal/llama")

@@ -49,8 +49,17 @@ causal/blt causal/minimax causal/hy_v4 causal/xlm masked/albert masked/bert mask
 masked/modernbert masked/neomme masked/roberta-prelayernorm masked/ultrabert masked/yoso seq2seq/fsmt seq2seq/led
 """.split()
 
+#: Causal architectures of which no way of reusing a prompt is right: every edit is computed anew.
+ANEW = """
+XXX
+""".split()
+
 SAMPLE = {**{name: {} for name in WHOLE}, **PARTIAL}
 SAMPLE = {name: {**results, **({"attribution": ABSENT} if name in NO_SUM else {})} for name, results in SAMPLE.items()}
+SAMPLE = {
+    name: {**results, **({"edits": ABSENT} if name in ANEW or not name.startswith("causal/") else {})}
+    for name, results in SAMPLE.items()
+}
 
 #: Rounded to bfloat16.
 HALF = "causal/gemma2 causal/granite causal/llama causal/mamba masked/bert seq2seq/t5".split()
