@@ -1,17 +1,19 @@
+// Where every head looks: the gallery of the layers in view, and the chosen head as a matrix or as arcs.
+
 import { makeArcs } from "./arc_lines.js";
 import { PANEL_HEIGHT, attentionPanels, showArcs, showControls, showLegend } from "./attention_panels.js";
 import { attentionScene, chosenQuery } from "./attention_scene.js";
 import { galleryFacts, galleryTable, matrixCellText, matrixTitle, readoutText } from "./attention_words.js";
 import { shareTraits } from "./bus.js";
 import { makeChooser } from "./chosen_matrix.js";
-import { readPalette } from "./colour.js";
-import { element, onFrame, setFacts, watchLook } from "./dom.js";
+import { element, setFacts } from "./dom.js";
+import { openView } from "./drawn_view.js";
 import { makeExactRows } from "./exact_rows.js";
 import { makeGallery } from "./head_gallery.js";
-import { listenToMatrix, strongest } from "./matrix_keys.js";
+import { followMatrix, strongest } from "./matrix_keys.js";
 import { makeMatrix, raiseWords } from "./pattern_matrix.js";
 import { rowShares } from "./patterns.js";
-import { dimStale, isText, withStore } from "./store.js";
+import { withStore } from "./store.js";
 import { makeTwin, matrixTable } from "./table_twin.js";
 import { makeVoice } from "./voice.js";
 
@@ -27,68 +29,61 @@ export default withStore(({ model, el, store }) => {
   const matrix = makeMatrix(page.matrix.firstChild);
   const arcs = makeArcs(page.arcs.firstChild);
   const choose = makeChooser(shared);
-  let palette = null;
-  let scene = null;
   let hoverHead = null;
-  let hoverCell = null;
 
   const readoutWords = () => page.head.textContent && `${page.head.textContent}: ${page.readout.textContent}`;
   const voice = makeVoice(shared, el, { news: readoutWords });
   const sayReadout = () => voice.say(readoutWords);
-  const dim = () => dimStale(el, shared, store.data);
 
   // What is drawn
 
-  const draw = onFrame(() => {
-    const { data } = store;
-    const ready = Boolean(data?.layers.length);
-    page.empty.hidden = ready;
-    page.empty.textContent = data?.note || "Where every head looks appears here.";
-    el.classList.toggle("lw-blank", !ready);
-    dim();
-    el.classList.toggle("lw-ready", ready);
-    if (!ready) {
-      scene = null;
-      setFacts(page.detail, []);
-      page.head.textContent = page.readout.textContent = "";
-      return;
-    }
-    palette = readPalette(el, palette);
-    scene = attentionScene({ data, shared, palette, recorded: model.get("recorded"), choose, exactRows, hoverHead, hoverCell });
-    gallery.draw(scene);
-    raiseWords(page.readout, matrix.draw(scene.matrix, page.matrix));
-    showArcs(page, el, arcs, scene, Boolean(shared.get("arcs")));
-    describe();
-    twins.forEach((twin) => twin.changed());
-    el.dataset.revision = data.revision;
-    el.dataset.prompt = data.prompt ?? "";
-  });
-  const exactRows = makeExactRows(model, draw);
-  const describe = () => {
+  const describe = (scene) => {
     setFacts(page.detail, galleryFacts(scene));
     showLegend(page, scene);
     const { what, facts } = matrixTitle(scene);
     page.head.replaceChildren(element("b", {}, what), ...facts.map((fact) => element("span", {}, fact)));
     page.readout.textContent = readoutText(scene);
   };
+  const view = openView({ model, el, store, shared }, {
+    empty: page.empty,
+    column: (data) => chosenQuery(data, shared),
+    begin(data) { page.empty.textContent = data?.note || "Where every head looks appears here."; },
+    scene: (data, { palette, hover }) => attentionScene({
+      data, shared, palette, recorded: model.get("recorded"), choose, exactRows, hoverHead, hoverCell: hover,
+    }),
+    show(scene) {
+      gallery.draw(scene);
+      raiseWords(page.readout, matrix.draw(scene.matrix, page.matrix));
+      showArcs(page, el, arcs, scene, Boolean(shared.get("arcs")));
+      describe(scene);
+      twins.forEach((twin) => twin.changed());
+    },
+    clear() {
+      setFacts(page.detail, []);
+      page.head.textContent = page.readout.textContent = "";
+    },
+    heard: () => showControls(page, shared),
+    came() { hoverHead = null; },
+  });
+  const exactRows = makeExactRows(model, view.draw);
   /** The query and the key that are pointed at, or stand out, in cells of the matrix. */
   const place = () => {
-    const { chosen, scale, position, hideFirst } = scene?.matrix ?? {};
+    const { chosen, scale, position, hideFirst } = view.scene()?.matrix ?? {};
     if (!chosen) return null;
     const query = Math.floor(position / scale);
     const shares = rowShares(chosen, query, hideFirst);
-    const key = hoverCell?.query === query ? hoverCell.key : strongest(shares);
+    const key = view.hover()?.query === query ? view.hover().key : strongest(shares);
     return { query, key, queries: chosen.size, keys: shares.length };
   };
   const matrixTwin = () => {
-    const at = place();
+    const [at, scene] = [place(), view.scene()];
     if (!at) return null;
     const { chosen, scale, words, keyWords } = scene.matrix;
     const pooled = (all, count) => Array.from({ length: count }, (_, slot) => all[slot * scale]);
     const [down, across] = [pooled(words, at.queries), pooled(keyWords, chosen.keys ?? chosen.size)];
     return matrixTable(page.head.textContent, { words: down, keyWords: across, ...at }, (query, key) => matrixCellText(scene, exactRows, query, key));
   };
-  const twins = [makeTwin(page.gallery, () => scene && galleryTable(scene)), makeTwin(page.matrix, matrixTwin)];
+  const twins = [makeTwin(page.gallery, () => view.scene() && galleryTable(view.scene())), makeTwin(page.matrix, matrixTwin)];
 
   // What is pointed at and chosen
 
@@ -96,45 +91,21 @@ export default withStore(({ model, el, store }) => {
     if (found?.layer === hoverHead?.layer && found?.head === hoverHead?.head) return;
     hoverHead = found;
     page.gallery.title = found ? `layer ${found.layer}, head ${found.head}` : "";
-    draw();
+    view.draw();
   };
-  const pointAtCell = (found) => {
-    if (found?.key === hoverCell?.key && found?.query === hoverCell?.query) return;
-    hoverCell = found;
-    draw();
-  };
-  const arcKey = (event) => {
-    const found = arcs.at(event);
-    return found?.key === undefined ? null : { query: scene.matrix.position, key: found.key };
-  };
-  const follow = (node, at, point) => {
-    node.addEventListener("pointermove", (event) => point(scene && at(event)));
-    node.addEventListener("pointerleave", () => point(null));
-  };
-  follow(page.gallery, (event) => gallery.at(event, scene), pointAtHead);
-  follow(page.matrix, (event) => matrix.at(event), pointAtCell);
-  follow(page.arcs, arcKey, pointAtCell);
-
-  const chooseToken = (position) => shared.set({ position: Math.min(scene.data.n_pos - 1, position) });
-  const chooseQuery = (slot) => chooseToken(slot * scene.matrix.scale);
+  const headAt = (event) => view.scene() && gallery.at(event, view.scene());
+  page.gallery.addEventListener("pointermove", (event) => pointAtHead(headAt(event)));
+  page.gallery.addEventListener("pointerleave", () => pointAtHead(null));
   page.gallery.addEventListener("click", (event) => {
-    const found = scene && gallery.at(event, scene);
+    const found = headAt(event);
     if (found) shared.set({ ...found, show_heads: "head" });
   });
-  page.matrix.addEventListener("click", (event) => {
-    const found = scene && matrix.at(event);
-    if (found) chooseQuery(found.query);
-  });
-  page.arcs.addEventListener("click", (event) => {
-    const found = scene && arcs.at(event);
-    if (found) chooseToken(found.query ?? found.key);
-  });
-  page.gallery.addEventListener("scroll", draw);
+  page.gallery.addEventListener("scroll", view.draw);
   page.gallery.addEventListener("keydown", (event) => {
-    if (!(event.key in HEAD_STEPS) || !scene) return;
+    if (!(event.key in HEAD_STEPS) || !view.scene()) return;
     event.preventDefault();
     event.stopPropagation();
-    const { wanted, data: { heads } } = scene;
+    const { wanted, data: { heads } } = view.scene();
     const [down, right] = HEAD_STEPS[event.key];
     const within = (value, count) => Math.min(count - 1, Math.max(0, value));
     const row = within(Math.max(0, wanted.indexOf(shared.get("layer"))) + down, wanted.length);
@@ -143,29 +114,23 @@ export default withStore(({ model, el, store }) => {
     gallery.reveal(row, head);
     sayReadout();
   });
-  listenToMatrix(page.matrix, { place, draw, choose: chooseQuery, point: pointAtCell, moved: sayReadout });
-  listenToMatrix(page.arcs, { place, draw, choose: chooseQuery, point: pointAtCell, moved: sayReadout, follow: chooseQuery });
-
-  const onTraits = (name) => {
-    // Typing changes nothing in the picture until its answer is there.
-    if (isText(name)) {
-      dim();
-      return;
-    }
-    // At the end of a prompt that is being typed, the place of the next token changes nothing until its answer is there.
-    if (name === "position" && scene && chosenQuery(scene.data, shared) === scene.matrix.position) return;
-    showControls(page, shared);
-    draw();
-  };
-  shared.listen(onTraits);
-  const off = [store.listen(() => { hoverHead = hoverCell = null; draw(); }), watchLook(el, draw)];
-  onTraits();
+  const chooseToken = (position) => shared.set({ position: Math.min(view.scene().data.n_pos - 1, position) });
+  const chooseQuery = (slot) => chooseToken(slot * view.scene().matrix.scale);
+  const pointed = { place, draw: view.draw, choose: chooseQuery, moved: sayReadout };
+  followMatrix(page.matrix, { ...pointed, at: (event) => view.scene() && matrix.at(event), point: view.point });
+  followMatrix(page.arcs, {
+    ...pointed,
+    at: (event) => view.scene() && arcs.at(event),
+    // Under the pointer is a token as the one that looks, or as one that is looked at.
+    point: (found) => view.point(found?.key === undefined ? null : { query: view.scene().matrix.position, key: found.key }),
+    click: ({ query, key }) => chooseToken(query ?? key),
+    follow: chooseQuery,
+  });
+  showControls(page, shared);
   return () => {
-    off.forEach((stop) => stop());
-    draw.cancel();
     twins.forEach((twin) => twin.close());
     voice.close();
     exactRows.close();
-    shared.close();
+    view.close();
   };
 });

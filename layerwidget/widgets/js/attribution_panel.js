@@ -1,7 +1,10 @@
+// The largest parts of a logit as a list of bars, with the rest, the error and the sum.
+
 import { shareTraits } from "./bus.js";
-import { KEYS, element, onFrame, setFacts } from "./dom.js";
+import { KEYS, element, setFacts } from "./dom.js";
+import { openView } from "./drawn_view.js";
 import { exactValue } from "./heat_cells.js";
-import { dimStale, isText, withStore } from "./store.js";
+import { withStore } from "./store.js";
 
 /** Left end and width of a bar in percent of its track: zero is in the middle, `largest` reaches an end. */
 export function signedBar(value, largest) {
@@ -65,7 +68,6 @@ export default withStore(({ model, el, store }) => {
   const shared = shareTraits(model, ["layer", "token", "minus"]);
   const of = tokenChoice("Whose logit", (token) => shared.set({ token }));
   const minus = tokenChoice("Minus the logit of", (token) => shared.set({ minus: token }));
-  const title = element("span", { class: "lw-title" });
   const choices = element("div", { class: "lw-bar lw-token-choices" },
     element("span", {}, "logit of"), of.node, element("span", {}, "minus"), minus.node);
   const list = element("div", { class: "lw-parts" });
@@ -74,23 +76,11 @@ export default withStore(({ model, el, store }) => {
   const body = element("div", { class: "lw-parts-body" }, list, note);
   const detail = element("span", { class: "lw-detail" });
   el.classList.add("lw", "lw-attribution");
-  el.append(element("div", { class: "lw-bar" }, title, detail), element("div", { class: "lw-parts-frame" }, choices, body, empty));
+  el.append(element("div", { class: "lw-bar" }, element("span", { class: "lw-title" }, "Largest parts"), detail), element("div", { class: "lw-parts-frame" }, choices, body, empty));
   const rows = [];
 
-  const dim = () => dimStale(el, shared, store.data);
   const choose = (layer) => shared.set({ layer });
-  const draw = onFrame(() => {
-    const { data } = store;
-    const ready = Boolean(data?.layers.length);
-    empty.textContent = model.get("placeholder");
-    empty.hidden = ready;
-    el.classList.toggle("lw-blank", !ready);
-    el.classList.toggle("lw-ready", ready);
-    dim();
-    title.textContent = "Largest parts";
-    setFacts(detail, []);
-    choices.hidden = !model.get("answered");
-    if (!ready) return;
+  const show = ({ data }) => {
     const whose = model.get("answered") ? "" : `“${data.token}”${data.minus === null ? "" : ` minus “${data.minus}”`}`;
     setFacts(detail, [whose, "logits", `after “${data.after}” (position ${data.position})`]);
     const words = model.get("words");
@@ -108,18 +98,17 @@ export default withStore(({ model, el, store }) => {
     });
     note.textContent = data.note;
     note.title = data.note;
-    el.dataset.revision = data.revision;
-    el.dataset.prompt = data.prompt ?? "";
-  });
-  shared.listen((name) => (isText(name) ? dim() : draw()));
-  const events = ["change:words", "change:answered", "change:placeholder"];
-  for (const event of events) model.on(event, draw);
-  const off = store.listen(draw);
-  draw();
-  return () => {
-    off();
-    for (const event of events) model.off(event, draw);
-    draw.cancel();
-    shared.close();
   };
+  const view = openView({ model, el, store, shared }, {
+    empty,
+    traits: ["words", "answered", "placeholder"],
+    begin() {
+      empty.textContent = model.get("placeholder");
+      choices.hidden = !model.get("answered");
+    },
+    scene: (data) => ({ data }),
+    show,
+    clear: () => setFacts(detail, []),
+  });
+  return view.close;
 });

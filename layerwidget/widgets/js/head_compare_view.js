@@ -1,10 +1,12 @@
+// The chosen head of two prompts: its attention in A, in B, and the difference, and the keys whose weight changes most.
+
 import { shareTraits } from "./bus.js";
-import { readPalette } from "./colour.js";
-import { KEYS, element, onFrame, watchLook } from "./dom.js";
+import { KEYS, element } from "./dom.js";
+import { openView } from "./drawn_view.js";
 import { heatColours } from "./heat_cells.js";
-import { listenToMatrix } from "./matrix_keys.js";
+import { followMatrix } from "./matrix_keys.js";
 import { MATRICES, differenceOf, makeMatrixRow, matrixRowHeight } from "./matrix_row.js";
-import { dimStale, isText, withStore } from "./store.js";
+import { withStore } from "./store.js";
 import { makeTwin, matrixTable } from "./table_twin.js";
 import { makeVoice } from "./voice.js";
 
@@ -90,33 +92,16 @@ export default withStore(({ model, el, store }) => {
   const shared = shareTraits(model, ["layer", "head", "position"]);
   const page = buildHeadPage(el);
   const row = makeMatrixRow(page.matrices.firstChild);
-  let palette = null;
-  let scene = null;
-  let hover = null;
-
   const voice = makeVoice(shared, el);
-  /** The query and the key that are pointed at, or stand out; queries are those of the first prompt. */
-  const place = () => {
-    if (!scene || scene.query < 0) return null;
-    const { data, query } = scene;
-    const key = hover?.query === query ? hover.key : movedKeys(data, query, 1)[0]?.key ?? query;
-    return { query, key, queries: data.words_a.length, keys: data.words_a.length };
-  };
-  const twin = makeTwin(page.matrices, () => scene && place() && matrixTable(
-    "The chosen head, weights in A and in B", { words: scene.data.words_a.map((_, column) => pairWord(scene.data, column)), ...place() },
-    (query, key) => pairCell(scene.data, query, key)));
-  const dim = () => dimStale(el, shared, store.data);
-  const makeScene = (data) => ({
-    data, palette, hover, query: data.places_a.indexOf(Math.min(shared.get("position"), Math.max(...data.places_a))),
-  });
-  const ramp = (kind) => element("span", { class: "lw-ramp", style: `background:linear-gradient(to right, ${heatColours({ kind }, palette).join(",")})` });
+
+  const ramp = (kind, palette) => element("span", { class: "lw-ramp", style: `background:linear-gradient(to right, ${heatColours({ kind }, palette).join(",")})` });
   /** Whoever has gone to a key by Tab stays at its place when other keys come there. */
   const replaceMoved = (...rows) => {
     const at = [...page.moved.children].findIndex((one) => one.contains(document.activeElement));
     page.moved.replaceChildren(...rows);
     if (at >= 0) (rows[at]?.querySelector(":enabled") ?? page.moved.querySelector(":enabled"))?.focus({ preventScroll: true });
   };
-  const describe = ({ data, query }) => {
+  const describe = ({ data, query, hover, palette }) => {
     page.title.textContent = data.title ?? "The chosen head";
     const [layer] = data.layers;
     const other = data.layer_b === layer ? "" : ` (B: layer ${data.layer_b})`;
@@ -125,8 +110,8 @@ export default withStore(({ model, el, store }) => {
     const absent = data.places_a.some((at, column) => at < 0 || data.places_b[column] < 0);
     const end = data.limit === 1 ? "1" : data.limit.toPrecision(2);
     page.legend.replaceChildren(
-      element("span", {}, "A, B: 0"), ramp("one-sided"), element("span", {}, end),
-      element("span", { class: "lw-legend-next" }, `B − A: −${end}`), ramp("signed"), element("span", {}, end),
+      element("span", {}, "A, B: 0"), ramp("one-sided", palette), element("span", {}, end),
+      element("span", { class: "lw-legend-next" }, `B − A: −${end}`), ramp("signed", palette), element("span", {}, end),
       ...(absent ? [element("span", { class: "lw-hatch" }), element("span", {}, "no token")] : []));
     const told = hover ?? { query, key: movedKeys(data, query, 1)[0]?.key ?? query };
     page.readout.textContent = `${hover ? "" : "largest change: "}${pairText(data, told)}`;
@@ -138,52 +123,48 @@ export default withStore(({ model, el, store }) => {
       ...MATRICES.flatMap((name) => [element("span", { class: "lw-number" }, name), element("span")]));
     replaceMoved(head, ...rows);
   };
-  const draw = onFrame(() => {
-    const { data } = store;
-    const ready = Boolean(data?.layers.length);
-    page.empty.hidden = ready;
-    page.empty.textContent = data?.note || "The chosen head in A and in B appears here.";
-    el.classList.toggle("lw-blank", !ready);
-    el.classList.toggle("lw-ready", ready);
-    dim();
-    palette = readPalette(el, palette);
-    scene = ready ? makeScene(data) : null;
-    // What is to come takes as much room.
-    page.matrices.style.height = `${matrixRowHeight(page.matrices.clientWidth)}px`;
-    if (!scene) {
-      page.detail.textContent = "";
-      return;
-    }
-    row.draw(scene, page.matrices.clientWidth);
-    describe(scene);
-    twin.changed();
-    el.dataset.revision = data.revision;
-    el.dataset.prompt = data.prompt ?? "";
+  const column = ({ places_a: places }) => places.indexOf(Math.min(shared.get("position"), Math.max(...places)));
+  const view = openView({ model, el, store, shared }, {
+    empty: page.empty,
+    column,
+    begin(data) {
+      page.empty.textContent = data?.note || "The chosen head in A and in B appears here.";
+      // What is to come takes as much room.
+      page.matrices.style.height = `${matrixRowHeight(page.matrices.clientWidth)}px`;
+    },
+    scene: (data, looks) => ({ data, query: column(data), ...looks }),
+    show(scene) {
+      row.draw(scene, page.matrices.clientWidth);
+      describe(scene);
+      twin.changed();
+    },
+    clear() { page.detail.textContent = ""; },
   });
-  const enter = (found) => {
-    if (found?.key === hover?.key && found?.query === hover?.query) return;
-    hover = found;
-    draw();
+  /** The query and the key that are pointed at, or stand out; queries are those of the first prompt. */
+  const place = () => {
+    const { data, query = -1, hover } = view.scene() ?? {};
+    if (query < 0) return null;
+    const key = hover?.query === query ? hover.key : movedKeys(data, query, 1)[0]?.key ?? query;
+    return { query, key, queries: data.words_a.length, keys: data.words_a.length };
   };
-  const choose = (place) => { if (place >= 0) shared.set({ position: place }); };
-  page.matrices.addEventListener("pointermove", (event) => enter(scene && row.at(event)));
-  page.matrices.addEventListener("pointerleave", () => enter(null));
-  page.matrices.addEventListener("click", (event) => {
-    const found = scene && row.at(event);
-    if (found) choose(scene.data.places_a[found.query]);
+  const twin = makeTwin(page.matrices, () => {
+    const [at, { data } = {}] = [place(), view.scene() ?? {}];
+    const words = at && data.words_a.map((_, one) => pairWord(data, one));
+    return at && matrixTable("The chosen head, weights in A and in B", { words, ...at }, (query, key) => pairCell(data, query, key));
   });
-  listenToMatrix(page.matrices, {
-    place, draw, point: enter, moved: () => voice.say(() => page.readout.textContent),
-    choose: (query) => choose(scene.data.places_a[stepQuery(scene.data.places_a, scene.query, query - scene.query)]),
+  const choose = (at) => { if (at >= 0) shared.set({ position: at }); };
+  followMatrix(page.matrices, {
+    at: (event) => view.scene() && row.at(event), place, draw: view.draw, point: view.point,
+    click: ({ query }) => choose(view.scene().data.places_a[query]),
+    choose(to) {
+      const { data, query } = view.scene();
+      choose(data.places_a[stepQuery(data.places_a, query, to - query)]);
+    },
+    moved: () => voice.say(() => page.readout.textContent),
   });
-  shared.listen((name) => (isText(name) ? dim() : draw()));
-  const off = [store.listen(() => { hover = null; draw(); }), watchLook(el, draw)];
-  draw();
   return () => {
-    off.forEach((stop) => stop());
-    draw.cancel();
     twin.close();
     voice.close();
-    shared.close();
+    view.close();
   };
 });

@@ -1,12 +1,12 @@
+// A grid of numbers, layers by tokens, heads or anything else: several sheets of them, of which one is shown.
+
 import { shareTraits } from "./bus.js";
-import { readPalette } from "./colour.js";
-import { KEYS, choice, element, onFrame, setFacts, watchLook } from "./dom.js";
+import { KEYS, choice, element, setFacts } from "./dom.js";
 import { chosenSheet, exactValue, heatColours, heatEnds, paintHeat } from "./heat_cells.js";
-import { LABELS_HEIGHT, followGrid, makeLayerGrid, movedCell, revealSoon } from "./layer_grid.js";
-import { GRID_HEIGHT, layerNumbers, layersTitle } from "./rows.js";
-import { dimStale, isText, withStore } from "./store.js";
-import { layerTable, makeTwin } from "./table_twin.js";
-import { makeVoice } from "./voice.js";
+import { LABELS_HEIGHT } from "./layer_grid.js";
+import { openLayerView } from "./layer_view.js";
+import { GRID_HEIGHT, layersTitle } from "./rows.js";
+import { withStore } from "./store.js";
 
 /** The page of the view: title line, grid, and a line that says the value of a cell. */
 function buildHeatPage(el, shared) {
@@ -69,29 +69,16 @@ export function choosable(cell, from, numbers) {
 export default withStore(({ model, el, store }) => {
   const shared = shareTraits(model, ["layers", "layer", "position", "head"], ["column", "sheet"]);
   const page = buildHeatPage(el, shared);
-  const grid = makeLayerGrid(page, paintHeat);
-  let palette = null;
-  let scene = null;
-  let hover = null;
-
-  const voice = makeVoice(shared, el, { news: () => page.readout.textContent });
-  const twin = makeTwin(page.scroll, () => scene && layerTable(
-    [model.get("title"), scene.sheet.name, scene.sheet.unit].filter(Boolean).join(", "), scene, grid.visibleColumns(), (cell) => cellValue(cell, scene)));
-
-  const makeScene = (data) => {
-    const held = new Map(data.layers.map((layer, row) => [layer, row]));
-    const { picks, numbers, labels } = data.columns;
-    const place = chosenSheet(data.sheets, shared.get("sheet"));
-    const size = data.layers.length * labels.length;
+  const column = ({ columns: { picks, numbers, labels } }) => {
     const chosen = numbers.indexOf(shared.get(picks));
+    return chosen >= 0 ? chosen : labels.length - 1;
+  };
+  const makeScene = (data) => {
+    const place = chosenSheet(data.sheets, shared.get("sheet"));
+    const size = data.layers.length * data.columns.labels.length;
     return {
-      data, held, palette, hover, labels, sheet: data.sheets[place], place,
+      labels: data.columns.labels, sheet: data.sheets[place], place,
       values: data.values.data.subarray(place * size, (place + 1) * size), texts: sheetTexts(data, place),
-      rows: layerNumbers(shared.get("layers")).filter((layer) => held.has(layer)).reverse(),
-      here: {
-        layer: held.has(shared.get("layer")) ? shared.get("layer") : data.layers.at(-1),
-        column: chosen >= 0 ? chosen : labels.length - 1,
-      },
     };
   };
   let offered = null;
@@ -103,7 +90,16 @@ export default withStore(({ model, el, store }) => {
     }
     page.sheets.value = data.sheets[place].name;
   };
-  const describe = ({ rows, sheet, data, here }) => {
+  /** What stands in place of cells that would all be hatched. */
+  const layout = (scene) => {
+    offer(scene);
+    const nothing = Boolean(scene.sheet.empty);
+    if (nothing) page.empty.textContent = scene.sheet.empty;
+    page.empty.hidden = !nothing;
+    el.classList.toggle("lw-nothing", nothing);
+  };
+  const describe = (scene) => {
+    const { rows, sheet, data, here, hover, palette } = scene;
     setFacts(page.detail, [...sheet.detail.split(" · "), ...model.get("detail").split(" · "), layersTitle([...rows].reverse()), "last layer on top"]);
     const [low, high] = heatEnds(sheet);
     const ramp = `linear-gradient(to right, ${heatColours(sheet, palette).join(",")})`;
@@ -114,81 +110,24 @@ export default withStore(({ model, el, store }) => {
     const columns = data.columns.picks === "position" ? "tokens" : data.columns.picks === "head" ? "heads" : "columns";
     page.scroll.setAttribute("aria-label", `${sheet.name}, layers by ${columns}: arrow keys move the selected cell`);
   };
-  const dim = () => dimStale(el, shared, store.data);
-  const draw = onFrame(() => {
-    const { data } = store;
-    const ready = Boolean(data?.layers.length);
-    page.title.textContent = model.get("title");
-    page.empty.textContent = model.get("placeholder");
-    page.empty.hidden = ready;
-    el.classList.toggle("lw-blank", !ready);
-    el.classList.toggle("lw-ready", ready);
-    dim();
-    palette = readPalette(el, palette);
-    scene = ready ? makeScene(data) : null;
-    if (!scene) {
+  const view = openLayerView({ model, el, store, shared }, page, {
+    column, columnNames: ["position", "head", "column"], scene: makeScene, layout, paint: paintHeat, show: describe,
+    traits: ["title", "detail", "placeholder"],
+    begin() {
+      page.title.textContent = model.get("title");
+      page.empty.textContent = model.get("placeholder");
+    },
+    clear() {
       el.classList.remove("lw-nothing");
       setFacts(page.detail, []);
       page.readout.textContent = "";
-      return;
-    }
-    offer(scene);
-    // All hatched, it would say nothing.
-    const nothing = Boolean(scene.sheet.empty);
-    if (nothing) page.empty.textContent = scene.sheet.empty;
-    page.empty.hidden = !nothing;
-    el.classList.toggle("lw-nothing", nothing);
-    grid.draw(scene);
-    describe(scene);
-    twin.changed();
-    el.dataset.revision = data.revision;
-    el.dataset.prompt = data.prompt ?? "";
+    },
+    said: () => page.readout.textContent,
+    table: (scene) => [[model.get("title"), scene.sheet.name, scene.sheet.unit].filter(Boolean).join(", "), (cell) => cellValue(cell, scene)],
+    choose({ layer, column: chosen }, { data: { columns: { picks, numbers } } }) {
+      shared.set(numbers[chosen] < 0 ? { layer } : { layer, [picks]: numbers[chosen] });
+    },
+    target: (cell, { here, data }) => choosable(cell, here, data.columns.numbers),
   });
-
-  const choose = ({ layer, column }) => {
-    const { picks, numbers } = scene.data.columns;
-    shared.set(numbers[column] < 0 ? { layer } : { layer, [picks]: numbers[column] });
-  };
-  const enter = (cell) => {
-    if (cell?.layer === hover?.layer && cell?.column === hover?.column) return;
-    hover = cell;
-    draw();
-  };
-  const target = (key, { here, rows, labels, data }) => choosable(movedCell(key, here, rows, labels.length), here, data.columns.numbers);
-  followGrid(page.scroll, grid, { scene: () => scene, draw, enter, choose, target, moved: () => voice.say(() => page.readout.textContent) });
-  const reveal = () => revealSoon(grid, () => scene);
-  shared.listen((name) => {
-    // Typing changes nothing in the picture until its answer is there.
-    if (isText(name)) {
-      dim();
-      return;
-    }
-    if (scene && name === scene.data.columns.picks) {
-      // At the end of a prompt that is being typed, the place of the next token changes nothing until its answer is there.
-      if (makeScene(scene.data).here.column === scene.here.column) return;
-      reveal();
-    }
-    draw();
-  });
-  const words = ["change:title", "change:detail", "change:placeholder"];
-  for (const word of words) model.on(word, draw);
-  const off = [store.listen(() => {
-    // A cell under the pointer may be gone.
-    hover = null;
-    draw();
-    reveal();
-  }), watchLook(el, () => {
-    // A place that was in sight stays there when there is less room.
-    if (scene && grid.sees(scene.here)) reveal();
-    draw();
-  })];
-  draw();
-  return () => {
-    off.forEach((stop) => stop());
-    for (const word of words) model.off(word, draw);
-    draw.cancel();
-    twin.close();
-    voice.close();
-    shared.close();
-  };
+  return view.close;
 });

@@ -154,34 +154,3 @@ export function makeLayerGrid({ canvas, spacer, scroll }, paint) {
     },
   };
 }
-
-/**
- * Pointer and keyboard of a grid: what is under the pointer is told to `enter`, a click or a key to `choose`.
- *
- * `scene` gives what is drawn, or null; `target` the cell that a key moves to, or null; `moved` hears of every key.
- */
-export function followGrid(scroll, grid, { scene, draw, enter, choose, target, moved }) {
-  scroll.addEventListener("pointermove", (event) => enter(grid.at(event)));
-  scroll.addEventListener("pointerleave", () => enter(null));
-  scroll.addEventListener("scroll", draw);
-  scroll.addEventListener("click", (event) => {
-    const cell = scene() && grid.at(event);
-    if (cell) choose(cell);
-  });
-  scroll.addEventListener("keydown", (event) => {
-    // A key that comes before the next frame starts from where the last one led.
-    draw.now();
-    const cell = scene() && target(event.key, scene());
-    if (!cell) return;
-    event.preventDefault();
-    event.stopPropagation();
-    choose(cell);
-    grid.reveal(cell);
-    moved();
-  });
-}
-
-/** Scrolls to the chosen cell after the next frame, when the grid has the size of the new data. */
-export function revealSoon(grid, scene) {
-  requestAnimationFrame(() => requestAnimationFrame(() => { if (scene()) grid.reveal(scene().here); }));
-}

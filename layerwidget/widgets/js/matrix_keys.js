@@ -1,4 +1,4 @@
-// Keys of an attention matrix: what the pointer can choose and point at, without one.
+// Pointer and keys of an attention matrix: keys choose and point at what the pointer can.
 
 const QUERY_STEPS = { ArrowUp: -1, ArrowDown: 1, PageUp: -1e6, PageDown: 1e6 };
 const POINT_STEPS = { ArrowLeft: -1, ArrowRight: 1, Home: -1e6, End: 1e6 };
@@ -16,12 +16,19 @@ export function movedPointer(pressed, { query, key, queries, keys }) {
 }
 
 /**
- * Listens to the keys of `node`: up and down choose the query, left and right point at its keys, Escape at none.
+ * Listens to the pointer of `node`, and to its keys: up and down choose the query, left and right point at its keys,
+ * Escape at none.
  *
- * `draw` is the view's, made by `onFrame`. `place()` gives what `movedPointer` takes, or null; `moved` hears of every
- * key; `follow`, of Enter on a key.
+ * `draw` is the view's, made by `onFrame`. `at(event)` gives what is under the pointer, or null, and `click` is told of
+ * it; `place()` gives what `movedPointer` takes, or null; `moved` hears of every key; `follow`, of Enter on a key.
  */
-export function listenToMatrix(node, { place, draw, choose, point, moved, follow = null }) {
+export function followMatrix(node, { at: under, place, draw, choose, click = ({ query }) => choose(query), point, moved, follow = null }) {
+  node.addEventListener("pointermove", (event) => point(under(event)));
+  node.addEventListener("pointerleave", () => point(null));
+  node.addEventListener("click", (event) => {
+    const found = under(event);
+    if (found) click(found);
+  });
   node.addEventListener("keydown", (event) => {
     // A key that comes before the next frame starts from where the last one led.
     draw.now();

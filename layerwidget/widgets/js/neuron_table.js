@@ -1,10 +1,12 @@
+// The strongest neurons of a layer at a position, and one of them followed over the prompt.
+
 import { shareTraits } from "./bus.js";
-import { readPalette } from "./colour.js";
-import { KEYS, element, keepInSight, onFrame, setFacts, watchLook } from "./dom.js";
+import { KEYS, element, keepInSight, setFacts } from "./dom.js";
+import { openView } from "./drawn_view.js";
 import { exactValue } from "./heat_cells.js";
 import { cellColours, expertWords, neuronTitle } from "./neuron_words.js";
 import { GRID_HEIGHT } from "./rows.js";
-import { dimStale, isText, withStore } from "./store.js";
+import { withStore } from "./store.js";
 import { makeVoice } from "./voice.js";
 
 function buildPage(el) {
@@ -57,11 +59,10 @@ export default withStore(({ model, el, store }) => {
   const shared = shareTraits(model, ["layer", "position", "neuron"]);
   const page = buildPage(el);
   const rows = [];
-  let palette = null;
+  // The token under the pointer.
   let pointed = null;
   const follow = (neuron) => model.get("answered") && shared.set({ neuron: neuron === shared.get("neuron") ? null : neuron });
   const voice = makeVoice(shared, el, { news: () => page.readout.textContent });
-  const dim = () => dimStale(el, shared, store.data);
 
   const fillHead = (data) => {
     const gated = Boolean(data.gates);
@@ -71,7 +72,7 @@ export default withStore(({ model, el, store }) => {
     ].map(([name, text]) => element("span", { class: `lw-neuron-${name}` }, text)));
     el.classList.toggle("lw-plain-ffn", !gated);
   };
-  const fillStrip = (data) => {
+  const fillStrip = (data, palette) => {
     const strip = page.strip;
     const values = data.by_position?.data;
     const colours = values ? cellColours(values, palette) : null;
@@ -106,21 +107,7 @@ export default withStore(({ model, el, store }) => {
     if (data.experts) words.push(`experts ${expertWords(data, place, true)}`);
     page.readout.textContent = words.join(" · ");
   };
-  const draw = onFrame(() => {
-    const { data } = store;
-    const ready = Boolean(data?.layers.length);
-    page.empty.hidden = ready;
-    page.empty.textContent = data?.note || "The strongest neurons of the chosen layer appear here.";
-    el.classList.toggle("lw-ready", ready);
-    el.classList.toggle("lw-blank", !ready);
-    for (const part of [page.head, page.rows, page.strip]) part.style.visibility = ready ? "" : "hidden";
-    dim();
-    if (!ready) {
-      setFacts(page.detail, []);
-      page.note.textContent = page.followed.textContent = page.readout.textContent = "";
-      return;
-    }
-    palette = readPalette(el, palette);
+  const show = ({ data, palette }) => {
     const shown = data.neurons.length;
     const word = data.prompt_visible[data.position];
     const carried = `the strongest ${shown} carry ${(100 * data.share).toFixed(0)} % of all contributions, ${data.n_half} carry half`;
@@ -135,10 +122,23 @@ export default withStore(({ model, el, store }) => {
     page.followed.replaceChildren(...(data.followed === null
       ? [[data.experts ? "Experts of every token." : "", model.get("answered") ? "Click a neuron to follow it over the prompt." : ""].filter(Boolean).join(" ")]
       : [element("b", {}, `neuron ${neuronTitle(data, data.followed)} of layer ${data.layers[0]}`), " over the prompt: activation, blue above zero, yellow-green below"]));
-    fillStrip(data);
+    fillStrip(data, palette);
     say();
-    el.dataset.revision = data.revision;
-    el.dataset.prompt = data.prompt ?? "";
+  };
+  const view = openView({ model, el, store, shared }, {
+    empty: page.empty,
+    begin(data) {
+      page.empty.textContent = data?.note || "The strongest neurons of the chosen layer appear here.";
+      for (const part of [page.head, page.rows, page.strip]) part.style.visibility = data?.layers.length ? "" : "hidden";
+    },
+    scene: (data, { palette }) => ({ data, palette }),
+    show,
+    clear() {
+      setFacts(page.detail, []);
+      page.note.textContent = page.followed.textContent = page.readout.textContent = "";
+    },
+    // Wherever the reader goes, the kernel answers.
+    heard: () => true,
   });
   page.strip.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1, Home: -1e6, End: 1e6 }[event.key];
@@ -156,13 +156,8 @@ export default withStore(({ model, el, store }) => {
     const at = rows.findIndex((row) => row.node === document.activeElement);
     rows[Math.min(rows.length - 1, Math.max(0, at + step))]?.node.focus();
   });
-  shared.listen((name) => { if (isText(name)) dim(); });
-  const off = [store.listen(draw), watchLook(el, draw)];
-  draw();
   return () => {
-    off.forEach((stop) => stop());
-    draw.cancel();
     voice.close();
-    shared.close();
+    view.close();
   };
 });

@@ -1,8 +1,10 @@
+// The loss of every token as bars over the prompt, with the trained length and windows.
+
 import { shareTraits } from "./bus.js";
-import { readPalette } from "./colour.js";
-import { KEYS, element, onFrame, pointIn, setFacts, sizedContext, watchLook } from "./dom.js";
+import { KEYS, element, pointIn, setFacts, sizedContext } from "./dom.js";
+import { openView } from "./drawn_view.js";
 import { lossFrame, lossSummary, lossText, paintLoss, withoutLoss } from "./loss_bars.js";
-import { dimStale, isText, withStore } from "./store.js";
+import { withStore } from "./store.js";
 import { listTable, makeTwin } from "./table_twin.js";
 import { makeVoice } from "./voice.js";
 
@@ -23,79 +25,70 @@ export default withStore(({ model, el, store }) => {
   el.append(element("div", { class: "lw-bar" }, title, detail), stage, readout);
 
   const voice = makeVoice(shared, el);
-  const twin = makeTwin(stage, () => frame && listTable("Loss by position", "token", "nats", store.data.labels, here(), (position) => {
-    const value = store.data.nats.data[position];
+  /** Nothing is drawn, and its canvas takes no room. */
+  const clear = () => {
+    sizedContext(canvas, stage.clientWidth, 1);
+    setFacts(detail, []);
+    readout.textContent = "";
+  };
+  const here = ({ labels }) => Math.min(shared.get("position"), labels.length - 1);
+  const view = openView({ model, el, store, shared }, {
+    empty,
+    column: here,
+    traits: ["title", "placeholder"],
+    begin() {
+      title.textContent = model.get("title");
+      empty.textContent = model.get("placeholder");
+    },
+    scene(data, looks) {
+      const none = withoutLoss(data.nats.data);
+      const frame = none === null ? lossFrame(stage.clientWidth, HEIGHT, data.nats.data) : null;
+      return { data, none, frame, here: here(data), ...looks };
+    },
+    show(scene) {
+      const { data, none, frame, hover } = scene;
+      if (none !== null) {
+        clear();
+        empty.textContent = none;
+        empty.hidden = false;
+        return;
+      }
+      stage.dataset.column = frame.step;
+      paintLoss(sizedContext(canvas, stage.clientWidth, HEIGHT), frame, scene);
+      setFacts(detail, lossSummary(data, frame).split(" · "));
+      readout.textContent = lossText(hover ?? scene.here, data);
+      twin.changed();
+    },
+    clear,
+  });
+  const shown = () => (view.scene()?.frame ? view.scene() : null);
+  const twin = makeTwin(stage, () => shown() && listTable("Loss by position", "token", "nats", shown().data.labels, shown().here, (position) => {
+    const value = shown().data.nats.data[position];
     return Number.isFinite(value) ? value.toFixed(3) : "no value";
   }));
-  let palette = null;
-  let hover = null;
-  let frame = null;
-  const dim = () => dimStale(el, shared, store.data);
-  const here = () => Math.min(shared.get("position"), store.data.labels.length - 1);
-  const draw = onFrame(() => {
-    const { data } = store;
-    const ready = Boolean(data?.layers.length);
-    title.textContent = model.get("title");
-    const none = ready ? withoutLoss(data.nats.data) : model.get("placeholder");
-    empty.textContent = none;
-    empty.hidden = none === null;
-    el.classList.toggle("lw-ready", ready);
-    dim();
-    palette = readPalette(el, palette);
-    const width = stage.clientWidth;
-    const context = sizedContext(canvas, width, none === null ? HEIGHT : 1);
-    el.dataset.prompt = ready ? data.prompt ?? "" : "";
-    if (none !== null) {
-      frame = null;
-      setFacts(detail, []);
-      readout.textContent = "";
-      return;
-    }
-    frame = lossFrame(width, HEIGHT, data.nats.data);
-    stage.dataset.column = frame.step;
-    paintLoss(context, frame, { data, palette, here: here(), hover });
-    setFacts(detail, lossSummary(data, frame).split(" · "));
-    readout.textContent = lossText(hover ?? here(), data);
-    twin.changed();
-    el.dataset.revision = data.revision;
-  });
 
-  const at = (event) => frame?.positionAt(pointIn(stage, event)[0]) ?? null;
-  const enter = (position) => {
-    if (position === hover) return;
-    hover = position;
-    draw();
-  };
-  stage.addEventListener("pointermove", (event) => enter(at(event)));
-  stage.addEventListener("pointerleave", () => enter(null));
+  const at = (event) => shown()?.frame.positionAt(pointIn(stage, event)[0]) ?? null;
+  stage.addEventListener("pointermove", (event) => view.point(at(event)));
+  stage.addEventListener("pointerleave", () => view.point(null));
   stage.addEventListener("click", (event) => {
     const position = at(event);
     if (position !== null) shared.set({ position });
   });
   stage.addEventListener("keydown", (event) => {
-    if (!frame) return;
-    const last = store.data.labels.length - 1;
-    const target = { ArrowLeft: here() - 1, ArrowRight: here() + 1, Home: 0, End: last }[event.key];
+    view.draw.now();
+    if (!shown()) return;
+    const { data: { labels }, here: from } = shown();
+    const last = labels.length - 1;
+    const target = { ArrowLeft: from - 1, ArrowRight: from + 1, Home: 0, End: last }[event.key];
     if (target === undefined) return;
     event.preventDefault();
     event.stopPropagation();
     shared.set({ position: Math.min(last, Math.max(0, target)) });
     voice.say(() => readout.textContent);
   });
-  shared.listen((name) => {
-    if (isText(name)) dim();
-    else draw();
-  });
-  const words = ["change:title", "change:placeholder"];
-  for (const word of words) model.on(word, draw);
-  const off = [store.listen(() => { hover = null; draw(); }), watchLook(el, draw)];
-  draw();
   return () => {
-    off.forEach((stop) => stop());
-    for (const word of words) model.off(word, draw);
-    draw.cancel();
     twin.close();
     voice.close();
-    shared.close();
+    view.close();
   };
 });

@@ -1,11 +1,13 @@
+// Attention rollout: from which tokens each one comes, through all layers of the range.
+
 import { shareTraits } from "./bus.js";
-import { readPalette } from "./colour.js";
-import { KEYS, element, onFrame, setFacts, watchLook } from "./dom.js";
-import { listenToMatrix, strongest } from "./matrix_keys.js";
+import { KEYS, element, setFacts } from "./dom.js";
+import { openView } from "./drawn_view.js";
+import { followMatrix, strongest } from "./matrix_keys.js";
 import { makeMatrix, raiseWords } from "./pattern_matrix.js";
 import { rowWeights } from "./patterns.js";
 import { layerNumbers, layersTitle } from "./rows.js";
-import { dimStale, isText, withStore } from "./store.js";
+import { withStore } from "./store.js";
 import { makeTwin, matrixTable } from "./table_twin.js";
 import { makeVoice } from "./voice.js";
 
@@ -53,71 +55,54 @@ export default withStore(({ model, el, store }) => {
   const shared = shareTraits(model, ["layers", "position"], ["hide_first", "can_hide"]);
   const page = buildRolloutPage(el, shared);
   const matrix = makeMatrix(page.matrix.firstChild);
-  let palette = null;
-  let scene = null;
-  let hover = null;
-
   const voice = makeVoice(shared, el);
+
+  const position = ({ n_pos }) => Math.min(shared.get("position"), n_pos - 1);
+  const view = openView({ model, el, store, shared }, {
+    empty: page.empty,
+    column: position,
+    begin(data) {
+      page.empty.textContent = data?.note || "Attention through all layers of the range appears here.";
+      page.check.hidden = !shared.get("can_hide");
+      page.hideFirst.checked = shared.get("hide_first");
+    },
+    scene: (data, { palette, hover }) => ({
+      data, palette, hover, words: data.prompt_visible, position: position(data),
+      matrix: data.drawn ??= { size: data.n_pos, causal: data.causal, weights: data.rollout.data, exact: true },
+    }),
+    show(scene) {
+      setFacts(page.detail, [layersTitle(scene.data.layers), "√ scale"]);
+      page.note.textContent = rolloutNote(scene.data, model.get("recorded"), shared.get("layers"));
+      page.readout.textContent = rolloutText(scene);
+      const left = matrix.draw({ ...scene, chosen: scene.matrix, scale: 1, hideFirst: false }, page.matrix);
+      raiseWords(page.readout, left);
+      twin.changed();
+    },
+    clear() {
+      setFacts(page.detail, []);
+      page.note.textContent = page.readout.textContent = "";
+    },
+  });
   /** The query and the key that are pointed at, or stand out. */
   const place = () => {
+    const scene = view.scene();
     if (!scene) return null;
     const weights = rowWeights(scene.matrix, scene.position);
-    const key = hover?.query === scene.position ? hover.key : strongest(weights);
+    const key = view.hover()?.query === scene.position ? view.hover().key : strongest(weights);
     return { query: scene.position, key, queries: scene.words.length, keys: weights.length };
   };
-  const twin = makeTwin(page.matrix, () => scene && matrixTable("Rollout", { words: scene.words, ...place() }, (query, key) => {
-    const weight = rowWeights(scene.matrix, query)[key];
+  const twin = makeTwin(page.matrix, () => view.scene() && matrixTable("Rollout", { words: view.scene().words, ...place() }, (query, key) => {
+    const weight = rowWeights(view.scene().matrix, query)[key];
     return weight === undefined ? "" : weight.toFixed(3);
   }));
-  const dim = () => dimStale(el, shared, store.data);
-  const makeScene = (data) => ({
-    matrix: data.drawn ??= { size: data.n_pos, causal: data.causal, weights: data.rollout.data, exact: true },
-    words: data.prompt_visible, position: Math.min(shared.get("position"), data.n_pos - 1), hover,
+  followMatrix(page.matrix, {
+    at: (event) => view.scene() && matrix.at(event), place, draw: view.draw, point: view.point,
+    choose: (query) => shared.set({ position: query }),
+    moved: () => voice.say(() => page.readout.textContent),
   });
-  const draw = onFrame(() => {
-    const { data } = store;
-    const ready = Boolean(data?.layers.length);
-    page.empty.hidden = ready;
-    page.empty.textContent = data?.note || "Attention through all layers of the range appears here.";
-    page.check.hidden = !shared.get("can_hide");
-    page.hideFirst.checked = shared.get("hide_first");
-    el.classList.toggle("lw-blank", !ready);
-    el.classList.toggle("lw-ready", ready);
-    dim();
-    scene = ready ? makeScene(data) : null;
-    setFacts(page.detail, scene ? [layersTitle(data.layers), "√ scale"] : []);
-    page.note.textContent = scene ? rolloutNote(data, model.get("recorded"), shared.get("layers")) : "";
-    page.readout.textContent = scene ? rolloutText(scene) : "";
-    if (!scene) return;
-    palette = readPalette(el, palette);
-    const left = matrix.draw({ ...scene, chosen: scene.matrix, scale: 1, palette, hideFirst: false }, page.matrix);
-    raiseWords(page.readout, left);
-    twin.changed();
-    el.dataset.revision = data.revision;
-    el.dataset.prompt = data.prompt ?? "";
-  });
-  const enter = (found) => {
-    if (found?.key === hover?.key && found?.query === hover?.query) return;
-    hover = found;
-    draw();
-  };
-  page.matrix.addEventListener("pointermove", (event) => enter(scene && matrix.at(event)));
-  page.matrix.addEventListener("pointerleave", () => enter(null));
-  page.matrix.addEventListener("click", (event) => {
-    const found = scene && matrix.at(event);
-    if (found) shared.set({ position: found.query });
-  });
-  listenToMatrix(page.matrix, {
-    place, draw, point: enter, choose: (position) => shared.set({ position }), moved: () => voice.say(() => page.readout.textContent),
-  });
-  shared.listen((name) => (isText(name) ? dim() : draw()));
-  const off = [store.listen(() => { hover = null; draw(); }), watchLook(el, draw)];
-  draw();
   return () => {
-    off.forEach((stop) => stop());
-    draw.cancel();
     twin.close();
     voice.close();
-    shared.close();
+    view.close();
   };
 });

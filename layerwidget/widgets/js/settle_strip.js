@@ -1,14 +1,15 @@
+// Where each next token is decided: how far its word has come at every layer, and how many are settled by then.
+
 import { shareTraits } from "./bus.js";
-import { readPalette } from "./colour.js";
-import { KEYS, element, onFrame, pointIn, setFacts, sizedContext, watchLook } from "./dom.js";
-import { LABELS_HEIGHT, followGrid, makeLayerGrid, movedCell, revealSoon } from "./layer_grid.js";
+import { KEYS, element, pointIn, setFacts, sizedContext } from "./dom.js";
+import { LABELS_HEIGHT } from "./layer_grid.js";
+import { openLayerView } from "./layer_view.js";
 import { GRID_HEIGHT, layerNumbers, layersTitle } from "./rows.js";
 import { curveFrame, levelColours, paintSettle, paintShares, percent, settledBy, sharesText } from "./settle_cells.js";
-import { dimStale, isText, withStore } from "./store.js";
-import { layerTable, makeTwin } from "./table_twin.js";
-import { makeVoice } from "./voice.js";
+import { withStore } from "./store.js";
 
 const SIDE_WIDTH = 240;
+const HEIGHT = GRID_HEIGHT + LABELS_HEIGHT;
 
 /** The page of the view: title line, strip, the shares beside it, and a line that says what is under the pointer. */
 function buildSettlePage(el) {
@@ -23,7 +24,7 @@ function buildSettlePage(el) {
   };
   page.spacer = element("div", { class: "lw-spacer" }, page.canvas);
   page.scroll = element("div", {
-    ...KEYS, class: "lw-scroll", tabindex: 0, role: "application", "aria-roledescription": "grid", style: `height:${GRID_HEIGHT + LABELS_HEIGHT + 2}px`,
+    ...KEYS, class: "lw-scroll", tabindex: 0, role: "application", "aria-roledescription": "grid", style: `height:${HEIGHT + 2}px`,
     "aria-label": "Where each next token is decided, layers by tokens: arrow keys move the selected cell",
   }, page.spacer);
   el.classList.add("lw", "lw-settle");
@@ -57,118 +58,63 @@ export function layerText(layer, data) {
 export default withStore(({ model, el, store }) => {
   const shared = shareTraits(model, ["layers", "layer", "position"]);
   const page = buildSettlePage(el);
-  const grid = makeLayerGrid(page, paintSettle);
-  let palette = null;
-  let scene = null;
-  let hover = null;
+  // The layer under the pointer in the shares beside the strip.
   let hoverLayer = null;
 
-  const voice = makeVoice(shared, el, { news: () => page.readout.textContent });
-  const twin = makeTwin(page.scroll, () => scene && layerTable(
-    `${model.get("title")}, rank of the word that is predicted in the end`, scene, grid.visibleColumns(), (cell) => settleCell(cell, scene)));
-
-  const makeScene = (data) => {
-    const held = new Map(data.layers.map((layer, row) => [layer, row]));
-    const inView = layerNumbers(shared.get("layers")).filter((layer) => held.has(layer));
-    return {
-      data, held, palette, hover, hoverLayer, labels: data.labels, inView: new Set(inView), rows: [...inView].reverse(),
-      here: {
-        layer: held.has(shared.get("layer")) ? shared.get("layer") : data.layers.at(-1),
-        column: Math.min(shared.get("position"), data.labels.length - 1),
-      },
-    };
-  };
-  const describe = ({ data, rows, here }) => {
+  const describe = (scene) => {
+    const { data, rows, here, hover, palette } = scene;
     setFacts(page.detail, [sharesText(data.shares, data.labels.length), layersTitle([...rows].reverse()), "last layer on top"]);
     const names = [`top ${data.k}`, "top 1", "top 1 for good"];
     page.legend.replaceChildren(...names.flatMap((name, place) => [
       element("span", { class: "lw-swatch", style: `background:${levelColours(palette, place + 1)[0]}` }), element("span", {}, name)]));
-    page.readout.textContent = hoverLayer === null ? settleText(hover ?? here, scene) : layerText(hoverLayer, data);
+    page.readout.textContent = hover || hoverLayer === null ? settleText(hover ?? here, scene) : layerText(hoverLayer, data);
     page.shares.setAttribute("aria-valuemax", data.layers.length - 1);
     page.shares.setAttribute("aria-valuenow", here.layer);
     page.shares.setAttribute("aria-valuetext", layerText(here.layer, data));
   };
-  const dim = () => dimStale(el, shared, store.data);
-  const draw = onFrame(() => {
-    const { data } = store;
-    const ready = Boolean(data?.layers.length);
-    page.title.textContent = model.get("title");
-    page.empty.textContent = model.get("placeholder");
-    page.empty.hidden = ready;
-    el.classList.toggle("lw-blank", !ready);
-    el.classList.toggle("lw-ready", ready);
-    dim();
-    palette = readPalette(el, palette);
-    scene = ready ? makeScene(data) : null;
-    if (!scene) {
+  const view = openLayerView({ model, el, store, shared }, page, {
+    column: ({ labels }) => Math.min(shared.get("position"), labels.length - 1),
+    scene: ({ labels }) => ({ labels, hoverLayer, inView: new Set(layerNumbers(shared.get("layers"))) }),
+    // Before the grid takes the room beside it: without a size, this canvas would leave none.
+    layout: (scene) => paintShares(sizedContext(page.shares, SIDE_WIDTH, HEIGHT), SIDE_WIDTH, HEIGHT, scene),
+    paint: paintSettle,
+    show: describe,
+    traits: ["title", "placeholder"],
+    begin() {
+      page.title.textContent = model.get("title");
+      page.empty.textContent = model.get("placeholder");
+    },
+    clear() {
       setFacts(page.detail, []);
       page.readout.textContent = "";
-      return;
-    }
-    const height = GRID_HEIGHT + LABELS_HEIGHT;
-    // Before the grid takes the room beside it: without a size, this canvas would leave none.
-    paintShares(sizedContext(page.shares, SIDE_WIDTH, height), SIDE_WIDTH, height, scene);
-    grid.draw(scene);
-    describe(scene);
-    twin.changed();
-    el.dataset.revision = data.revision;
-    el.dataset.prompt = data.prompt ?? "";
+    },
+    came() { hoverLayer = null; },
+    said: () => page.readout.textContent,
+    table: (scene) => [`${model.get("title")}, rank of the word that is predicted in the end`, (cell) => settleCell(cell, scene)],
+    choose: ({ layer, column }) => shared.set({ layer, position: column }),
   });
 
-  const choose = ({ layer, column }) => shared.set({ layer, position: column });
-  const enter = (cell, layer) => {
-    if (cell?.layer === hover?.layer && cell?.column === hover?.column && layer === hoverLayer) return;
-    [hover, hoverLayer] = [cell, layer];
-    draw();
+  const pointLayer = (layer) => {
+    if (layer === hoverLayer) return;
+    hoverLayer = layer;
+    view.draw();
   };
-  const layerAt = (event) => {
-    const x = pointIn(page.shares, event)[0];
-    return scene ? curveFrame(SIDE_WIDTH, 1, scene.data.layers.length).layerAt(x) : null;
-  };
-  const target = (key, { here, rows, labels }) => movedCell(key, here, rows, labels.length);
-  followGrid(page.scroll, grid, { scene: () => scene, draw, enter: (cell) => enter(cell, null), choose, target, moved: () => voice.say(() => page.readout.textContent) });
-  page.shares.addEventListener("pointermove", (event) => enter(null, layerAt(event)));
-  page.shares.addEventListener("pointerleave", () => enter(null, null));
+  const layerAt = (event) => view.scene() && curveFrame(SIDE_WIDTH, 1, view.scene().data.layers.length).layerAt(pointIn(page.shares, event)[0]);
+  page.shares.addEventListener("pointermove", (event) => pointLayer(layerAt(event)));
+  page.shares.addEventListener("pointerleave", () => pointLayer(null));
   page.shares.addEventListener("click", (event) => shared.set({ layer: layerAt(event) }));
-  const pointLayer = () => enter(null, scene && page.shares.matches(":focus-visible") ? scene.here.layer : null);
-  page.shares.addEventListener("focus", pointLayer);
-  page.shares.addEventListener("blur", () => enter(null, null));
+  page.shares.addEventListener("focus", () => pointLayer(view.scene() && page.shares.matches(":focus-visible") ? view.scene().here.layer : null));
+  page.shares.addEventListener("blur", () => pointLayer(null));
   page.shares.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -5, PageUp: 5, Home: -1e6, End: 1e6 }[event.key];
-    if (!step || !scene) return;
-    draw.now();
+    if (!step || !view.scene()) return;
+    view.draw.now();
     event.preventDefault();
     event.stopPropagation();
-    const layer = Math.min(scene.data.layers.length - 1, Math.max(0, scene.here.layer + step));
+    const { data, here } = view.scene();
+    const layer = Math.min(data.layers.length - 1, Math.max(0, here.layer + step));
     shared.set({ layer });
-    enter(null, layer);
+    pointLayer(layer);
   });
-
-  const reveal = () => revealSoon(grid, () => scene);
-  shared.listen((name) => {
-    // Typing changes nothing in the picture until its answer is there.
-    if (isText(name)) {
-      dim();
-      return;
-    }
-    if (name === "position") reveal();
-    draw();
-  });
-  const words = ["change:title", "change:placeholder"];
-  for (const word of words) model.on(word, draw);
-  const off = [store.listen(() => {
-    // What was under the pointer may be gone.
-    [hover, hoverLayer] = [null, null];
-    draw();
-    reveal();
-  }), watchLook(el, draw)];
-  draw();
-  return () => {
-    off.forEach((stop) => stop());
-    for (const word of words) model.off(word, draw);
-    draw.cancel();
-    twin.close();
-    voice.close();
-    shared.close();
-  };
+  return view.close;
 });

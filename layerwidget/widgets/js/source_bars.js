@@ -1,9 +1,12 @@
+// What one head takes from each token of the prompt towards a logit, as bars.
+
 import { shareTraits } from "./bus.js";
-import { readPalette, typeSize } from "./colour.js";
+import { typeSize } from "./colour.js";
 import { paintColumnWord, paintUnit } from "./column_words.js";
-import { KEYS, clipped, element, onFrame, pointIn, setFacts, sizedContext, watchLook } from "./dom.js";
+import { KEYS, clipped, element, pointIn, setFacts, sizedContext } from "./dom.js";
+import { afterFrame, openView } from "./drawn_view.js";
 import { exactValue, shortValue } from "./heat_cells.js";
-import { dimStale, isText, withStore } from "./store.js";
+import { withStore } from "./store.js";
 import { listTable, makeTwin } from "./table_twin.js";
 import { makeVoice } from "./voice.js";
 
@@ -41,15 +44,9 @@ export default withStore(({ model, el, store }) => {
   el.append(
     element("div", { class: "lw-bar" }, element("span", { class: "lw-title" }, "Source tokens"), detail),
     element("div", { class: "lw-sources-body" }, scroll, empty), readout);
-  let palette = null;
-  let scene = null;
-  let hover = null;
-
   const voice = makeVoice(shared, el, { news: () => readout.textContent });
-  const twin = makeTwin(scroll, () => scene && listTable(scroll.getAttribute("aria-label").split(":")[0], "token", "logits",
-    scene.data.labels, hover ?? scene.largest, (place) => exactValue(scene.values[place])));
 
-  const makeScene = (data) => {
+  const makeScene = (data, looks) => {
     const values = data.sources.data;
     const [width, count] = [scroll.clientWidth, data.labels.length];
     const [low, high] = sourceEnds(values);
@@ -58,9 +55,9 @@ export default withStore(({ model, el, store }) => {
     const foot = scroll.offsetHeight - SCROLL_BAR - WORDS_HEIGHT;
     spacer.style.height = `${foot + WORDS_HEIGHT}px`;
     const y = (value) => PAD + ((high - value) / (high - low)) * (foot - 2 * PAD);
-    return { data, values, count, width, column, low, high, y, foot, x: scroll.scrollLeft, largest: largestPlace(values) };
+    return { data, values, count, width, column, low, high, y, foot, x: scroll.scrollLeft, largest: largestPlace(values), ...looks };
   };
-  const axis = (context, { width, low, high, y }) => {
+  const axis = (context, { width, low, high, y, palette }) => {
     context.font = `${typeSize(palette, 11)} ${palette.font}`;
     context.textAlign = "right";
     for (const value of low < 0 ? [high, 0, low] : [high, 0]) {
@@ -71,8 +68,7 @@ export default withStore(({ model, el, store }) => {
     }
     paintUnit(context, "logits", (y(low) + y(high)) / 2, palette);
   };
-  const bar = (context, place, left) => {
-    const { values, column, y } = scene;
+  const bar = (context, { values, column, y, hover, palette }, place, left) => {
     const value = values[place];
     const [top, foot] = [Math.min(y(0), y(value)), Math.max(y(0), y(value))];
     context.fillStyle = (value < 0 ? palette.below : palette.above).fills[place === hover ? 225 : 170];
@@ -83,12 +79,11 @@ export default withStore(({ model, el, store }) => {
     context.fillStyle = palette.muted;
     context.fillText(shortValue(value, 2), left + column / 2, value < 0 ? foot + 8 : top - 7);
   };
-  const word = (context, place, left) => {
-    const { data, column, foot } = scene;
+  const word = (context, { data, column, foot, hover, palette }, place, left) => {
     context.fillStyle = place === shared.get("position") ? palette.accent : place === hover ? palette.ink : palette.muted;
     paintColumnWord(context, { word: data.labels[place], x: left + column / 2, foot, column, room: WORDS_HEIGHT - 8 }, palette);
   };
-  const paint = () => {
+  const paint = (scene) => {
     const { column, count, width, x, foot } = scene;
     const context = sizedContext(canvas, width, foot + WORDS_HEIGHT);
     context.textBaseline = "middle";
@@ -97,80 +92,68 @@ export default withStore(({ model, el, store }) => {
     clipped(context, [AXIS_WIDTH, 0, width, foot + WORDS_HEIGHT], () => {
       for (let place = Math.floor(x / column); place < stop; place += 1) {
         const left = AXIS_WIDTH + place * column - x;
-        bar(context, place, left);
-        word(context, place, left);
+        bar(context, scene, place, left);
+        word(context, scene, place, left);
       }
     });
   };
-  const dim = () => dimStale(el, shared, store.data);
-  const draw = onFrame(() => {
-    const { data } = store;
-    const ready = Boolean(data?.layers.length);
-    empty.textContent = model.get("placeholder");
-    empty.hidden = ready;
-    el.classList.toggle("lw-blank", !ready);
-    el.classList.toggle("lw-ready", ready);
-    dim();
-    palette = readPalette(el, palette);
-    scene = ready ? makeScene(data) : null;
-    if (!scene) {
+  const view = openView({ model, el, store, shared }, {
+    empty,
+    traits: ["placeholder"],
+    begin() { empty.textContent = model.get("placeholder"); },
+    scene: makeScene,
+    show(scene) {
+      const { data, hover, values, largest } = scene;
+      paint(scene);
+      const whose = `“${data.token}”${data.minus === null ? "" : ` minus “${data.minus}”`}`;
+      setFacts(detail, [`layer ${data.layers[0]} head ${data.head}`, `to ${whose}`, `sum ${exactValue(data.total)} logits`]);
+      const place = hover ?? largest;
+      readout.textContent = `${hover === null ? "most from " : ""}“${data.labels[place]}” (position ${place}): ${exactValue(values[place])} logits`;
+      scroll.setAttribute("aria-label", `What head ${data.head} of layer ${data.layers[0]} takes from each token: arrow keys read one after the other`);
+      twin.changed();
+    },
+    clear() {
       setFacts(detail, []);
       readout.textContent = "";
-      return;
-    }
-    paint();
-    const whose = `“${data.token}”${data.minus === null ? "" : ` minus “${data.minus}”`}`;
-    setFacts(detail, [`layer ${data.layers[0]} head ${data.head}`, `to ${whose}`, `sum ${exactValue(data.total)} logits`]);
-    const place = hover ?? scene.largest;
-    readout.textContent = `${hover === null ? "most from " : ""}“${data.labels[place]}” (position ${place}): ${exactValue(scene.values[place])} logits`;
-    scroll.setAttribute("aria-label", `What head ${data.head} of layer ${data.layers[0]} takes from each token: arrow keys read one after the other`);
-    twin.changed();
-    el.dataset.revision = data.revision;
-    el.dataset.prompt = data.prompt ?? "";
+    },
+    // When the bars have the size of the new data.
+    came: () => afterFrame(() => { if (view.scene()) reveal(view.scene().largest); }),
   });
-  const enter = (place) => {
-    if (place === hover) return;
-    hover = place;
-    draw();
-  };
+  const twin = makeTwin(scroll, () => {
+    const scene = view.scene();
+    return scene && listTable(scroll.getAttribute("aria-label").split(":")[0], "token", "logits",
+      scene.data.labels, view.hover() ?? scene.largest, (place) => exactValue(scene.values[place]));
+  });
   /** Scrolls as far as needed to show a bar. */
   const reveal = (place) => {
-    const [left, room] = [place * scene.column, scene.width - AXIS_WIDTH];
+    const { column, width } = view.scene();
+    const [left, room] = [place * column, width - AXIS_WIDTH];
     if (left < scroll.scrollLeft) scroll.scrollLeft = left;
-    else if (left + scene.column > scroll.scrollLeft + room) scroll.scrollLeft = left + scene.column - room;
+    else if (left + column > scroll.scrollLeft + room) scroll.scrollLeft = left + column - room;
   };
-  scroll.addEventListener("pointermove", (event) => {
-    const x = pointIn(scroll, event)[0] - AXIS_WIDTH;
+  const at = (event) => {
+    const [scene, x] = [view.scene(), pointIn(scroll, event)[0] - AXIS_WIDTH];
     const place = scene && Math.floor((x + scroll.scrollLeft) / scene.column);
-    enter(scene && x >= 0 && place < scene.count ? place : null);
-  });
-  scroll.addEventListener("pointerleave", () => enter(null));
-  scroll.addEventListener("scroll", draw);
+    return scene && x >= 0 && place < scene.count ? place : null;
+  };
+  scroll.addEventListener("pointermove", (event) => view.point(at(event)));
+  scroll.addEventListener("pointerleave", () => view.point(null));
+  scroll.addEventListener("scroll", view.draw);
   scroll.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1, Home: -1e6, End: 1e6 }[event.key];
+    const scene = view.scene();
     if (!step || !scene) return;
     event.preventDefault();
     event.stopPropagation();
-    enter(Math.min(scene.count - 1, Math.max(0, (hover ?? scene.largest) + step)));
-    reveal(hover);
+    const place = Math.min(scene.count - 1, Math.max(0, (view.hover() ?? scene.largest) + step));
+    view.point(place);
+    reveal(place);
     voice.say(() => readout.textContent);
   });
-  scroll.addEventListener("blur", () => enter(null));
-  shared.listen((name) => (isText(name) ? dim() : draw()));
-  model.on("change:placeholder", draw);
-  const off = [store.listen(() => {
-    hover = null;
-    draw();
-    // After the next frame, when the bars have the size of the new data.
-    requestAnimationFrame(() => requestAnimationFrame(() => { if (scene) reveal(scene.largest); }));
-  }), watchLook(el, draw)];
-  draw();
+  scroll.addEventListener("blur", () => view.point(null));
   return () => {
-    off.forEach((stop) => stop());
-    model.off("change:placeholder", draw);
-    draw.cancel();
     twin.close();
     voice.close();
-    shared.close();
+    view.close();
   };
 });
