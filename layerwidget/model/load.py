@@ -86,9 +86,9 @@ def _local_path(source: str | os.PathLike[str]) -> Path | None:
     Raises:
         ModelLoadError: when it can only be a path, and nothing is there.
     """
-    text = os.fspath(source)
-    if text == "demo":
+    if source == "demo":
         return None
+    text = os.fspath(source)
     if not text.strip():
         raise ModelLoadError("No model was named: expected 'demo', a model folder, a .gguf file or a hub id.")
     path = Path(text).expanduser()
