@@ -1,3 +1,5 @@
+// A gallery of all heads in view, the matrix of the chosen one, and its lines.
+
 import { makeArcs } from "./arc_lines.js";
 import { PANEL_HEIGHT, attentionPanels, showArcs, showControls, showLegend } from "./attention_panels.js";
 import { attentionScene, chosenQuery } from "./attention_scene.js";

@@ -1,3 +1,5 @@
+// The largest parts of a logit as bars, with the choice of its tokens.
+
 import { shareTraits } from "./bus.js";
 import { KEYS, element, onFrame, setFacts } from "./dom.js";
 import { exactValue } from "./heat_cells.js";

@@ -1,3 +1,5 @@
+// The chosen head in two runs: its weights in A and in B, how they differ, and the keys whose weight changes most.
+
 import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
 import { KEYS, element, onFrame, watchLook } from "./dom.js";

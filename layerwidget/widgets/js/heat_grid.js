@@ -1,3 +1,5 @@
+// Any numbers per layer and column as a grid of colours, with a choice of sheets.
+
 import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
 import { KEYS, choice, element, onFrame, setFacts, watchLook } from "./dom.js";

@@ -1,3 +1,5 @@
+// The logit lens: a grid of words, and the panel of one cell beside it or below.
+
 import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
 import { KEYS, choice, element, onFrame, setFacts, watchLook } from "./dom.js";

@@ -1,3 +1,5 @@
+// The strongest neurons of a layer at one position, a row for each, and the one that is followed over the prompt.
+
 import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
 import { KEYS, element, keepInSight, onFrame, setFacts, watchLook } from "./dom.js";

@@ -1,3 +1,5 @@
+// How surprised the model is by each token of the prompt, as bars.
+
 import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
 import { KEYS, element, onFrame, pointIn, setFacts, sizedContext, watchLook } from "./dom.js";

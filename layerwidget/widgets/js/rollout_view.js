@@ -1,3 +1,5 @@
+// Attention through all layers of a range as one matrix: which token has to do with which.
+
 import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
 import { KEYS, element, onFrame, setFacts, watchLook } from "./dom.js";

@@ -1,3 +1,5 @@
+// Where each next token is decided: a bar per token over the layers, and the share of tokens that are settled by then.
+
 import { shareTraits } from "./bus.js";
 import { readPalette } from "./colour.js";
 import { KEYS, element, onFrame, pointIn, setFacts, sizedContext, watchLook } from "./dom.js";

@@ -1,3 +1,5 @@
+// What one head takes from each token to a logit, as bars over the prompt.
+
 import { shareTraits } from "./bus.js";
 import { readPalette, typeSize } from "./colour.js";
 import { paintColumnWord, paintUnit } from "./column_words.js";
