@@ -13,7 +13,7 @@ import torch
 
 import layerwidget as lw
 from layerwidget.engine.other_run import OtherModels
-from layerwidget.explorer import compare
+from layerwidget.opening import compare
 from layerwidget.widgets.compare_page import ComparePage
 from tests.test_pages import until
 from tests.test_residual_view import drawn
