@@ -167,10 +167,7 @@ class Explorer(PicturedBox, SelectionTraits):
         self.lens_view, self.attention_view, self.curves = (
             lens_page.lens_view, lens_page.attention_view, lens_page.curves,
         )  # fmt: skip
-        checked = "exact: " + ", ".join(anatomy.verified)
-        self.status = StatusLine(
-            group=self.group, model_name=self.model.name, facts=_facts(self.model), checked=checked
-        )
+        self.status = StatusLine.of_model(self.model, group=self.group)
         self.error_panel = ErrorPanel()
         body = ipywidgets.VBox([*self._editors, self.length_bar, self.stack], layout=ipywidgets.Layout(width="100%"))
         body.add_class("lw-body")
@@ -446,10 +443,3 @@ class Explorer(PicturedBox, SelectionTraits):
         """The reader has scrolled; what is not computed yet is now computed in another order."""
         if self._answering.turns.busy:
             self._ask(None)
-
-
-def _facts(model: HookedModel) -> str:
-    anatomy = model.anatomy
-    heads = f" · {anatomy.n_heads} heads" if anatomy.n_heads else ""
-    grouped = f" ({anatomy.n_kv_heads} kv)" if anatomy.n_heads and anatomy.n_kv_heads != anatomy.n_heads else ""
-    return f"{anatomy.n_layers} layers{heads}{grouped} · {anatomy.d_model} wide"
