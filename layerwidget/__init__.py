@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         StateError as StateError,
         StructureError as StructureError,
     )
-    from layerwidget.explorer import Explorer as Explorer, compare as compare, explore as explore
+    from layerwidget.explorer import Explorer as Explorer
     from layerwidget.export.replay import Replay as Replay, replay as replay
     from layerwidget.figures.sheets import HeatColumns as HeatColumns, Sheet as Sheet
     from layerwidget.model.hooked_model import HookedModel as HookedModel
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         save_translators as save_translators,
     )
     from layerwidget.model_map import ModelMap as ModelMap
+    from layerwidget.opening import compare as compare, explore as explore
     from layerwidget.questions.alignment import Alignment as Alignment, aligned as aligned
     from layerwidget.questions.attention import (
         Attention as Attention,
@@ -210,9 +211,9 @@ _HOMES = {
     "ValueWeightedGrid": "questions.attention_flow",
     "aligned": "questions.alignment",
     "check": "analysis.check",
-    "compare": "explorer",
+    "compare": "opening",
     "difference": "questions.comparing",
-    "explore": "explorer",
+    "explore": "opening",
     "layerwise_lr": "model.learning_rates",
     "load": "model.load",
     "load_translators": "model.translator_files",

@@ -14,7 +14,6 @@ import ipywidgets
 import traitlets as t
 
 from layerwidget.answering import Answering
-from layerwidget.engine.other_run import ModelSource
 from layerwidget.errors import LayerWidgetError, PromptError
 from layerwidget.export.html import write_html
 from layerwidget.export.record import recording_of
@@ -23,10 +22,8 @@ from layerwidget.figures.themes import Theme
 from layerwidget.layers import format_layers, parse_layers
 from layerwidget.model.interventions import skipped_layers
 from layerwidget.questions import TraceQuestion
-from layerwidget.questions.comparing import Match
 from layerwidget.scenes import Scene, Scenes, Stage
 from layerwidget.tokens import well_formed
-from layerwidget.widgets.compare_page import ComparePage
 from layerwidget.widgets.explorer_picture import explorer_picture, explorer_text
 from layerwidget.widgets.layer_slider import LayerSlider
 from layerwidget.widgets.length_bar import LengthBar
@@ -170,10 +167,7 @@ class Explorer(PicturedBox, SelectionTraits):
         self.lens_view, self.attention_view, self.curves = (
             lens_page.lens_view, lens_page.attention_view, lens_page.curves,
         )  # fmt: skip
-        checked = "exact: " + ", ".join(anatomy.verified)
-        self.status = StatusLine(
-            group=self.group, model_name=self.model.name, facts=_facts(self.model), checked=checked
-        )
+        self.status = StatusLine.of_model(self.model, group=self.group)
         self.error_panel = ErrorPanel()
         body = ipywidgets.VBox([*self._editors, self.length_bar, self.stack], layout=ipywidgets.Layout(width="100%"))
         body.add_class("lw-body")
@@ -449,52 +443,3 @@ class Explorer(PicturedBox, SelectionTraits):
         """The reader has scrolled; what is not computed yet is now computed in another order."""
         if self._answering.turns.busy:
             self._ask(None)
-
-
-def explore(source: str | os.PathLike[str] | HookedModel = "demo", prompt: str = "", **options: Any) -> Explorer:
-    """Load a model (unless it is one already) and show it: `lw.explore("demo")`.
-
-    Args:
-        source: what `layerwidget.load` takes, or a `HookedModel`.
-        prompt: the first text.
-        options: further arguments of `Explorer`.
-    """
-    from layerwidget.model.hooked_model import HookedModel
-    from layerwidget.model.load import load
-
-    return Explorer(source if isinstance(source, HookedModel) else load(source), prompt, **options)
-
-
-def compare(
-    model: HookedModel,
-    other: str | ModelSource | Mapping[str, ModelSource],
-    prompt: str = "",
-    match: Match = "layer",
-    **options: Any,
-) -> Explorer:
-    """Show what differs between two prompts, or two models that read the same tokens.
-
-    Args:
-        model: the first model.
-        other: the second prompt; or the second model; or name -> model, or a folder, or a function that loads it: a
-            slider chooses one of them, and only that one is in memory.
-        prompt: the first text.
-        match: which layers are compared: those of the same number (`layer`), or at the same share of the
-            depth (`depth`).
-        options: further arguments of `Explorer`.
-
-    Raises:
-        QuestionError: when there is no model among the others.
-    """
-    explorer = Explorer(model, prompt, **{"pages": ("compare",), **options})
-    page = explorer.page("compare")
-    assert isinstance(page, ComparePage)
-    page.compare_with(other, match)
-    return explorer
-
-
-def _facts(model: HookedModel) -> str:
-    anatomy = model.anatomy
-    heads = f" · {anatomy.n_heads} heads" if anatomy.n_heads else ""
-    grouped = f" ({anatomy.n_kv_heads} kv)" if anatomy.n_heads and anatomy.n_kv_heads != anatomy.n_heads else ""
-    return f"{anatomy.n_layers} layers{heads}{grouped} · {anatomy.d_model} wide"

@@ -148,10 +148,10 @@ def test_another_rollout_fails(wrong: str, monkeypatch: pytest.MonkeyPatch) -> N
         layers = attention_flow.layers_with_attention
         monkeypatch.setattr(attention_flow, "layers_with_attention", lambda *args: layers(*args)[::-1])
     elif wrong == "no stream":
-        rows = attention_flow._rows_to_one
-        monkeypatch.setattr(attention_flow, "_rows_to_one", lambda mixed: rows(mixed - 0.4 * np.eye(7)))
+        rows = attention_flow.rows_to_one
+        monkeypatch.setattr(attention_flow, "rows_to_one", lambda mixed: rows(mixed - 0.4 * np.eye(7)))
     else:
-        monkeypatch.setattr(attention_flow, "_rows_to_one", lambda mixed: mixed)
+        monkeypatch.setattr(attention_flow, "rows_to_one", lambda mixed: mixed)
     with pytest.raises(AssertionError, match="Mismatched"):
         _check_against_eager("llama", trace)
 

@@ -13,7 +13,7 @@ import torch
 
 import layerwidget as lw
 from layerwidget.engine.other_run import OtherModels
-from layerwidget.explorer import compare
+from layerwidget.opening import compare
 from layerwidget.widgets.compare_page import ComparePage
 from tests.test_pages import until
 from tests.test_residual_view import drawn
@@ -148,7 +148,7 @@ def test_the_chosen_head_is_drawn_in_both(model: lw.HookedModel) -> None:
     for layer, head in ((1, 2), (0, 3)):
         view.head_view.layer, view.head_view.head = layer, head
         sent, meta = head_arrays(view.head_view), view.head_view._message[0]["meta"]
-        assert (meta["layers"], meta["head"], meta["layer_b"]) == ([layer], head, layer)
+        assert (meta["layers"], meta["what"]) == ([layer], f"layer {layer} · head {head}")
         here = [0, 1, 3, 4]
         np.testing.assert_array_equal(sent["a"][np.ix_(here, here)], a.pattern[layer, head])
         np.testing.assert_array_equal(sent["b"], b.pattern[layer, head])
@@ -498,6 +498,8 @@ def test_heads_are_those_of_the_layers_at_the_same_share_of_the_depth(
     page.quantity = quantity
     explorer.wait()
     assert (page.heads_found.layers, page.heads_found.layers_b) == ((1, 2), (3, 6))
+    also = "" if quantity == "weights" else f" · {quantity}"
+    assert page.head_view.shown.meta["what"] == f"layer 2 · head 0 (B: layer 6){also}"
     explorer.close()
 
 
@@ -522,7 +524,7 @@ def test_heads_are_compared_by_what_they_take(explorer: lw.Explorer, model: lw.H
     sent, meta = head_arrays(page.head_view), page.head_view.shown.meta
     np.testing.assert_allclose(sent["a"], a.norms[1, 2], atol=1e-5)
     np.testing.assert_allclose(sent["b"], b.norms[1, 2], atol=1e-5)
-    assert meta["quantity"] == "value-weighted"
+    assert meta["what"] == "layer 1 · head 2 · value-weighted"
     assert meta["limit"] == max(sent["a"].max(), sent["b"].max()) != 1
     assert "value-weighted" in page.head_view.to_svg()
     assert "moved attention" in drawn(page.heads_view)
@@ -726,7 +728,7 @@ def test_the_first_token_can_be_left_out_of_the_chosen_head(
     assert ("value-weighted" in what) == (quantity == "value-weighted")
     assert "first token hidden" in page.head_view.to_text()
     page.hiding.value = False
-    assert "what" not in page.head_view.shown.meta
+    assert "hidden" not in page.head_view.shown.meta["what"]
     page.quantity = "rollout"
     assert page.hiding.layout.display == "none"
 

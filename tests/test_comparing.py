@@ -10,7 +10,9 @@ import pytest
 import torch
 
 import layerwidget as lw
+from layerwidget.questions.comparing_heads import without_first
 from layerwidget.tokens import Piece
+from layerwidget.widgets.gallery_packing import without_first as of_the_gallery
 from tests.tiny import N_LAYERS, letters, tiny
 
 A, B = [5, 9, 2, 7, 7, 30, 4], [5, 9, 8, 7, 11, 12, 30, 4, 6]
@@ -156,6 +158,17 @@ def test_value_weighted_attention_is_compared_in_its_units() -> None:
         np.testing.assert_allclose(values, grid.norms[:, :, 1:, 0].mean(axis=-1), rtol=1e-6)
     whole = np.nan_to_num(np.stack([one.a, one.b]))[:, BOTH]
     assert found.moved[1, 2] == pytest.approx((np.abs(whole[1] - whole[0]).sum(axis=1) / 2).mean(), rel=1e-6)
+
+
+def test_without_the_first_token_a_head_is_what_the_gallery_shows_of_it() -> None:
+    grid = lw.Attention().run(hooked("llama").trace(A))
+    pattern = grid.pattern.copy()
+    # However little is left of a row, it is scaled.
+    pattern[1, 2, 3] = np.float32([1, 0, 1e-8, 3e-8, 0, 0, 0])
+    grid = replace(grid, pattern=pattern)
+    one, *_ = without_first(lw.difference(grid, grid), 1, 2)
+    np.testing.assert_allclose(one.a, of_the_gallery(pattern)[1, 2], atol=1e-6)
+    np.testing.assert_allclose(one.a[3], [0, 0, 0.25, 0.75, 0, 0, 0], atol=1e-6)
 
 
 def test_where_predictions_settle_is_compared_token_by_token() -> None:

@@ -12,6 +12,7 @@ import pytest
 from playwright._impl._driver import compute_driver_executable
 
 import layerwidget
+from layerwidget.figures.column_words import NARROWEST_WORD, on_end
 from layerwidget.figures.heat_figure import heat_share
 from layerwidget.figures.map_figure import short_amount
 from layerwidget.figures.number_words import exact_value, layers_title, short_count, short_probability, short_value
@@ -94,3 +95,11 @@ def test_values_lie_on_the_scale_alike() -> None:
                          "data.map(([value, kind, low, high]) => heatShare(value, { kind, limits: [low, high] }))",
                          cases)  # fmt: skip
     assert [heat_share(*case) for case in cases] == pytest.approx(said, abs=1e-12)
+
+
+def test_words_below_columns_stand_alike() -> None:
+    # Of half the narrowest column to more than the widest bar.
+    columns = [width / 2 for width in range(12, 300)]
+    said = in_javascript("column_words.js", "NARROWEST_WORD, onEnd",
+                         "data.map((column) => [column >= NARROWEST_WORD, onEnd(column)])", columns)  # fmt: skip
+    assert [[column >= NARROWEST_WORD, on_end(column)] for column in columns] == said

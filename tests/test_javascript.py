@@ -55,3 +55,7 @@ def test_modules_import_what_they_call() -> None:
 def test_only_one_function_clips() -> None:
     """A clip that is not taken back outlives its drawing: an axis beside it kept the numbers of the prompt before."""
     assert [name for name in MODULES if ".clip()" in (HOME / f"{name}.js").read_text(encoding="utf-8")] == ["dom"]
+
+
+def test_modules_say_first_what_they_are() -> None:
+    assert [name for name in MODULES if not (HOME / f"{name}.js").read_text(encoding="utf-8").startswith("// ")] == []

@@ -55,6 +55,9 @@ def test_folder_called_demo(folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
     folder.rename(folder.with_name("demo"))
     monkeypatch.chdir(folder.parent)
     assert n_parameters(load("./demo")) == n_parameters(load(folder.with_name("demo")))
+    Path("demo", "config.json").unlink()
+    with pytest.raises(ModelLoadError, match="demo is not a model folder"):
+        load(Path("demo"))
 
 
 def test_gguf_file(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from layerwidget.model.cores import leaving_a_core
 from layerwidget.model.head_writing import head_writing
 from layerwidget.model.hooked_model import HookedModel
 from layerwidget.questions import OnScreen, answers, steps
+from layerwidget.questions.attention import rows_to_one
 from layerwidget.questions.attention_flow import (
     KINDS,
     AllHeadScores,
@@ -105,8 +106,8 @@ def attention_rollout(question: AttentionRollout, trace: Trace) -> RolloutGrid:
         if hides:
             hidden[index] = weights[:, 0]
             weights[:, 0] = 0.0
-            weights = _rows_to_one(weights)
-        rollout = _rows_to_one(0.5 * weights + 0.5 * np.eye(n_pos)) @ rollout
+            weights = rows_to_one(weights)
+        rollout = rows_to_one(0.5 * weights + 0.5 * np.eye(n_pos)) @ rollout
     if hides and trace.anatomy.causal:
         rollout[0] = 0.0  # it looks at nothing else
     return RolloutGrid(
@@ -115,13 +116,6 @@ def attention_rollout(question: AttentionRollout, trace: Trace) -> RolloutGrid:
         hides_first=hides,
         hidden_mass=hidden,
     )
-
-
-def _rows_to_one(weights: np.ndarray) -> np.ndarray:
-    """Rows that sum to 1; a row without any weight stays empty."""
-    sums = weights.sum(-1, keepdims=True)
-    ones: np.ndarray = np.divide(weights, sums, out=np.zeros_like(weights), where=sums > 0)
-    return ones
 
 
 @answers(HeadScores)

@@ -145,13 +145,7 @@ class Live:
         changes = canonical(interventions, self.model.anatomy.n_layers)
         read = sources(questions)
         keys = {question: (question, tokens.key, changes) for question in (*questions, *read.values())}
-        kept = self._kept
-        if all(key in kept or key in self._recent for key in keys.values()):
-            self.reused, self.reused_layers = len(tokens), 0
-            self._answers = {
-                question: _Answer(tokens, changes, kept[key] if key in kept else self._recent[key])
-                for question, key in keys.items()
-            }
+        if self._recalled(tokens, changes, keys):
             return self._told(questions, answered)
         trace = self._continuation.trace(tokens, changes)
         self.reused, self.reused_layers = self._continuation.reused, self._continuation.reused_layers
@@ -162,6 +156,18 @@ class Live:
         for question, answer in self._answers.items():
             self._keep(keys[question], answer.value)
         return self._told(questions, None)
+
+    def _recalled(self, tokens: Tokens, changes: tuple[object, ...], keys: Mapping[TraceQuestion[Any], _Key]) -> bool:
+        """Take the answers that are kept from before; nothing is taken unless all of them are."""
+        kept = self._kept
+        if not all(key in kept or key in self._recent for key in keys.values()):
+            return False
+        self.reused, self.reused_layers = len(tokens), 0
+        self._answers = {
+            question: _Answer(tokens, changes, kept[key] if key in kept else self._recent[key])
+            for question, key in keys.items()
+        }
+        return True
 
     def _answer(
         self,

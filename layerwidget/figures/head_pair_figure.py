@@ -94,12 +94,7 @@ class HeadPair:
 
     def detail(self) -> str:
         """What the title line says besides."""
-        if self.meta.get("what"):
-            return f"{self.meta['what']} · √ scale"
-        layer, other = self.meta["layers"][0], self.meta["layer_b"]
-        there = "" if other == layer else f" (B: layer {other})"
-        quantity = f" · {self.meta['quantity']}" if self.meta["quantity"] else ""
-        return f"layer {layer} · head {self.meta['head']}{there}{quantity} · √ scale"
+        return f"{self.meta['what']} · √ scale"
 
     @property
     def limit(self) -> float:

@@ -14,6 +14,7 @@ from layerwidget.figures.svg import Markup, Picture, group, joined, rect, text
 from layerwidget.figures.tables import columns_around, said, table
 from layerwidget.figures.themes import Theme, ramp
 from layerwidget.figures.words import fitted, text_width
+from layerwidget.questions.attention import rows_to_one
 from layerwidget.results import FloatArray
 
 _LABEL_WIDTH, _LABEL_HEIGHT = 72, 60
@@ -48,11 +49,7 @@ class Matrix:
         if not self.hide_first:
             return shares
         shares[:, 0] = 0
-        if self.limit:
-            return shares
-        rest = shares.sum(-1, keepdims=True)
-        scaled: np.ndarray = np.divide(shares, rest, out=shares, where=rest > 0)
-        return scaled
+        return shares if self.limit else rows_to_one(shares)
 
     def places(self) -> np.ndarray:
         """The places on the ramp of colours; square-root scale."""

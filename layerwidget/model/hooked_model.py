@@ -18,6 +18,7 @@ from layerwidget.model.activations import trace_of
 from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.cache_size import CacheSizes, measured_cache, of_an_encoder
 from layerwidget.model.capture import Capture
+from layerwidget.model.config import n_embeddings, name_of, trained_length
 from layerwidget.model.cores import leaving_a_core
 from layerwidget.model.decoding import Logits, WholeLogits
 from layerwidget.model.interventions import skipped_layers
@@ -76,12 +77,12 @@ class HookedModel:
         self.notes = (_COMPILED,) if compiled else ()
         self.hf_model = hf_model = getattr(hf_model, "_orig_mod", hf_model)
         self.tokenizer = tokenizer
-        self.name = name or _name_of(hf_model)
+        self.name = name or name_of(hf_model)
         self.lock = RLock()
-        self.n_ctx = _trained_length(hf_model)
+        self.n_ctx = trained_length(hf_model)
         self._vocabulary = Vocabulary(tokenizer)
         with self.lock, inference(hf_model):
-            read = probe(hf_model, _n_embeddings(hf_model), self.n_ctx).to(input_device(hf_model))
+            read = probe(hf_model, n_embeddings(hf_model), self.n_ctx).to(input_device(hf_model))
             located = locate(hf_model, self.name, read, partial(run_model, hf_model))
             self._any_input = read.of_length(1)
             self._dtype = weight_dtype(hf_model)
@@ -376,26 +377,3 @@ class HookedModel:
             with inference(self.hf_model):
                 self._fp32_tail.in_blocks(self._any_input)
         return self._fp32_tail
-
-
-def _name_of(model: nn.Module) -> str:
-    path = str(getattr(getattr(model, "config", None), "name_or_path", "") or "")
-    return path or type(model).__name__
-
-
-def _trained_length(model: nn.Module) -> int | None:
-    length = _config_number(model, "max_position_embeddings")
-    return length if length and length > 0 else None
-
-
-def _n_embeddings(model: nn.Module) -> int:
-    """How many token ids can safely be drawn from, before the embedding has been found."""
-    return _config_number(model, "vocab_size") or 8
-
-
-def _config_number(model: nn.Module, key: str) -> int | None:
-    config: Any = getattr(model, "config", None)
-    if hasattr(config, "get_text_config"):
-        config = config.get_text_config()
-    value = getattr(config, key, None)
-    return value if isinstance(value, int) else None

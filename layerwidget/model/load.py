@@ -61,25 +61,23 @@ def load(
 
     options = {"revision": revision, "trust_remote_code": trust_remote_code, **from_pretrained_kwargs}
     options = {name: value for name, value in options.items() if value is not None}
-    dtype = _named_dtype(dtype)
-    path = _local_path(source)
-    if source == "demo":
-        options["local_files_only"] = True
-        with quiet_transformers():
-            model, tokenizer = _from_folder_or_hub(demo_folder(), dtype, options)
-        name = SMOLLM2.name
-    elif path is None:
-        model, tokenizer = _from_folder_or_hub(str(source), dtype, options)
-        name = str(source)
-    elif path.is_dir():
-        model, tokenizer = _from_folder(path, dtype, options)
-        name = path.resolve().name
-    else:
-        model, tokenizer = _from_gguf(path, dtype)
-        name = path.stem
+    name, model, tokenizer = _read(source, _named_dtype(dtype), options)
     if device is not None:
         model.to(device)
     return HookedModel(model.eval(), tokenizer, name=name)
+
+
+def _read(source: str | os.PathLike[str], dtype: Any, options: dict[str, Any]) -> tuple[str, Any, Any]:
+    """The name, the model and the tokenizer of whichever kind of source it is."""
+    path = _local_path(source)
+    if source == "demo":
+        with quiet_transformers():
+            return SMOLLM2.name, *_from_folder_or_hub(demo_folder(), dtype, {**options, "local_files_only": True})
+    if path is None:
+        return str(source), *_from_folder_or_hub(str(source), dtype, options)
+    if path.is_dir():
+        return path.resolve().name, *_from_folder(path, dtype, options)
+    return path.stem, *_from_gguf(path, dtype)
 
 
 def _local_path(source: str | os.PathLike[str]) -> Path | None:
@@ -88,9 +86,9 @@ def _local_path(source: str | os.PathLike[str]) -> Path | None:
     Raises:
         ModelLoadError: when it can only be a path, and nothing is there.
     """
-    text = os.fspath(source)
-    if text == "demo":
+    if source == "demo":
         return None
+    text = os.fspath(source)
     if not text.strip():
         raise ModelLoadError("No model was named: expected 'demo', a model folder, a .gguf file or a hub id.")
     path = Path(text).expanduser()

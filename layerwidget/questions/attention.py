@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import numpy as np
+
 from layerwidget.axes import along, naming
 from layerwidget.errors import SelectionError
 from layerwidget.layers import LayerSelection, frozen_selection
@@ -70,6 +72,13 @@ class AttentionGrid(HeadGrid):
         """Largest weight over the named axes (`layer`, `head`), e.g. shape [query_pos, key_pos]."""
         largest: FloatArray = self.pattern.max(axis=_axes(over))
         return largest
+
+
+def rows_to_one(weights: np.ndarray) -> np.ndarray:
+    """Weights, shape [..., query, key], each row scaled to sum to 1; a row without any weight stays empty."""
+    total = weights.sum(-1, keepdims=True)
+    scaled: np.ndarray = weights / np.where(total > 0, total, 1)
+    return scaled
 
 
 def _axes(over: tuple[str, ...]) -> tuple[int, ...]:

@@ -6,10 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from layerwidget.errors import QuestionError
-from layerwidget.questions.attention import HeadGrid
+from layerwidget.questions.attention import HeadGrid, rows_to_one
 from layerwidget.questions.attention_flow import HeadScoreGrid
 from layerwidget.questions.compared import AttentionDifference, ColumnDifference, Compared, TwoResults
 from layerwidget.results import FloatArray
@@ -85,19 +84,14 @@ def without_first(found: AttentionDifference, layer: int, head: int) -> tuple[Co
 
 
 def _without_column(values: FloatArray, first: int, scaled: bool) -> tuple[FloatArray, float]:
-    """Rows without one key, scaled to what they were; and the share that it had in the rows of later queries."""
-    sums: npt.NDArray[np.float64] = np.nan_to_num(values).sum(axis=1, dtype=np.float64)
-    there = ~np.isnan(values[:, first])
-    later = there.copy()
-    later[first] = not there[np.arange(len(there)) != first].any()
-    share = float(values[later, first].sum(dtype=np.float64) / sums[later].sum())
-    kept = values.astype(np.float64)
-    kept[there, first] = 0
-    if scaled:
-        left: npt.NDArray[np.float64] = np.nan_to_num(kept).sum(axis=1)
-        scale = np.zeros_like(left)
-        np.divide(1.0, left, out=scale, where=left > 1e-7)
-        kept *= scale[:, None]
+    """Rows without one key, where `scaled` to sum to 1; and the share that it had in the rows of later queries."""
+    gaps = np.isnan(values)
+    rest = np.where(gaps, 0, values.astype(np.float64))
+    later = ~gaps[:, first]
+    later[first] = later.sum() == 1  # the only one
+    share = float(rest[later, first].sum() / rest[later].sum())
+    rest[:, first] = 0
+    kept = np.where(gaps, np.nan, rows_to_one(rest) if scaled else rest)
     return kept.astype(np.float32), share
 
 

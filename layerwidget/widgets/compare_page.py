@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipywidgets
-import numpy as np
 import traitlets as t
 
 from layerwidget.engine.fitting import attention_that_fits
 from layerwidget.engine.other_run import ModelSource, OfBoth, OtherModels, OtherRun
 from layerwidget.errors import LayerWidgetError, QuestionError
 from layerwidget.questions import TraceQuestion
-from layerwidget.questions.alignment import Alignment, aligned
 from layerwidget.questions.attention import Attention
 from layerwidget.questions.attention_flow import AttentionRollout, ValueWeightedAttention
 from layerwidget.questions.attribution import DirectLogitAttribution
@@ -34,6 +32,7 @@ from layerwidget.widgets.layer_effects import LONGEST_BLOCK
 from layerwidget.widgets.length_bar import extrapolated_words
 from layerwidget.widgets.page import Request, Standpoint
 from layerwidget.widgets.prompt_editor import PromptEditor
+from layerwidget.widgets.second_prompt import SecondPrompt
 
 if TYPE_CHECKING:
     from layerwidget.model.hooked_model import HookedModel
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 
 #: Attention weights of both prompts together; beyond it, fewer layers are compared and the page says so.
 _ATTENTION_BYTES = 256 * 2**20
-_NO_IDS = np.zeros(0, np.int64)
 _COMING = "What differs appears here."
 #: A question about each run, by the name of its answers.
 _Both = dict[str, tuple[TraceQuestion[Any], TraceQuestion[Any]]]
@@ -87,9 +85,7 @@ class ComparePage(CompareView):
         self._match: Match = "layer"
         self._own = OtherModels(model, {model.name: model})
         self._answers: dict[str, Any] = {}
-        # The second prompt as it was read last, and what stood beside what in which two prompts.
-        self._read: tuple[str, Tokens | None] = ("", None)
-        self._beside: tuple[tuple[Tokens, Tokens] | None, Alignment] = None, aligned(_NO_IDS, _NO_IDS)
+        self._second = SecondPrompt(model)
         # Both answers of each name, and what differs between them.
         self._found: dict[str, tuple[Any, Any, Match, AnyDifference]] = {}
         # Which two runs are on screen.
@@ -241,7 +237,7 @@ class ComparePage(CompareView):
     def _at_position(self, standpoint: Standpoint) -> tuple[_Both, str]:
         """Where the chosen position stands in both: what makes a logit there, or which neurons are at work."""
         position = min(standpoint.position, len(standpoint.tokens) - 1)
-        columns = self._columns(standpoint.tokens)
+        columns = self._second.columns(self.prompt, standpoint.tokens)
         at = int(columns.b[columns.a == position][0])
         if at < 0:
             word = list(standpoint.tokens)[position].visible
@@ -256,15 +252,6 @@ class ComparePage(CompareView):
     def _phrased(self, question: TraceQuestion[Any], model: HookedModel) -> TraceQuestion[Any]:
         return phrased(question, self._model, model, self._match, self._answers.get("attribution"))
 
-    def _columns(self, tokens: Tokens) -> Alignment:
-        """What stands beside what; found once for two prompts, however often it is asked for."""
-        both = (tokens, self._second_tokens(tokens) or tokens)
-        before, columns = self._beside
-        if before is None or any(one is not other for one, other in zip(both, before, strict=True)):
-            columns = aligned(*(one.ids for one in both))
-            self._beside = both, columns
-        return columns
-
     def _attention(self, standpoint: Standpoint) -> tuple[Attention | None, str]:
         """As much of it as fits into memory for both prompts, and in words what is left out."""
         n_pos = max(len(standpoint.tokens), len(self._second_tokens(standpoint.tokens) or ()))
@@ -274,17 +261,7 @@ class ComparePage(CompareView):
         )
 
     def _second_tokens(self, first: Tokens) -> Tokens | None:
-        """The tokens of the second prompt, where there is one; a text is read once, however often it is asked for."""
-        text, read = self.prompt, self._read[1]
-        if not text:
-            return None
-        if self._read[0] != text or read is None or read.extrapolate != first.extrapolate:
-            read = self._model.tokenize(text, extrapolate=first.extrapolate)
-            self._read = (text, read)
-        if first.source is not None and not np.array_equal(read.ids, first.ids):
-            read = self._model.with_target(read, first)
-            self._read = (text, read)
-        return read
+        return self._second.tokens(self.prompt, first)
 
     def n_beside(self, tokens: Tokens) -> int:
         """The length of the second prompt."""
@@ -336,7 +313,7 @@ class ComparePage(CompareView):
         self._found = {name: held for name, held in self._found.items() if name in answers}
         found += [*self.held.scores_of(run.name), *(self.held.skips_of(self._runs) if self.about == "skip" else ())]
         # Not what the box says now: the reader may have typed on while this was computed.
-        second = run.prompt if isinstance(run.prompt, str) else self.prompt if run.prompt is self._read[1] else ""
+        second = run.prompt if isinstance(run.prompt, str) else self.prompt if run.prompt is self._second.read else ""
         self.show(found, prompt, " ".join(trouble), second)
 
     def _difference(self, name: str, own: Any, other: Any) -> AnyDifference:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from layerwidget.questions.attention import HeadGrid
+from layerwidget.questions.attention import HeadGrid, rows_to_one
 from layerwidget.results import FloatArray
 
 
@@ -79,10 +79,7 @@ def _thousandths(weights: FloatArray | np.ndarray) -> np.ndarray:
 
 def without_first(pattern: FloatArray) -> FloatArray:
     """Patterns without their first key, the rest of each row scaled to sum to 1; rows that held nothing else are 0."""
-    rest = _without_column(pattern)
-    total = rest.sum(-1, keepdims=True)
-    scaled: FloatArray = np.divide(rest, total, out=rest, where=total > 0)
-    return scaled
+    return rows_to_one(_without_column(pattern))
 
 
 def _without_column(numbers: FloatArray) -> FloatArray:

@@ -112,17 +112,16 @@ def _matrices(
     """What is drawn, and what the browser needs to know of it besides its numbers."""
     if isinstance(found, MatrixDifference):
         title = found.matrix.name.capitalize()
-        said = {"layers": list(found.layers), "head": 0, "layer_b": found.layers_b[0], "quantity": ""}
-        return found.matrix, {**said, "title": title, "what": found.about}
-    said = {"layers": [layer], "head": head, "layer_b": found.layers_b[found.row_of(layer)]}
-    if not hide_first:
-        return found.head(layer, head), {**said, "quantity": found.quantity}
-    one, *hidden = without_first(found, layer, head)
-    other = "" if said["layer_b"] == layer else f" (B: layer {said['layer_b']})"
+        return found.matrix, {"layers": list(found.layers), "title": title, "what": found.about}
+    other = found.layers_b[found.row_of(layer)]
+    there = "" if other == layer else f" (B: layer {other})"
     quantity = f" · {found.quantity}" if found.quantity else ""
+    said = {"layers": [layer], "what": f"layer {layer} · head {head}{there}{quantity}"}
+    if not hide_first:
+        return found.head(layer, head), said
+    one, *hidden = without_first(found, layer, head)
     shares = ", ".join(f"{name} {share:.0%}" for name, share in zip("AB", hidden, strict=True))
-    what = f"layer {layer} · head {head}{other}{quantity} · first token hidden ({shares})"
-    return one, {**said, "quantity": found.quantity, "what": what}
+    return one, {**said, "what": f"{said['what']} · first token hidden ({shares})"}
 
 
 def _columns(found: AttentionDifference | MatrixDifference) -> dict[str, Any]:

@@ -62,16 +62,13 @@ class HeatGrid(Pictured, View, module="heat_grid"):
         if not sheets or columns is None:
             self._publish({"layers": [], "prompt": prompt}, {})
             return
-        names, shape = [sheet.name for sheet in sheets], (len(layers), len(columns.labels))
-        wrong = [sheet.name for sheet in sheets if sheet.values.shape != shape]
-        if wrong or len(set(names)) < len(names) or not layers:
-            raise ValueError(f"Expected sheets of different names and shape [layer, column] = {shape}; got {names}.")
+        names = _names(sheets, (len(layers), len(columns.labels)))
         self._bound_to(n_layers or layers[-1] + 1, None)
         if self.sheet not in names:
             self.sheet = names[0]
         if columns.picks == "position":
             self.position = min(self.position, max(0, *columns.numbers))
-        texts = [_texts(sheet) for sheet in sheets]
+        described, arrays = _packed(sheets)
         meta = {
             "prompt": prompt, "second": second,
             "layers": list(layers),
@@ -79,14 +76,9 @@ class HeatGrid(Pictured, View, module="heat_grid"):
                 "labels": list(columns.labels), "picks": columns.picks, "numbers": list(columns.numbers),
                 "names": list(columns.names),
             },
-            "sheets": [
-                {**_described(sheet), **{key: different for key, (different, _) in found.items()}}
-                for sheet, found in zip(sheets, texts, strict=True)
-            ],
+            "sheets": described,
         }  # fmt: skip
-        at = {f"{key}{place}": cells for place, found in enumerate(texts) for key, (_, cells) in found.items()}
-        values = np.stack([sheet.values for sheet in sheets]).astype(np.float32, copy=False)
-        self._publish(meta, {"values": values, **at})
+        self._publish(meta, arrays)
 
     def to_text(self) -> str:
         """The numbers as a table: layers by columns."""
@@ -97,6 +89,30 @@ class HeatGrid(Pictured, View, module="heat_grid"):
 
     def _heat(self) -> Heat:
         return Heat(self.shown, place_of(self), self.sheet, self.column, self.title, self.detail)
+
+
+def _names(sheets: Sequence[Sheet], shape: tuple[int, int]) -> list[str]:
+    """The names of sheets that go together.
+
+    Raises:
+        ValueError: when a sheet has another shape, when two have the same name, or without any layer.
+    """
+    names = [sheet.name for sheet in sheets]
+    wrong = any(sheet.values.shape != shape for sheet in sheets)
+    if wrong or len(set(names)) < len(names) or not shape[0]:
+        raise ValueError(f"Expected sheets of different names and shape [layer, column] = {shape}; got {names}.")
+    return names
+
+
+def _packed(sheets: Sequence[Sheet]) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+    """What the browser needs to know of each sheet, and their numbers and words."""
+    values = np.stack([sheet.values for sheet in sheets]).astype(np.float32, copy=False)
+    described, arrays = [], {"values": values}
+    for place, sheet in enumerate(sheets):
+        texts = _texts(sheet)
+        described.append({**_described(sheet), **{key: different for key, (different, _) in texts.items()}})
+        arrays.update((f"{key}{place}", cells) for key, (_, cells) in texts.items())
+    return described, arrays
 
 
 def _described(sheet: Sheet) -> dict[str, Any]:

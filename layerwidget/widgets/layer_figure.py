@@ -31,31 +31,13 @@ from layerwidget.figures.svg import Picture, above
 from layerwidget.figures.themes import Theme
 from layerwidget.layers import parse_layers
 from layerwidget.results import FloatArray
-from layerwidget.widgets.base import View
+from layerwidget.widgets.curve_driver import CurveDriver
 from layerwidget.widgets.parts import parts_of
 from layerwidget.widgets.pictured_box import PicturedBox
 from layerwidget.widgets.traits import MAX_PINNED
 
 #: How wide its picture becomes, in px.
 _WIDEST = 640
-
-
-class CurveDriver(View, module="curve_driver"):
-    """The title line, and the part that moves the marks in the browser while a range is dragged."""
-
-    heeds: ClassVar[tuple[str, ...]] = ("layers", "layer")
-
-    title = t.Unicode("Over layers").tag(sync=True)
-    band = t.Unicode().tag(sync=True)
-    cursor = t.Unicode().tag(sync=True)
-    point = t.Unicode().tag(sync=True)
-    drawn = t.Bool(False).tag(sync=True)
-    detail = t.Unicode().tag(sync=True)
-    prompt = t.Unicode(None, allow_none=True).tag(sync=True)
-    target = t.Unicode(None, allow_none=True).tag(sync=True)
-    # Most readers see the curves: their table is written and sent once a browser has asked for it.
-    told = t.Bool(False).tag(sync=True)
-    table = t.Dict().tag(sync=True)
 
 
 class LayerFigure(PicturedBox):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import traitlets as t
 
 from layerwidget.widgets.base import Panel
+
+if TYPE_CHECKING:
+    from layerwidget.model.hooked_model import HookedModel
 
 
 class StatusLine(Panel, module="status_line"):
@@ -32,6 +35,19 @@ class StatusLine(Panel, module="status_line"):
     work = t.Unicode().tag(sync=True)
     state = t.Enum(("empty", "busy", "fresh", "stopped", "failed"), "empty").tag(sync=True)
     prompt = t.Unicode().tag(sync=True)
+
+    @classmethod
+    def of_model(cls, model: HookedModel, **traits: Any) -> StatusLine:
+        """A line that says of a model its name, its size and what was verified of it."""
+        anatomy = model.anatomy
+        heads = f" · {anatomy.n_heads} heads" if anatomy.n_heads else ""
+        grouped = f" ({anatomy.n_kv_heads} kv)" if anatomy.n_heads and anatomy.n_kv_heads != anatomy.n_heads else ""
+        return cls(
+            model_name=model.name,
+            facts=f"{anatomy.n_layers} layers{heads}{grouped} · {anatomy.d_model} wide",
+            checked=f"exact: {', '.join(anatomy.verified)}",
+            **traits,
+        )
 
     def recorded_traits(self) -> dict[str, Any]:
         """The state of a recording."""

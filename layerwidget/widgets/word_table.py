@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypedDict
 
 import numpy as np
 
@@ -12,19 +13,26 @@ from layerwidget.tokens import IntArray, Piece
 SPARE_WORDS = 2000
 
 
+class Word(TypedDict):
+    """A word as the browser gets it: token id, shape on screen and text."""
+
+    id: int
+    visible: str
+    text: str | None
+
+
 class WordTable:
     """A list of words that only grows, so that a message needs to bring the new ones only.
 
     Attributes:
-        words: token id, shape on screen and text of each word, as the browser gets it.
+        words: those that were told.
     """
 
     def __init__(self) -> None:
         self._forget()
 
     def _forget(self) -> None:
-        self.words: list[dict[str, object]] = []
-        self._pieces: list[Piece] = []
+        self.words: list[Word] = []
         # Token id -> its place in the list, or -1.
         self._places = np.full(0, -1, np.int32)
 
@@ -37,7 +45,7 @@ class WordTable:
         """
         found = self._found(ids, pieces)
         used = np.flatnonzero(np.bincount(found.ravel(), minlength=len(self.words)))
-        strangers = any(self._pieces[place] != pieces[self._pieces[place].id] for place in used.tolist())
+        strangers = any(word != _word(pieces[word["id"]]) for word in map(self.words.__getitem__, used.tolist()))
         if strangers or len(self.words) > len(used) + SPARE_WORDS:
             self._forget()
             found = self._found(ids, pieces)
@@ -51,14 +59,16 @@ class WordTable:
         if (found < 0).any():
             for token_id in np.unique(ids[found < 0]).tolist():
                 self._places[token_id] = len(self.words)
-                piece = pieces[token_id]
-                self._pieces.append(piece)
-                self.words.append({"id": piece.id, "visible": piece.visible, "text": piece.text})
+                self.words.append(_word(pieces[token_id]))
             found = self._places[ids]
         return found
 
 
-def without_spare(words: list[dict[str, object]], places: np.ndarray) -> tuple[list[dict[str, object]], np.ndarray]:
+def _word(piece: Piece) -> Word:
+    return {"id": piece.id, "visible": piece.visible, "text": piece.text}
+
+
+def without_spare(words: list[Word], places: np.ndarray) -> tuple[list[Word], np.ndarray]:
     """Only the words that are in a cell, ordered by token id, and their places among these."""
     ids, found = np.unique(np.array([word["id"] for word in words])[places], return_inverse=True)
     by_id = {word["id"]: word for word in words}

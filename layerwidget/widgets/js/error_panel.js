@@ -1,3 +1,5 @@
+// What went wrong, below the views: the message, and where it came from.
+
 import { KEYS, element } from "./dom.js";
 
 export default {

@@ -103,10 +103,7 @@ export default withStore(({ model, el, store }) => {
   };
   const describe = ({ data, query, hover, palette }) => {
     page.title.textContent = data.title ?? "The chosen head";
-    const [layer] = data.layers;
-    const other = data.layer_b === layer ? "" : ` (B: layer ${data.layer_b})`;
-    const what = data.what ?? `layer ${layer} · head ${data.head}${other}${data.quantity && ` · ${data.quantity}`}`;
-    page.detail.textContent = ` · ${what} · √ scale`;
+    page.detail.textContent = ` · ${data.what} · √ scale`;
     const absent = data.places_a.some((at, column) => at < 0 || data.places_b[column] < 0);
     const end = data.limit === 1 ? "1" : data.limit.toPrecision(2);
     page.legend.replaceChildren(

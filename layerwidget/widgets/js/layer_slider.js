@@ -1,3 +1,5 @@
+// The range slider that is a picture of the layer stack.
+
 import { shareTraits } from "./bus.js";
 import { KEYS, element } from "./dom.js";
 import { GRID_HEIGHT, layerNumbers, rowHeight } from "./rows.js";

@@ -1,9 +1,9 @@
-import { element } from "./dom.js";
-import { pinnedWord } from "./pinned_words.js";
-
 // What the colour of a lens cell means. `share` is 0 to 1. Of a pinned word, `known` is its number, or null where there
 // is none, from which `share` is taken, and `text` stands in the place of the cell's own word. `array` is what not every
 // answer has: a kernel is asked for it.
+
+import { element } from "./dom.js";
+import { pinnedWord } from "./pinned_words.js";
 
 const NATS_SHOWN = 20;
 

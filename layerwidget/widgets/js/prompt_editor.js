@@ -1,3 +1,5 @@
+// The prompt: a text box, and below it a chip for each token.
+
 import { shareTraits } from "./bus.js";
 import { KEYS, element, keepInSight, onFrame, setText, watchLook } from "./dom.js";
 import { withStore } from "./store.js";

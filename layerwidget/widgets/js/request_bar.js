@@ -1,3 +1,5 @@
+// A button for what takes time: what it costs, how far it is, and a way to stop it.
+
 import { shareTraits } from "./bus.js";
 import { KEYS, element } from "./dom.js";
 import { makeVoice } from "./voice.js";

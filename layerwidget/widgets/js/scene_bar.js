@@ -1,3 +1,5 @@
+// Title and caption of a prepared step, and the keys that lead from one to the next.
+
 import { shareTraits } from "./bus.js";
 import { KEYS, element, setText } from "./dom.js";
 import { layerNumbers } from "./rows.js";

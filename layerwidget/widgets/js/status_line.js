@@ -1,3 +1,5 @@
+// What the model is, what was computed, and what went wrong.
+
 import { shareTraits } from "./bus.js";
 import { element, setText } from "./dom.js";
 import { followFocus } from "./focus_tip.js";

@@ -1,3 +1,5 @@
+// Tabs: which pages are open, and in which order.
+
 import { KEYS, element } from "./dom.js";
 
 /** The open pages after one was added or closed; the last one stays. */
