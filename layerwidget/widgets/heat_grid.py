@@ -70,7 +70,7 @@ class HeatGrid(Pictured, View, module="heat_grid"):
         if self.sheet not in names:
             self.sheet = names[0]
         if columns.picks == "position":
-            self.position = min(self.position, max(0, *columns.numbers))
+            self._keep_within(max(0, *columns.numbers) + 1)
         texts = [_texts(sheet) for sheet in sheets]
         meta = {
             "prompt": prompt, "second": second,
