@@ -6,7 +6,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from layerwidget.widgets.request_desk import RequestDesk
 
 _Kind = TypeVar("_Kind", bound=Page)
+#: A prompt, and of an encoder-decoder its target.
+_Texts = tuple[str, str]
 #: A question -> the pages that ask it, and under which names.
 _Wanted = dict[TraceQuestion[Any], list[tuple[Page, str]]]
 
@@ -46,7 +48,7 @@ class Answering:
         live: the model and its last trace.
         turns: what was asked, and what of it is shown.
         tokens: the prompt that is shown; None without one.
-        follows_last: whether the reader is at the end of the prompt, wherever that is.
+        follows_last: whether the reader was at the end of the prompt that was shown last, and goes along with it.
         note: what is said of the prompt under its tokens.
     """
 
@@ -60,6 +62,11 @@ class Answering:
         self.note = ""
         self._tidying: threading.Timer | None = None
         self._placing = threading.RLock()
+        # Where the reader was put since a prompt was shown last, and in which one: shown, or about to be.
+        self._put: tuple[_Texts, int] | None = None
+        # What the reader is being led to, before it is set; and how long the prompt is that was shown last.
+        self._ahead: _Texts | None = None
+        self._measured: tuple[_Texts, int] = ("", ""), 0
         self._comparing = threading.RLock()
         self._saying = threading.RLock()
         # The thread that takes the reader along with the end of a prompt, while it does so.
@@ -111,9 +118,39 @@ class Answering:
             return tokens is None or self.turns.closed or self._all_asked(self._standpoint(tokens)) == asked
 
     def choose(self, position: int) -> None:
-        """The reader goes to a position."""
+        """The reader goes to a position of the prompt that is asked for, whether it is shown already or not."""
         with self._placing:
-            self.follows_last = self.tokens is not None and position == len(self.tokens) - 1
+            at_end = self.tokens is not None and position == len(self.tokens) - 1
+            if not (at_end and self._taking_along == threading.get_ident()):
+                self._put = self._asked, position
+
+    def go_along(self) -> None:
+        """The reader goes to the end of the prompt, wherever that is."""
+        with self._placing:
+            self.follows_last, self._put = True, None
+
+    @contextmanager
+    def leading_to(self, prompt: str, target: str) -> Iterator[None]:
+        """The reader is brought into a prompt that is set last of all: no other one that is shown meanwhile moves them.
+
+        Where that fails, they are where they were.
+        """
+        with self._placing:
+            before = self.follows_last, self._put
+            self._ahead = prompt, target
+        try:
+            yield
+        except BaseException:
+            with self._placing:
+                self.follows_last, self._put = before
+            raise
+        finally:
+            self._ahead = None
+
+    @property
+    def _asked(self) -> _Texts:
+        """The newest prompt, which may not be shown yet."""
+        return self._ahead or (self._explorer.prompt, self._explorer.target)
 
     def _standpoint(self, tokens: Tokens) -> Standpoint:
         explorer = self._explorer
@@ -159,15 +196,14 @@ class Answering:
 
     def _answer(self) -> None:
         explorer, started = self._explorer, time.perf_counter()
-        prompt = explorer.prompt
+        prompt, target = texts = explorer.prompt, explorer.target
         explorer.status.state = "busy"
         tokens = self._model.tokenize(prompt, extrapolate=explorer.length_bar.extrapolate)
         if not len(tokens):
-            self._show_empty(prompt)
+            self._show_empty(texts)
             return
-        target = explorer.target
         tokens = self._model.with_target(tokens, target or None)
-        self._show_tokens(tokens)
+        self._show_tokens(tokens, texts)
         with self._comparing:
             # What is chosen from here on is compared with this.
             standpoint = self._standpoint(tokens)
@@ -260,20 +296,40 @@ class Answering:
 
     # What is said about it
 
-    def _show_tokens(self, tokens: Tokens) -> None:
-        n_pos, explorer = len(tokens), self._explorer
+    def _show_tokens(self, tokens: Tokens, texts: _Texts) -> None:
+        explorer = self._explorer
         with self._placing:
-            before, self.tokens = self.tokens, tokens
-            # Whoever is at the end, or beyond it now, goes along with what is typed.
-            if (before is None or len(before) != n_pos) and (self.follows_last or explorer.position >= n_pos - 1):
-                self._taking_along = threading.get_ident()
-                try:
-                    explorer.position = n_pos - 1
-                finally:
-                    self._taking_along = None
+            self.tokens = tokens
+            # Where something newer is asked for already, the reader's place is in that.
+            if texts == self._asked:
+                self._take_along(texts, len(tokens))
         n_beside = max((page.n_beside(tokens) for page in explorer.stack.open_pages), default=0)
         notes = (self.note, explorer.length_bar.note_of(tokens, n_beside))
         self._show_strips(tokens, " ".join(note for note in notes if note))
+
+    def _take_along(self, texts: _Texts, n_pos: int) -> None:
+        """Whoever is at the end, or beyond it now, goes along with what is typed."""
+        put, position = self._put, self._explorer.position
+        if put is not None:
+            position, self.follows_last = put[1], put[0] != texts and self._is_last(*put)
+        self._put, self._measured = None, (texts, n_pos)
+        if self.follows_last or position >= n_pos - 1:
+            self.follows_last, self._taking_along = True, threading.get_ident()
+            try:
+                self._explorer.position = n_pos - 1
+            finally:
+                self._taking_along = None
+
+    def _is_last(self, texts: _Texts, position: int) -> bool:
+        """Whether a position is at the end of a prompt, or beyond it."""
+        known, n_pos = self._measured
+        if texts != known:
+            n_pos = 0
+            # What cannot be read has no end.
+            with suppress(LayerWidgetError):
+                tokens = self._model.tokenize(texts[0])
+                n_pos = len(self._model.with_target(tokens, texts[1] or None)) if len(tokens) else 0
+        return 0 < n_pos <= position + 1
 
     def _show_strips(self, tokens: Tokens | None, note: str = "") -> None:
         target = self._explorer.target_editor
@@ -282,12 +338,17 @@ class Answering:
         else:
             target.show_both(tokens, note)
 
-    def _show_empty(self, prompt: str) -> None:
-        explorer = self._explorer
+    def _show_empty(self, texts: _Texts) -> None:
+        explorer, (prompt, _) = self._explorer, texts
         with self._placing:
-            # Where there was no text before, somebody may have been placed in the next one meanwhile.
-            self.follows_last = self.follows_last or self.tokens is not None
-            self.tokens = None
+            before, self.tokens = self.tokens, None
+            if texts == self._asked:
+                # The next text is followed to its end, unless the reader was put into this one, or there was none yet.
+                if self._put is not None:
+                    self.follows_last = self._put[0] != texts
+                elif before is not None:
+                    self.follows_last = True
+                self._put, self._measured = None, (texts, 0)
         self._asked_of, self._said = (None, None), None
         self._show_strips(None)
         explorer.length_bar.note_of(None)

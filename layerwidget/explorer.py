@@ -144,7 +144,10 @@ class Explorer(PicturedBox, SelectionTraits):
             layer=chosen.layer, head=chosen.head, position=chosen.position, token=chosen.token,
             interventions=interventions,
         )  # fmt: skip
-        self._answering.follows_last = selection is None
+        if selection is None:
+            self._answering.go_along()
+        else:
+            self._answering.choose(chosen.position)
         self._build(pages, more_pages)
         self._wire()
         self.preset, self.scenes = preset, scenes
@@ -178,7 +181,7 @@ class Explorer(PicturedBox, SelectionTraits):
     def _build_page(self, kind: type[Page]) -> Page:
         page = kind.for_model(self.model, **self._shared())
         for view in page.views:
-            view.n_layers, view.n_heads = self.n_layers, self.n_heads
+            view.n_layers, view.n_heads, view.is_led = self.n_layers, self.n_heads, True
             view.observe(self._take, list(SHARED))
             view.observe(self._ask_if_needed)
         page.observe(self._ask_if_needed)
@@ -214,11 +217,9 @@ class Explorer(PicturedBox, SelectionTraits):
     def state(self, value: Mapping[str, Any]) -> None:
         restore(self, value)
 
-    def stay_at(self, position: int | None, prompt: str) -> None:
-        """The reader is at this position of a prompt that is about to be shown, and not with its end wherever it is."""
-        if position is not None:
-            tokens = self.model.with_target(self.model.tokenize(prompt), self.target or None)
-            self._answering.follows_last = position >= len(tokens) - 1
+    def leading_to(self, prompt: str, target: str) -> AbstractContextManager[None]:
+        """A position that is set meanwhile is one of this prompt, which is set last; see `Answering.leading_to`."""
+        return self._answering.leading_to(prompt, target)
 
     def save(self, path: str | os.PathLike[str], prompts: Prompts | None = None) -> None:
         """Write what the open pages show to a file; `lw.replay(path)` shows it again, without a model.

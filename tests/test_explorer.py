@@ -103,7 +103,8 @@ def test_a_place_that_is_chosen_while_the_prompt_grows_stays(
 ) -> None:
     assert explorer.position == len(explorer.prompt) - 1
     choosing = explorer._choosing
-    grown = [threading.Thread(target=explorer._answering._show_tokens, args=(model.tokenize("abcdefgh"),))]
+    texts = (explorer.prompt, "")
+    grown = [threading.Thread(target=explorer._answering._show_tokens, args=(model.tokenize("abcdefgh"), texts))]
 
     def interrupted(position: int) -> None:
         choosing(position)
@@ -116,7 +117,7 @@ def test_a_place_that_is_chosen_while_the_prompt_grows_stays(
     setattr(explorer, way, 2 if way == "position" else lw.Selection(position=2))
     assert not grown
     assert explorer.position == 2
-    explorer._answering._show_tokens(model.tokenize("abcdefghi"))
+    explorer._answering._show_tokens(model.tokenize("abcdefghi"), texts)
     assert explorer.position == 2
 
 

@@ -111,9 +111,9 @@ def test_a_scene_keeps_its_place_where_an_empty_text_is_shown_late(
 ) -> None:
     placed, shown = threading.Event(), Answering._show_empty
 
-    def late(answering: Answering, prompt: str) -> None:
+    def late(answering: Answering, texts: tuple[str, str]) -> None:
         assert placed.wait(60)
-        shown(answering, prompt)
+        shown(answering, texts)
 
     monkeypatch.setattr(Answering, "_show_empty", late)
     explorer = lw.Explorer(model, scenes=[lw.Scene("One", prompt="tokyo", selection=lw.Selection(position=3))])

@@ -100,7 +100,7 @@ class AttentionView(Pictured, View, module="attention_view"):
                 return
             # Of a long prompt it may be a few heads only.
             self._bound_to(attention.n_layers, max(self.n_heads or 0, max(attention.heads) + 1))
-            self.position = min(self.position, len(attention.token_ids) - 1)
+            self._keep_within(len(attention.token_ids))
             self._send_whole(attention, prompt, before)
 
     def _send_whole(self, grid: HeadGrid, prompt: str | None, before: _Shown | None) -> None:

@@ -67,7 +67,7 @@ class HeadCompareView(Pictured, View, module="head_compare_view"):
             if found is not None:
                 heads = found.heads if isinstance(found, AttentionDifference) else (0,)
                 self._bound_to(found.a.n_layers, max(self.n_heads or 0, max(heads) + 1))
-                self.position = min(self.position, len(found.a.token_ids) - 1)
+                self._keep_within(len(found.a.token_ids))
             self._send_head()
 
     def to_text(self) -> str:

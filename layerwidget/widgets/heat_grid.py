@@ -67,7 +67,7 @@ class HeatGrid(Pictured, View, module="heat_grid"):
         if self.sheet not in names:
             self.sheet = names[0]
         if columns.picks == "position":
-            self.position = min(self.position, max(0, *columns.numbers))
+            self._keep_within(max(0, *columns.numbers) + 1)
         described, arrays = _packed(sheets)
         meta = {
             "prompt": prompt, "second": second,

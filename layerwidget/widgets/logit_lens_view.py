@@ -79,7 +79,7 @@ class LogitLensView(Pictured, View, module="logit_lens_view"):
         self._bound_to(lens.n_layers, None)
         if not self.components:
             self.component = lens.component
-        self.position = min(self.position, len(lens.token_ids) - 1)
+        self._keep_within(len(lens.token_ids))
         places = self._words.places(lens.top_ids, lens.pieces)
         meta = {
             "prompt": prompt,

@@ -41,7 +41,7 @@ class PositionLossView(Pictured, View, module="position_loss_view"):
         if loss is None:
             self._publish({"layers": [], "prompt": prompt}, {})
             return
-        self.position = min(self.position, len(loss.token_ids) - 1)
+        self._keep_within(len(loss.token_ids))
         meta = {
             "prompt": prompt,
             "layers": list(loss.layers),

@@ -43,7 +43,7 @@ class RolloutView(Pictured, View, module="rollout_view"):
             self._publish({"layers": [], "n_pos": 0, "prompt": prompt, "note": note}, {})
             return
         self._bound_to(rollout.n_layers, None)
-        self.position = min(self.position, len(rollout.token_ids) - 1)
+        self._keep_within(len(rollout.token_ids))
         weights = rollout.rollout
         causal = not np.triu(weights, 1).any()
         meta = {

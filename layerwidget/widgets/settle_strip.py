@@ -55,7 +55,7 @@ class SettleStrip(Pictured, View, module="settle_strip"):
         if not np.array_equal(settled.token_ids, emerged.token_ids):
             raise ValueError("Expected where predictions settle and emerge in one prompt; got two prompts.")
         self._bound_to(settled.n_layers, None)
-        self.position = min(self.position, len(settled.token_ids) - 1)
+        self._keep_within(len(settled.token_ids))
         bands = {name: band_layers(name, settled.n_layers) for name in BANDS}
         meta = {
             "prompt": prompt,

@@ -141,17 +141,15 @@ def restore(explorer: Explorer, state: Any) -> None:
         own.insert(0, _checked(explorer, "interventions", changes, "interventions"))
     chosen = _mapping(state.get("choices", {}), "choices", tuple(explorer.stack.kinds))
     pages = {name: explorer.stack.page(name) for name in chosen}
-    place, choices = selection_settings(explorer, state), choice_settings(pages, state)
-    # The place first, so that a view of the old prompt is not asked about the new one; the prompt last.
-    first = [one for one in own if one[1] != "prompt"]
-    last = [one for one in own if one[1] == "prompt"]
-    text = last[0][2] if last else explorer.prompt
-    wanted = next((value for _, name, value in place if name == "position"), None)
-    set_all([*place, *first, *choices], then=lambda: explorer.stay_at(wanted, text))
-    set_all(last)
+    texts = {name: value for _, name, value in own if name in ("prompt", "target")}
+    with explorer.leading_to(texts.get("prompt", explorer.prompt), texts.get("target", explorer.target)):
+        place, choices = selection_settings(explorer, state), choice_settings(pages, state)
+        # The place first, so that a view of the old prompt is not asked about the new one; the prompt last.
+        set_all([*place, *(one for one in own if one[1] != "prompt"), *choices])
+        set_all(one for one in own if one[1] == "prompt")
 
 
-def set_all(settings: Iterable[Setting], then: Any = None) -> None:
+def set_all(settings: Iterable[Setting]) -> None:
     """Set traits that were checked; where one is refused all the same, all go back to what they were.
 
     Raises:
@@ -162,8 +160,6 @@ def set_all(settings: Iterable[Setting], then: Any = None) -> None:
         for owner, name, value in settings:
             before.append((owner, name, getattr(owner, name)))
             setattr(owner, name, value)
-        if then is not None:
-            then()
     except (t.TraitError, LayerWidgetError) as error:
         for one, was, held in reversed(before):
             setattr(one, was, held)

@@ -57,6 +57,8 @@ class SelectionTraits(t.HasTraits):
     #: How many layers and heads there are to choose from; None until a result or a model is known.
     n_layers: int | None = None
     n_heads: int | None = None
+    #: Whether somebody else keeps the position inside the prompt: an explorer, which knows the prompt that comes next.
+    is_led: bool = False
 
     @property
     def selection(self) -> Selection:
@@ -76,6 +78,11 @@ class SelectionTraits(t.HasTraits):
 
     def _choosing(self, position: int) -> None:
         """Told before a position is chosen together with the rest."""
+
+    def _keep_within(self, n_pos: int) -> None:
+        """A position beyond a result of so many becomes its last one."""
+        if not self.is_led and self.position >= n_pos:
+            self.position = n_pos - 1
 
     @t.validate("layers")
     def _canonical_layers(self, proposal: dict[str, Any]) -> str:
