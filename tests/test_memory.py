@@ -13,10 +13,12 @@ import pytest
 import torch
 import transformers
 from torch.utils._python_dispatch import TorchDispatchMode
+from transformers.initialization import no_init_weights
 
 import layerwidget as lw
 from layerwidget.analysis import decoding, logit_lens
 from layerwidget.analysis.logit_lens import logit_lens_steps
+from layerwidget.analysis.tuned_lens import tuned_lens_steps
 from layerwidget.model import cores, decoding as head_decoding
 from layerwidget.questions import OnScreen
 from layerwidget.tokens import Piece, Tokens
@@ -84,39 +86,117 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Held:
 
     for module in (decoding, head_decoding):
         monkeypatch.setattr(module, "shared_out", shared_out)
+    # Nobody has made room for logits before: it counts, too.
+    monkeypatch.setattr(decoding, "_held", threading.local())
     return held
+
+
+#: What every one of these models has.
+SHAPE = {
+    "vocab_size": D_VOCAB,
+    "hidden_size": 8,
+    "intermediate_size": 12,
+    "num_hidden_layers": N_LAYERS,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "head_dim": 4,
+    "max_position_embeddings": N_POS,
+    "tie_word_embeddings": True,
+}
+
+
+def hooked(kind: str, **shape: int) -> lw.HookedModel:
+    config = getattr(transformers, f"{kind}Config")(**SHAPE | shape)
+    torch.manual_seed(0)
+    return lw.HookedModel(getattr(transformers, f"{kind}ForCausalLM")(config).eval())
 
 
 @pytest.fixture(scope="module")
 def model() -> lw.HookedModel:
-    config = transformers.LlamaConfig(
-        vocab_size=D_VOCAB,
-        hidden_size=8,
-        intermediate_size=12,
-        num_hidden_layers=N_LAYERS,
-        num_attention_heads=2,
-        max_position_embeddings=N_POS,
-    )
-    torch.manual_seed(0)
-    return lw.HookedModel(transformers.LlamaForCausalLM(config).eval())
+    return hooked("Llama")
 
 
-def big_trace(model: lw.HookedModel) -> lw.Trace:
+def big_trace(model: lw.HookedModel, n_pos: int = N_POS) -> lw.Trace:
     """A trace of these sizes, without the gigabytes of work of a pass: the logits are all the same."""
-    tokens = Tokens(np.zeros(N_POS, dtype=np.int64), {0: Piece.unnamed(0)})
-    logits = torch.linspace(0, 1, D_VOCAB).expand(N_POS, D_VOCAB)
-    stream = {layer: torch.randn(N_POS, 8) for layer in range(N_LAYERS)}
-    return lw.Trace(model, tokens, logits, {"resid_post": stream}, {})
+    tokens = Tokens(np.zeros(n_pos, dtype=np.int64), {0: Piece.unnamed(0)})
+    logits = torch.linspace(0, 1, D_VOCAB).expand(n_pos, D_VOCAB)
+    stream = {layer: torch.randn(n_pos, model.anatomy.d_model) for layer in range(N_LAYERS)}
+    return lw.Trace(model, tokens, logits, {"resid_pre": stream, "resid_post": stream}, {})
 
 
-def test_the_lens_holds_less_than_64_mib(model: lw.HookedModel, held: Held) -> None:
-    trace = big_trace(model)
-    question = lw.LogitLens(k=10, tokens=(3, 70_000))
+def first_parts(question: lw.LogitLens | lw.TunedLens, trace: lw.Trace) -> list[lw.LensGrid]:
+    """The last position of all layers, then some others of them; all that follow are like the second."""
+    steps = tuned_lens_steps if isinstance(question, lw.TunedLens) else logit_lens_steps
+    return list(islice(steps(question, trace, None, 0, OnScreen(tuple(range(N_LAYERS)))), 2))  # type: ignore[arg-type]
+
+
+def translators(model: lw.HookedModel) -> lw.Translators:
+    return lw.Translators.untrained(N_LAYERS, model.anatomy.d_model)
+
+
+QUESTIONS: dict[str, Callable[[lw.HookedModel], lw.LogitLens | lw.TunedLens]] = {
+    "the stream": lambda _: lw.LogitLens(k=10, tokens=(3, 70_000)),
+    "with the Jensen-Shannon divergence": lambda _: lw.LogitLens(k=10, tokens=(3, 70_000), jsd=True),
+    "tuned": lambda model: lw.TunedLens(translators(model), k=10, tokens=(3, 70_000)),
+    "tuned, with it": lambda model: lw.TunedLens(translators(model), k=10, tokens=(3, 70_000), jsd=True),
+    "one head": lambda _: lw.LogitLens(component="head_out", head=1, k=10, tokens=(3, 70_000)),
+}
+
+
+@pytest.mark.parametrize("of", QUESTIONS)
+def test_the_lens_holds_less_than_64_mib(model: lw.HookedModel, held: Held, of: str) -> None:
+    trace = model.trace(list(range(N_POS))) if of == "one head" else big_trace(model)
+    question = QUESTIONS[of](model)
     with Peak(held):
-        parts = list(islice(logit_lens_steps(question, trace, None, 0, OnScreen(tuple(range(N_LAYERS)))), 2))
+        parts = first_parts(question, trace)
     assert parts[-1].done is not None
     assert parts[-1].done.any(axis=0).sum() == 16
     assert 8 * 2**20 < held.most < ALLOWED_BYTES
+
+
+@pytest.fixture(scope="module")
+def capped() -> lw.HookedModel:
+    model = hooked("Gemma2", final_logit_softcapping=30.0)
+    assert model.anatomy.transform == ("soft-cap 30",)
+    return model
+
+
+@pytest.mark.parametrize("of", ["the stream", "with the Jensen-Shannon divergence", "tuned"])
+def test_a_soft_capped_lens_holds_less_than_64_mib(capped: lw.HookedModel, held: Held, of: str) -> None:
+    """The model's own code makes all logits of some rows at once, and copies of them."""
+    with Peak(held):
+        parts = first_parts(QUESTIONS[of](capped), big_trace(capped))
+    assert parts[-1].done is not None
+    assert parts[-1].done.any(axis=0).sum() == 16
+    # As much again may be copied from a trace that several passes have made.
+    assert 32 * 2**20 < held.most < ALLOWED_BYTES - logit_lens._FINAL_BYTES
+
+
+@pytest.fixture(scope="module")
+def wide() -> lw.HookedModel:
+    with no_init_weights():
+        model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**SHAPE | {"hidden_size": 1024})).eval()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.uniform_(-0.1, 0.1)
+    return lw.HookedModel(model)
+
+
+@pytest.mark.parametrize("n_threads", [1, 4])
+def test_a_wide_stream_in_many_threads_holds_less_than_64_mib(wide: lw.HookedModel, held: Held, n_threads: int) -> None:
+    """Rows of a width that models have, and what each thread needs for itself; of as many positions as go at once."""
+    trace, before = big_trace(wide, 9), torch.get_num_threads()
+    assert wide.decodes_in_blocks
+    torch.set_num_threads(n_threads)
+    try:
+        with Peak(held):
+            *_, whole = first_parts(QUESTIONS["the stream"](wide), trace)
+    finally:
+        torch.set_num_threads(before)
+    assert whole.complete
+    rows = 4 * wide.anatomy.d_model * N_LAYERS * (len(trace.tokens) - 1)
+    assert 16 * 2**20 + rows < held.most < ALLOWED_BYTES
 
 
 def test_editing_holds_less_than_64_mib(model: lw.HookedModel, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +216,6 @@ def test_editing_holds_less_than_64_mib(model: lw.HookedModel, held: Held, monke
     live.update(prompt[:3], question)
     live.prepare()
     reused = []
-    monkeypatch.setattr(decoding, "_held", threading.local())
     with Peak(held):
         for edited in (prompt, [*prompt, 7], [*prompt[:half], 9, *prompt[half + 1 :]]):
             filled.clear()

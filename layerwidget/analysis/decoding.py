@@ -17,7 +17,7 @@ import torch
 
 from layerwidget.analysis.log_probs import log_probs
 from layerwidget.model.cores import n_sharers, shared_out
-from layerwidget.model.decoding import Logits
+from layerwidget.model.decoding import Logits, WholeLogits
 
 #: Logits computed at once, of all rows, by all threads.
 BLOCK_BYTES = 16 * 2**20
@@ -122,7 +122,7 @@ def decode(
     near = logits.at(distinct).unflatten(0, (n_pos, n_layers))
     near = near.gather(-1, which[:, None].expand(-1, n_layers, -1)).clamp_(min=-1e30)
     width = max(1, min(BLOCK_WIDTH // n_sharers(device), d_vocab))
-    rooms = _rooms_of(n_pos * n_layers * width, device)
+    rooms = _rooms_of(logits, n_pos * n_layers * width, device)
 
     def look(starts: Iterator[int]) -> dict[int, _Sums]:
         room, found = rooms.pop(), {}
@@ -156,7 +156,7 @@ def _jsd(logits: Logits, final: Final, sums: _Sums, entropy: torch.Tensor, width
     log_norm = sums.peak + sums.norm.log()
     n_pos, n_layers = log_norm.shape
     d_vocab = final.probs.shape[1]
-    rooms = _rooms_of(n_pos * n_layers * width, log_norm.device)
+    rooms = _rooms_of(logits, n_pos * n_layers * width, log_norm.device)
 
     def look(starts: Iterator[int]) -> dict[int, torch.Tensor]:
         room, found = rooms.pop(), {}
@@ -205,8 +205,11 @@ def room_for_logits(device: torch.device) -> torch.Tensor:
     return room
 
 
-def _rooms_of(n_numbers: int, device: torch.device) -> list[torch.Tensor]:
-    """Memory for so many numbers for each thread that shares blocks out: of all rows at once, where they fit."""
+def _rooms_of(logits: Logits, n_numbers: int, device: torch.device) -> list[torch.Tensor]:
+    """Memory for so many logits for each thread that shares blocks out: of all rows at once, where they fit."""
+    if isinstance(logits, WholeLogits):
+        # They are there.
+        return [torch.empty(0, device=device)] * n_sharers(device)
     n_all, room = n_numbers * n_sharers(device), room_for_logits(device)
     return list((room[:n_all] if n_all <= len(room) else room.new_empty(n_all)).split(n_numbers))
 

@@ -23,7 +23,7 @@ from layerwidget.cancellation import checkpoint
 from layerwidget.errors import MissingComponentError, QuestionError, SelectionError
 from layerwidget.layers import parse_layers
 from layerwidget.model.cores import leaving_a_core
-from layerwidget.model.decoding import Logits
+from layerwidget.model.decoding import BlockedLogits, Logits
 from layerwidget.questions import OnScreen, steps
 from layerwidget.questions.lens import HEAD, NEURON, LensGrid, LogitLens
 from layerwidget.trace import COMPONENTS, LaterLogits, Trace
@@ -242,9 +242,11 @@ def _column(
         decoded = trace.model.decoded(torch.stack(residuals, 1).flatten(0, 1))
         if final is None:
             decoded, final = _with_ends(decoded, trace, start, stop - start, n_told)
-        elif jsd:
+        elif jsd and isinstance(decoded, BlockedLogits):
             decoded = decoded.whole(room_for_logits(trace.logits_device))
         parts.append(decode(decoded, final, tokens, len(layers), k, jsd))
+        # The next ones may be made whole, in several copies: these are let go of before.
+        del decoded
     assert final is not None
     told = {"final_ids": final.top_ids[:, 0], "followed_ids": final.top_ids}
     return {**{name: torch.cat([part[name] for part in parts]) for name in parts[0]}, **told}

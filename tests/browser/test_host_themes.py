@@ -142,3 +142,26 @@ def test_views_hear_of_a_change_of_theme(page: Page, mark: tuple[str, str, str])
     put(page, "plain", "")
     assert page.evaluate(WATCH, [module_text("dom"), list(mark)]) == 1
     assert page.evaluate(WATCH, [module_text("dom"), ["body", "data-other", "x"]]) == 0
+
+
+WATCH_PIXELS = """(source) => {
+    const watchLook = new Function(`${source}; return watchLook;`)();
+    const node = document.body.appendChild(document.createElement("div"));
+    node.style.width = node.style.height = "100px";
+    watchLook(node, () => { window.heard += 1; });
+}"""
+
+
+def test_views_hear_of_other_pixels(page: Page) -> None:
+    """As the browser's zoom does it; the size of the view in px of the page stays."""
+    put(page, "plain", "")
+    page.evaluate(WATCH_PIXELS, module_text("dom"))
+    session, size = page.context.new_cdp_session(page), page.viewport_size
+    assert size is not None
+    for ratio in (2, 1.25, 1):
+        page.evaluate("() => new Promise((resolve) => setTimeout(() => { window.heard = 0; resolve(); }, 60))")
+        zoomed = {name: round(length / ratio) for name, length in size.items()}
+        session.send("Emulation.setDeviceMetricsOverride", {**zoomed, "deviceScaleFactor": ratio, "mobile": False})
+        page.wait_for_function("window.heard > 0", timeout=10_000)
+        assert page.evaluate("devicePixelRatio") == ratio
+    session.detach()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from playwright.sync_api import expect
 
 from tests.browser.explorer_page import PROMPT, ExplorerPage
@@ -80,15 +82,52 @@ def test_a_long_computation_can_be_stopped(explorer: ExplorerPage) -> None:
     explorer.settle()
 
 
+#: Notes in `window.lensTexts` what a canvas writes from the last time on that it was begun anew; and ends that.
+NOTE_TEXTS = """(canvas) => {
+    const context = canvas.getContext("2d");
+    const { clearRect, fillText } = context;
+    window.lensTexts = [];
+    context.clearRect = (...box) => { window.lensTexts = []; clearRect.apply(context, box); };
+    context.fillText = (text, ...place) => { window.lensTexts.push(text); fillText.call(context, text, ...place); };
+}"""
+NOTE_NO_TEXTS = """(canvas) => {
+    const context = canvas.getContext("2d");
+    delete context.clearRect;
+    delete context.fillText;
+}"""
+DOTS = "window.lensTexts.filter((text) => text === '·').length"
+
+
 def test_parts_are_marked_until_the_picture_is_complete(explorer: ExplorerPage) -> None:
-    explorer.notebook.run(CLOSED_LENS)
+    notebook, page, lens = explorer.notebook, explorer.notebook.page, explorer.lens
+    rows, words = lens.locator(".lw-twin tbody tr"), explorer.words.first
+    explorer.grid.evaluate(NOTE_TEXTS)
+    notebook.run(CLOSED_LENS)
     try:
-        explorer.prompt.fill("A prompt of a dozen new words that nobody has ever typed before today")
-        explorer.notebook.page.wait_for_selector(".lw-explorer .lw-lens.lw-partial")
+        explorer.prompt.fill("A dozen new words that nobody has ever typed before today")
+        expect(lens).to_have_class(re.compile(r"\blw-partial\b"))
+        expect(explorer.state).to_have_text("computing")
+        n_pos = explorer.chips.count()
+        assert n_pos > 8
+        # Of the last position, all layers in view are there; in the place of the others, readers see and hear so.
+        page.wait_for_function(f"{DOTS} === {12 * (n_pos - 1)}")
+        lens.locator(".lw-scroll").focus()
+        expect(rows).to_have_count(12)
+        for row in (0, 11):
+            *others, last = rows.nth(row).locator("td").all_inner_texts()
+            assert others == ["not computed"] * (n_pos - 1)
+            assert re.search(r" [01]\.\d{3}$", last)
+        expect(words).to_be_visible()
+        explorer.grid.hover(position=explorer.cell(3, 2, 12))
+        expect(words).to_be_hidden()
     finally:
-        explorer.notebook.run("logit_lens._Board.fill = fill; gate.set()")
+        notebook.run("logit_lens._Board.fill = fill; gate.set()")
     explorer.settle()
-    expect(explorer.root.locator(".lw-lens.lw-partial")).to_have_count(0)
+    expect(lens).not_to_have_class(re.compile(r"\blw-partial\b"))
+    expect(words).to_be_visible()
+    expect(lens.locator(".lw-twin")).not_to_contain_text("not computed")
+    assert page.evaluate(DOTS) == 0
+    explorer.grid.evaluate(NOTE_NO_TEXTS)
 
 
 def test_what_a_reader_scrolls_to_is_computed_first(explorer: ExplorerPage) -> None:

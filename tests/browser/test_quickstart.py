@@ -32,18 +32,54 @@ def test_typing_changes_the_grid_to_the_right_words(explorer: ExplorerPage) -> N
     expect(explorer.root.locator(".lw-words .lw-number").first).to_have_text(f"{top[1]:.3f}")
 
 
-def test_forty_characters_at_twelve_per_second_lose_none(explorer: ExplorerPage) -> None:
+#: Notes in `window.told`, in order, the keys that a text box has heard and the prompts whose answers were drawn.
+NOTE_KEYS_AND_ANSWERS = """([box, lens]) => {
+    window.told = [];
+    const key = () => window.told.push("key");
+    const drawn = new MutationObserver(() => window.told.push(lens.dataset.prompt));
+    box.addEventListener("input", key);
+    drawn.observe(lens, { attributes: true, attributeFilter: ["data-prompt"] });
+    window.noteNoMore = () => { box.removeEventListener("input", key); drawn.disconnect(); };
+}"""
+#: A pass takes longer than the time between two keys.
+SLOW_LAYERS = """
+import time
+slow = [layer.register_forward_pre_hook(lambda *_: time.sleep(0.01)) for layer in model.hf_model.model.layers]
+"""
+NOT_SLOW = "[hook.remove() for hook in slow]"
+
+
+@pytest.mark.parametrize("layers", ["", SLOW_LAYERS], ids=["as they are", "slow"])
+def test_forty_characters_at_twelve_per_second_lose_none_and_are_answered_meanwhile(
+    explorer: ExplorerPage, layers: str
+) -> None:
     text = "When in Rome, do as the Romans do there."
     assert len(text) == 40
+    notebook, page = explorer.notebook, explorer.notebook.page
+    # What can be reused of a pass is known by then.
+    notebook.expect_value("ex.report is not None", True)
     explorer.prompt.fill("")
-    explorer.prompt.type(text, delay=1000 / 12)
+    expect(explorer.state).to_have_text("waiting for a prompt")
+    page.evaluate(NOTE_KEYS_AND_ANSWERS, [explorer.prompt.element_handle(), explorer.lens.element_handle()])
+    notebook.run(f"slow = []\n{layers}")
+    try:
+        explorer.prompt.type(text, delay=1000 / 12)
+        told = page.evaluate("window.told")
+    finally:
+        notebook.run(NOT_SLOW)
+        page.evaluate("window.noteNoMore()")
     assert explorer.prompt.input_value() == text
     explorer.settle()
-    explorer.notebook.expect_value("ex.prompt", text)
-    explorer.notebook.expect_value(
-        "ex.results['lens'].token_ids.tolist() == model.tokenize(ex.prompt).ids.tolist()", True
-    )
+    notebook.expect_value("ex.prompt", text)
+    notebook.expect_value("ex.results['lens'].token_ids.tolist() == model.tokenize(ex.prompt).ids.tolist()", True)
     assert explorer.prompt.evaluate("area => document.activeElement === area")
+    # Each answer is about what had been typed; one comes early, and others before the last key.
+    assert told.count("key") == 40
+    answers = {told[:place].count("key"): what for place, what in enumerate(told) if what not in {"key", ""}}
+    assert all(text[:n_keys].startswith(prompt) for n_keys, prompt in answers.items())
+    between = {prompt for n_keys, prompt in answers.items() if n_keys < 40}
+    assert len(between) >= 2
+    assert min(answers) <= 20
 
 
 #: The page loses the binary part of all that the kernel sends to widgets that are made from now on.
@@ -142,6 +178,44 @@ def head_tile(explorer: ExplorerPage, row: int, head: int) -> tuple[Locator, dic
     height = (box["height"] - 30) / 12
     width = min(height * 2.1, (box["width"] - 26) / 9)
     return gallery, {"x": 26 + (head + 0.5) * width, "y": (row + 0.5) * height}
+
+
+def test_pointing_sends_nothing_and_what_is_chosen_is_one_message(explorer: ExplorerPage) -> None:
+    notebook, readout = explorer.notebook, explorer.attention.locator(".lw-facts")
+    title = explorer.root.locator(".lw-top .lw-panel-title")
+    head = explorer.attention.locator(".lw-matrix-side .lw-panel-title")
+    gallery = explorer.root.locator(".lw-gallery canvas")
+    notebook.page.set_viewport_size({"width": 1280, "height": 1300})
+    notebook.count_messages()
+
+    def sent() -> int:
+        notebook.rest()
+        n_messages: int = notebook.page.evaluate("window.sentToKernel")
+        return n_messages
+
+    for row, column in ((1, 20), (4, 3), (11, 12)):
+        explorer.grid.hover(position=explorer.cell(row, column, 12))
+        expect(title).to_contain_text(f"layer {29 - row} · after")
+        expect(title).to_contain_text(f"(position {column})")
+        gallery.hover(position=head_tile(explorer, row, column % 9)[1])
+        expect(explorer.root.locator(".lw-gallery")).to_have_attribute("title", f"layer {29 - row}, head {column % 9}")
+    assert sent() == 0
+    colours, hints = explorer.lens.get_by_label("Colour of the cells"), explorer.lens.locator(".lw-legend")
+    for n_sent, (colour, end) in enumerate({"entropy": "10.8 nats", "kl": "≥20 nats", "probability": "1"}.items(), 1):
+        colours.select_option(colour)
+        expect(hints).to_contain_text(end)
+        assert sent() == n_sent
+    explorer.grid.click(position=explorer.cell(2, 9, 12))
+    expect(head).to_contain_text("layer 27")
+    assert sent() == 4
+    explorer.chips.nth(13).click()
+    expect(explorer.root.locator(".lw-chip.lw-here")).to_contain_text("␣Col")
+    assert sent() == 5
+    gallery.click(position=head_tile(explorer, row=7, head=2)[1])
+    expect(head).to_contain_text("layer 22 · head 2")
+    expect(readout).not_to_contain_text("≈")
+    assert sent() == 6
+    notebook.expect_value("[ex.layer, ex.head, ex.position, ex.lens_view.colour]", [22, 2, 13, "probability"])
 
 
 def test_a_click_on_a_head_shows_its_matrix(explorer: ExplorerPage) -> None:

@@ -17,7 +17,7 @@ import { pinnedText, pinnedWord, wordName } from "../../layerwidget/widgets/js/p
 import { heightOf, linePieces, pinnedCurves, sheetCurves } from "../../layerwidget/widgets/js/recorded_lines.js";
 import { decoded85, gatheredBytes } from "../../layerwidget/widgets/js/recording.js";
 import { LENS_COLOURS, shortCount, shortProbability } from "../../layerwidget/widgets/js/lens_colours.js";
-import { firstWords } from "../../layerwidget/widgets/js/lens_grid.js";
+import { firstWords, paintWords } from "../../layerwidget/widgets/js/lens_grid.js";
 import {
   bandEnds, columnShares, costLines, costs, extendedRange, layerKinds, longAmount, measured, parameterShares,
   rangeText, shortAmount, stepGroups, weightLines,
@@ -38,7 +38,7 @@ import { rolloutNote, rolloutText } from "../../layerwidget/widgets/js/rollout_v
 import { layerNumbers, layersTitle, rowHeight } from "../../layerwidget/widgets/js/rows.js";
 import { cellColours, expertWords, neuronTitle } from "../../layerwidget/widgets/js/neuron_words.js";
 import { steppedLayer, steppedScene, sceneKey } from "../../layerwidget/widgets/js/scene_bar.js";
-import { cellWord, clipped, pointIn, sizedContext } from "../../layerwidget/widgets/js/dom.js";
+import { cellWord, clipped, pointIn, sizedContext, watchLook } from "../../layerwidget/widgets/js/dom.js";
 import { curveFrame, layerMark, settledBy, settleLevel, sharesText } from "../../layerwidget/widgets/js/settle_cells.js";
 import { layerText, settleText } from "../../layerwidget/widgets/js/settle_strip.js";
 import { largestPlace, sourceEnds, sourceWidth } from "../../layerwidget/widgets/js/source_bars.js";
@@ -663,6 +663,66 @@ test("a canvas has the device's pixels and the page's size, and is not cleared b
   } finally {
     delete globalThis.devicePixelRatio;
   }
+});
+
+test("a view is drawn again at every change of the device's pixels alone, until it is closed", () => {
+  const asked = [];
+  const matchMedia = (query) => {
+    const media = Object.assign(new EventTarget(), { query });
+    asked.push(media);
+    return media;
+  };
+  const nothing = class { observe() {} disconnect() {} };
+  const page = { matchMedia, MutationObserver: nothing, ResizeObserver: nothing, ShadowRoot: nothing, document: {}, devicePixelRatio: 1 };
+  Object.assign(globalThis, page);
+  const pixels = () => asked.filter(({ query }) => query.startsWith("(resolution"));
+  try {
+    let drawn = 0;
+    const stop = watchLook({ getRootNode: () => ({}) }, () => { drawn += 1; });
+    for (const [times, ratio] of [2, 1.25, 1].entries()) {
+      globalThis.devicePixelRatio = ratio;
+      pixels().at(-1).dispatchEvent(new Event("change"));
+      assert.equal(drawn, times + 1);
+    }
+    assert.deepEqual(pixels().map(({ query }) => query), ["(resolution: 1dppx)", "(resolution: 2dppx)", "(resolution: 1.25dppx)", "(resolution: 1dppx)"]);
+    // Of what was asked before, nothing is heard a second time.
+    for (const media of pixels().slice(0, -1)) media.dispatchEvent(new Event("change"));
+    assert.equal(drawn, 3);
+    stop();
+    for (const media of [...asked]) media.dispatchEvent(new Event("change"));
+    assert.equal(drawn, 3);
+  } finally {
+    for (const name of Object.keys(page)) delete globalThis[name];
+  }
+});
+
+test("in a part of an answer, cells that are not computed have a dot in the place of word and colour", () => {
+  // Two layers of three tokens; of the first token nothing is there, of the last one all.
+  const data = {
+    n_pos: 3, k: 1, layers: [4, 6], pieces: [{ id: 0, visible: "␣x" }, { id: 1, visible: "y" }],
+    top_ids: { data: [0, 0, 1, 0, 1, 0] }, top_probs: { data: Array(6).fill(65535) }, kl_to_final_nats: { data: Array(6).fill(0) },
+    done: { data: [0, 0, 1, 0, 1, 1] },
+  };
+  const palette = { font: "sans", muted: "muted", fills: Array(256).fill("fill"), inks: Array(256).fill("ink") };
+  const painted = (whole) => {
+    const [canvas, cells] = [fakeCanvas(), []];
+    const scene = { data: whole, held: new Map([[4, 0], [6, 1]]), palette, colour: "faded", token: null, recorded: false };
+    const context = canvas.getContext("2d");
+    paintWords(context, scene, { row: 20, column: 40 }, (cell) => {
+      for (const layer of [6, 4]) {
+        for (const column of [0, 1, 2]) {
+          canvas.calls.length = 0;
+          cell(layer, column, 0, 0, 20);
+          const words = canvas.calls.filter(([name]) => name === "fillText").map(([, text]) => text);
+          cells.push([words.join(), canvas.calls.some(([name]) => name === "fillRect")]);
+        }
+      }
+    });
+    return cells;
+  };
+  const [none, x, y] = [["·", false], ["x", true], ["y", true]];
+  assert.deepEqual(painted(data), [none, y, x, none, none, y]);
+  assert.deepEqual(painted({ ...data, done: undefined }), [x, y, x, x, x, y]);
 });
 
 test("of a grid of thousands of tokens, only the cells and labels in view are drawn, wherever it is scrolled to", () => {

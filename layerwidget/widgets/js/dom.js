@@ -134,7 +134,28 @@ function themeMarked(node) {
   return [document.documentElement, document.body, ...around];
 }
 
-/** Calls `changed` when the element's size, the page's theme or the explorer's preset changes; returns what stops it. */
+/** Calls `changed` when a px of the page gets other pixels: on another screen, or at another zoom; returns what stops it. */
+function watchPixels(changed) {
+  let media = null;
+  const forget = () => media.removeEventListener("change", heard);
+  const watch = () => {
+    media = matchMedia(`(resolution: ${globalThis.devicePixelRatio || 1}dppx)`);
+    media.addEventListener("change", heard);
+  };
+  function heard() {
+    // A query is about one ratio: of a change from the next one it would say nothing.
+    forget();
+    watch();
+    changed();
+  }
+  watch();
+  return forget;
+}
+
+/**
+ * Calls `changed` when the element's size, the page's theme, the explorer's preset or the device's pixels change;
+ * returns what stops it.
+ */
 export function watchLook(node, changed) {
   const themes = new MutationObserver(changed);
   const watch = (target) => themes.observe(target, { attributes: true, attributeFilter: THEME_MARKS });
@@ -151,9 +172,11 @@ export function watchLook(node, changed) {
   sizes.observe(node);
   const medias = ["(prefers-color-scheme: dark)", "(forced-colors: active)"].map((query) => matchMedia(query));
   for (const media of medias) media.addEventListener("change", changed);
+  const offPixels = watchPixels(changed);
   return () => {
     sizes.disconnect();
     themes.disconnect();
+    offPixels();
     for (const media of medias) media.removeEventListener("change", changed);
   };
 }
