@@ -24,7 +24,10 @@ DRAG_S = 2.0
 #: The prompt in which the layers are dragged.
 DRAG_TOKENS = 64
 SETTLED_MS = 60_000
-_KEYS = " rain on Monday"
+#: At each length; single keys vary more than whole edits do.
+KEYS_PER_TURN = 2
+#: Each of them makes another last token, and changes no other.
+_KEYS = " rain on the sea now"
 
 _CELLS = (
     "import layerwidget as lw\nfrom tests.bench.contestants import Append\nfrom tests.bench.workload import Workload\n"
@@ -108,7 +111,13 @@ class InBrowser:
 
 
 def measure(found: InBrowser, lengths: Sequence[int], turns: int, say: Callable[[str], None]) -> None:
-    """Press so many keys in a prompt of each length, and drag as often in one of `DRAG_TOKENS`; adds to `found`.
+    """Press keys in a prompt of each length, and drag in one of `DRAG_TOKENS`; adds to `found`.
+
+    Args:
+        found: where the values go.
+        lengths: of the prompts in which keys are pressed, tokens.
+        turns: how often the layers are dragged; `KEYS_PER_TURN` as many keys are timed at each length.
+        say: told of the progress.
 
     Raises:
         PeerError: when there is no browser, or something could not be done in it; what was found before stays.
@@ -123,7 +132,7 @@ def measure(found: InBrowser, lengths: Sequence[int], turns: int, say: Callable[
             page = ExplorerPage(notebook)
             notebook.page.evaluate(_WATCH_KEYS)
             for n in lengths:
-                found.keys |= {(row, n): values for row, values in _type(page, n, turns).items()}
+                found.keys |= {(row, n): values for row, values in _type(page, n, KEYS_PER_TURN * turns).items()}
                 say(f"in the browser: {n} tokens")
             found.drags |= _drag(page, turns)
             path = _exported(notebook, Path(home))
@@ -148,7 +157,7 @@ def _show(page: ExplorerPage, n: int) -> None:
     page.settle()
 
 
-def _type(page: ExplorerPage, n: int, turns: int) -> dict[str, list[float]]:
+def _type(page: ExplorerPage, n: int, n_keys: int) -> dict[str, list[float]]:
     """Press a key at the end of the prompt, wait until all is quiet, and press the next; the first warms up.
 
     Between two keys the kernel answers an edit like it for nobody: what a machine that others use takes changes from
@@ -158,7 +167,7 @@ def _type(page: ExplorerPage, n: int, turns: int) -> dict[str, list[float]]:
     _show(page, n)
     page.notebook.run(f"alone = Append(work); alone.check({n})")
     page.prompt.evaluate(_TO_THE_END)
-    for turn in range(turns + 1):
+    for turn in range(n_keys + 1):
         page.notebook.page.wait_for_timeout(300)
         page.notebook.page.keyboard.press(_KEYS[turn % len(_KEYS)])
         moments = page.notebook.page.evaluate(_WAIT_UNTIL_SETTLED)
@@ -171,10 +180,11 @@ def _type(page: ExplorerPage, n: int, turns: int) -> dict[str, list[float]]:
 
 
 def _engine_ms(page: ExplorerPage) -> float:
-    """What the line above the prompt says, such as `65 tokens · 812 ms`."""
+    """What the line above the prompt says, such as `65 tokens · 1 recomputed · 112 ms`; of one token, as (h) is."""
     text = page.root.locator(".lw-work").text_content() or ""
     said = re.search(r"([\d.]+) ms", text)
     assert said is not None, f"The status line says no time: {text!r}"
+    assert "1 recomputed" in text, f"Expected a key that makes one token: {text!r}"
     return float(said.group(1))
 
 

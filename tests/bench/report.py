@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tests.bench.browser import DRAG_TOKENS, InBrowser
+from tests.bench.browser import DRAG_TOKENS, KEYS_PER_TURN, InBrowser
 from tests.bench.memory import ALLOWED, Look, growth, medians
 from tests.bench.plot import chart
 from tests.bench.rows import (
@@ -152,8 +152,8 @@ def _settings(results: Results) -> str:
         "`tests/bench/table.md`. Every answer was compared with a fresh run first.\n"
         "(d), (e) and (f) give every layer's most probable tokens and attention; layerwidget also entropy, KL, ranks "
         "and the probability of the final prediction, and the attention of the 8 layers on screen.\n"
-        f"(k) is of {results.turns} keys at each length, after one that warms up, and is compared with the edit alone "
-        "(k₀): (h) in the same kernel, in the same minutes, an edit after each key."
+        f"(k) is of {KEYS_PER_TURN * results.turns} keys at each length, after one that warms up, and is compared with "
+        "the edit alone (k₀): (h) in the same kernel, in the same minutes, an edit after each key."
     )
 
 

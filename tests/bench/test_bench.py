@@ -13,7 +13,7 @@ from tokenizers import decoders
 
 import layerwidget as lw
 from layerwidget.widgets.page_stack import PageStack
-from tests.bench import environments
+from tests.bench import environments, memory
 from tests.bench.__main__ import main
 from tests.bench.answers import check_probs
 from tests.bench.browser import InBrowser
@@ -112,6 +112,18 @@ def test_the_growth_of_memory_is_judged_from_three_looks_at_each_end() -> None:
         assert f"| resident memory, MiB | 100 | 100 | 100 | 100 | {last:.0f} | {verdict} |" in page
         assert "30 MiB are pages of files" in page
         assert as_json(results)["memory_mib"][990] == {"resident": last, "mapped": 40.0}
+
+
+def test_memory_is_looked_at_after_as_many_edits_as_it_says(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(lw, "load", lambda _: lettered())
+    monkeypatch.setattr(memory, "LOOKS", {2: (1, 2, 4), 5: (5,)})
+    monkeypatch.setattr(memory, "_IDLE_S", 0)
+    assert memory.main() == 0
+    looks = {int(edits): Look(**look) for edits, look in json.loads(capsys.readouterr().out).items()}
+    assert list(looks) == [1, 2, 4, 5]
+    assert all(0 <= look.mapped < look.resident for look in looks.values())
 
 
 def test_every_length_is_judged_by_what_the_picture_adds_key_by_key() -> None:
