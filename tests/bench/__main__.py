@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None, model: lw.HookedModel | None = None
         into_readme(results, FOLDER.parents[1] / "README.md")
     path = write(results, given.out or (FOLDER if everything else CACHE / "trial"))
     sys.stdout.write(f"{as_markdown(results)}\n{path}\n")
-    return int("browser" in chosen and not results.browser)
+    return int("browser" in chosen and "browser" in results.times.failures)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,7 +80,7 @@ def run(model: lw.HookedModel, chosen: set[str], lengths: tuple[int, ...], turns
     times.failures |= {row: "left out" for row in (*ROWS, "browser", "memory") if row not in chosen}
     results = Results(model.name, lengths, turns, threads, times)
     if "browser" in chosen:
-        _browser(results, turns)
+        _browser(results)
     if "memory" in chosen:
         _memory(results)
     if "scaling" in chosen:
@@ -101,9 +101,9 @@ def _contestants(work: Workload, chosen: set[str], threads: int, stack: ExitStac
     return [found[row] for row in ROWS if row in found]
 
 
-def _browser(results: Results, turns: int) -> None:
+def _browser(results: Results) -> None:
     try:
-        results.browser = browser.measure(results.browser_length, turns)
+        browser.measure(results.in_browser, results.lengths, results.turns, _say)
     except PeerError as error:
         results.times.failures["browser"] = str(error)
 

@@ -5,42 +5,40 @@ from __future__ import annotations
 import re
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, Error, expect, sync_playwright
 
+from tests.bench.rows import KEY_ROWS
 from tests.bench.timing import PeerError, last_line
 from tests.browser.chromium import NoChromiumError, require_chromium
 from tests.browser.explorer_page import ExplorerPage
 from tests.browser.jupyter import running_server
 from tests.browser.notebook import LAUNCH_FLAGS, Notebook
 
-BROWSER_ROWS = {
-    "painted": "(k) a key pressed → the grid painted for the new prompt, ms",
-    "settled": "(k) a key pressed → everything answered, ms",
-    "engine": "(k) of which the engine says that it worked, ms",
-    "alone": "(k) between two keys: (h) in the same kernel, nothing drawn, ms",
-    "frames": "(k) frames per second while the layers are dragged, 30 layers × 64 tokens × 9 heads",
-    "slowest": "(k) the longest time between two of those frames, ms",
-    "messages": "(k) messages sent to the kernel during a drag",
-    "page": "(k) exported page: frames per second while the layers are dragged, from a file, without a kernel",
-}
 VIEWPORT = {"width": 1280, "height": 1400}
 DRAG_S = 2.0
+#: The prompt in which the layers are dragged.
+DRAG_TOKENS = 64
 SETTLED_MS = 60_000
-_KEYS = " rain on Monday"
+#: At each length; single keys vary more than whole edits do.
+KEYS_PER_TURN = 2
+#: Each of them makes another last token, and changes no other.
+_KEYS = " rain on the sea now"
 
 _CELLS = (
-    "import layerwidget as lw\nfrom tests.bench.workload import Workload\nmodel = lw.load('demo')\n"
-    "text = model.tokenizer.decode(Workload(model).prompt({n}))\n"
-    "assert len(model.tokenize(text)) == {n}\n"
-    "ex = lw.Explorer(model, prompt=text, layers='22-29')\nex",
+    "import layerwidget as lw\nfrom tests.bench.contestants import Append\nfrom tests.bench.workload import Workload\n"
+    "model = lw.load('demo')\nwork = Workload(model)\n"
+    "ex = lw.Explorer(model, prompt=work.text({n}), layers='22-29')\nex",
     "import time\nex.wait()\n"
     # The idle work of a new explorer, and what is done once for each model, come before the first key.
     "while ex.report is None:\n    time.sleep(0.1)",
-    "from tests.bench.contestants import Append\nalone = Append(Workload(model))\nalone.check({n})",
 )
+
+_TO_THE_END = "(area) => { area.focus(); area.setSelectionRange(area.value.length, area.value.length); }"
 
 # The grid says in its attributes what it shows, in the frame in which it draws it. A message that it posts then
 # is delivered after that frame has been painted.
@@ -99,25 +97,48 @@ _COUNT_FRAMES = "() => { const bench = window.bench = { frames: [], running: tru
 _STOP_FRAMES = "() => { window.bench.running = false; return [window.bench.frames, window.bench.sent]; }"
 
 
-def measure(n: int, turns: int) -> dict[str, list[float]]:
-    """Row of `BROWSER_ROWS` -> values.
+@dataclass
+class InBrowser:
+    """What was found in the browser.
+
+    Attributes:
+        keys: (row of `KEY_ROWS`, n tokens) -> milliseconds, key by key.
+        drags: row of `DRAG_ROWS` -> values, drag by drag.
+    """
+
+    keys: dict[tuple[str, int], list[float]] = field(default_factory=dict)
+    drags: dict[str, list[float]] = field(default_factory=dict)
+
+
+def measure(found: InBrowser, lengths: Sequence[int], turns: int, say: Callable[[str], None]) -> None:
+    """Press keys in a prompt of each length, and drag in one of `DRAG_TOKENS`; adds to `found`.
+
+    Args:
+        found: where the values go.
+        lengths: of the prompts in which keys are pressed, tokens.
+        turns: how often the layers are dragged; `KEYS_PER_TURN` as many keys are timed at each length.
+        say: told of the progress.
 
     Raises:
-        PeerError: when there is no browser, or something could not be done in it.
+        PeerError: when there is no browser, or something could not be done in it; what was found before stays.
     """
     try:
         with tempfile.TemporaryDirectory() as home, running_server(Path(home)) as server, sync_playwright() as drive:
-            name = server.write_notebook("bench", [cell.format(n=n) for cell in _CELLS])
+            name = server.write_notebook("bench", [cell.format(n=lengths[0]) for cell in _CELLS])
             browser = drive.chromium.launch(executable_path=require_chromium(), args=LAUNCH_FLAGS)
             context = _context(browser)
             notebook = Notebook(server, context, name)
             notebook.run_all()
             page = ExplorerPage(notebook)
-            page.settle()
-            found = {**_type(page, n, turns + 1), **_drag(page, turns)}
+            notebook.page.evaluate(_WATCH_KEYS)
+            for n in lengths:
+                found.keys |= {(row, n): values for row, values in _type(page, n, KEYS_PER_TURN * turns).items()}
+                say(f"in the browser: {n} tokens")
+            found.drags |= _drag(page, turns)
             path = _exported(notebook, Path(home))
             notebook.close()
-            return {**found, "page": frames_of_page(browser, path, turns)}
+            found.drags["page"] = frames_of_page(browser, path, turns)
+            say("in the browser: dragged")
     except (Error, AssertionError, NoChromiumError, RuntimeError) as error:
         raise PeerError(f"{type(error).__name__}: {last_line(str(error))}") from error
 
@@ -126,16 +147,28 @@ def _context(browser: Browser) -> Any:
     return browser.new_context(viewport=VIEWPORT)
 
 
-def _type(page: ExplorerPage, n: int, turns: int) -> dict[str, list[float]]:
+def _show(page: ExplorerPage, n: int) -> None:
+    """Show the prompt of n tokens, and wait until all is quiet."""
+    # The text belongs to the browser while it is being edited.
+    page.prompt.blur()
+    text = page.notebook.value(f"work.text({n})")
+    page.notebook.run(f"ex.prompt = work.text({n}); ex.wait()")
+    expect(page.prompt).to_have_value(text)
+    page.settle()
+
+
+def _type(page: ExplorerPage, n: int, n_keys: int) -> dict[str, list[float]]:
     """Press a key at the end of the prompt, wait until all is quiet, and press the next; the first warms up.
 
     Between two keys the kernel answers an edit like it for nobody: what a machine that others use takes changes from
     minute to minute, and what the picture adds is seen in the same minute only.
     """
-    found: dict[str, list[float]] = {"painted": [], "settled": [], "engine": [], "alone": []}
-    page.prompt.press("End")
-    page.notebook.page.evaluate(_WATCH_KEYS)
-    for turn in range(turns):
+    found: dict[str, list[float]] = {row: [] for row in KEY_ROWS}
+    _show(page, n)
+    page.notebook.run(f"alone = Append(work); alone.check({n})")
+    page.prompt.evaluate(_TO_THE_END)
+    for turn in range(n_keys + 1):
+        page.notebook.page.wait_for_timeout(300)
         page.notebook.page.keyboard.press(_KEYS[turn % len(_KEYS)])
         moments = page.notebook.page.evaluate(_WAIT_UNTIL_SETTLED)
         found["painted"].append(moments["painted"])
@@ -143,20 +176,21 @@ def _type(page: ExplorerPage, n: int, turns: int) -> dict[str, list[float]]:
         found["engine"].append(_engine_ms(page))
         page.notebook.page.wait_for_timeout(300)
         found["alone"].append(page.notebook.value(f"alone.times_ms({n}, {turn})['append']"))
-        page.notebook.page.wait_for_timeout(300)
     return {row: values[1:] for row, values in found.items()}
 
 
 def _engine_ms(page: ExplorerPage) -> float:
-    """What the line above the prompt says, such as `65 tokens · 812 ms`."""
+    """What the line above the prompt says, such as `65 tokens · 1 recomputed · 112 ms`; of one token, as (h) is."""
     text = page.root.locator(".lw-work").text_content() or ""
     said = re.search(r"([\d.]+) ms", text)
     assert said is not None, f"The status line says no time: {text!r}"
+    assert "1 recomputed" in text, f"Expected a key that makes one token: {text!r}"
     return float(said.group(1))
 
 
 def _drag(page: ExplorerPage, turns: int) -> dict[str, list[float]]:
     """Drag the lower end of all layers up and down."""
+    _show(page, DRAG_TOKENS)
     page.notebook.run("ex.layers = 'all'; ex.wait()")
     expect(page.lens.locator(".lw-detail")).to_contain_text("layers 0–29")
     page.settle()

@@ -12,18 +12,27 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tests.bench.browser import BROWSER_ROWS
-from tests.bench.memory import ALLOWED, EDITS
+from tests.bench.browser import DRAG_TOKENS, KEYS_PER_TURN, InBrowser
+from tests.bench.memory import ALLOWED, Look, growth, medians
 from tests.bench.plot import chart
-from tests.bench.rows import RATIOS, ROWS, Ratio
+from tests.bench.rows import (
+    ABOVE_ALONE,
+    DRAG_LIMITS,
+    DRAG_ROWS,
+    KEY_ROWS,
+    PAINT_LIMIT,
+    RATIOS,
+    ROWS,
+    Limit,
+    Ratio,
+    above_alone,
+)
 from tests.bench.scaling import N_TOKENS, Curve
 from tests.bench.timing import Recorded, Summary
 
 #: Lines of the README between which the table stands.
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
-#: Key press -> painted may take this much longer than the engine's own answer.
-PAINT_MS = 60
 _PACKAGES = ("layerwidget", "torch", "transformers", "numpy")
 
 
@@ -35,9 +44,8 @@ class Results:
         model: the model's name.
         lengths, turns, threads: the settings.
         times: of the rows of the table.
-        browser: row -> values; empty where the browser was not run.
-        browser_length: how many tokens the prompt in the browser has.
-        memory: number of edits -> resident memory, MiB; empty where it was not measured.
+        in_browser: keys and drags; empty where the browser was not run.
+        memory: number of edits -> what is in memory; empty where it was not measured.
         curves: how time grows with the size of things.
     """
 
@@ -46,9 +54,8 @@ class Results:
     turns: int
     threads: int
     times: Recorded
-    browser: dict[str, list[float]] = field(default_factory=dict)
-    browser_length: int = 64
-    memory: dict[int, float] = field(default_factory=dict)
+    in_browser: InBrowser = field(default_factory=InBrowser)
+    memory: dict[int, Look] = field(default_factory=dict)
     curves: Sequence[Curve] = ()
 
 
@@ -70,8 +77,9 @@ def into_readme(results: Results, readme: Path) -> None:
     _, _, after = rest.partition(END)
     if not after:
         raise ValueError(f"{readme} has no lines {BEGIN!r} and {END!r} between which the table belongs.")
-    tables = (partial(_times_table, brief=True), _ratio_table, partial(_browser_table, brief=True), _memory_table)
-    page = "\n\n".join(table(results) for table in tables)
+    brief = (partial(table, brief=True) for table in (_times_table, _keys_table, _drags_table))
+    times, keys, drags = (table(results) for table in brief)
+    page = "\n\n".join((times, _ratio_table(results), keys, drags, _memory_table(results)))
     readme.write_text(f"{before}{BEGIN}\n\n{_settings(results)}\n\n{page}\n\n{END}{after}")
 
 
@@ -87,8 +95,20 @@ def as_json(results: Results) -> dict[str, Any]:
         ],
         "failures": results.times.failures,
         "ratios": [found for ratio in RATIOS for n in results.lengths if (found := _ratio_json(ratio, results, n))],
-        "browser": {row: {"values": values, **_summary(values)} for row, values in results.browser.items()},
-        "memory_mib": results.memory,
+        "keys": [
+            {"row": row, "tokens": n, "keys": times, **_summary(times)}
+            for (row, n), times in results.in_browser.keys.items()
+        ],
+        "above_alone": [
+            {"tokens": n, "keys": values, **_summary(values), **_verdict(PAINT_LIMIT, values)}
+            for n in results.lengths
+            if (values := above_alone(results.in_browser.keys, n))
+        ],
+        "drags": {
+            row: {"values": values, **_summary(values), **_verdict(DRAG_LIMITS.get(row), values)}
+            for row, values in results.in_browser.drags.items()
+        },
+        "memory_mib": {edits: asdict(look) for edits, look in results.memory.items()},
         "scaling": [asdict(curve) for curve in results.curves],
     }
 
@@ -98,17 +118,21 @@ def _summary(values: Sequence[float]) -> dict[str, float]:
     return {"median": found.median, "low": found.low, "high": found.high}
 
 
+def _verdict(limit: Limit | None, values: Sequence[float]) -> dict[str, Any]:
+    return {"limit": f"{limit.sign} {limit.figure:g}", "met": limit.met(values)} if limit else {}
+
+
 def _ratio_json(ratio: Ratio, results: Results, n: int) -> dict[str, Any] | None:
     found = ratio.summary(results.times, n)
     if found is None:
         return None
-    verdict = {"goal": ratio.goal(n), "met": ratio.met(results.times, n)}
+    verdict = {"limit": ratio.limit(n), "goal": ratio.goals.get(n), "met": ratio.met(results.times, n)}
     return {"ratio": ratio.name, "tokens": n, **asdict(found), **verdict}
 
 
 def as_markdown(results: Results) -> str:
     """The page."""
-    tables = (_times_table, _ratio_table, _browser_table, _memory_table)
+    tables = (_times_table, _ratio_table, _keys_table, _drags_table, _memory_table)
     parts = [_heading(results), *(table(results) for table in tables)]
     if results.curves:
         parts.append("![How time grows with tokens, layers and vocabulary](scaling.svg)")
@@ -127,21 +151,24 @@ def _settings(results: Results) -> str:
         f"{packages}.\nMedians of {results.turns} turns, in which all rows alternate; quartiles are in brackets or in "
         "`tests/bench/table.md`. Every answer was compared with a fresh run first.\n"
         "(d), (e) and (f) give every layer's most probable tokens and attention; layerwidget also entropy, KL, ranks "
-        "and the probability of the final prediction, and the attention of the 8 layers on screen."
+        "and the probability of the final prediction, and the attention of the 8 layers on screen.\n"
+        f"(k) is of {KEYS_PER_TURN * results.turns} keys at each length, after one that warms up, and is compared with "
+        "the edit alone (k₀): (h) in the same kernel, in the same minutes, an edit after each key."
     )
 
 
 def _times_table(results: Results, brief: bool = False) -> str:
-    head = _line("ms at … tokens", *(str(n) for n in results.lengths))
-    return "\n".join([head, _rule(len(results.lengths)), *(_times_row(row, results, brief) for row in ROWS)])
+    lines = [_line("ms at … tokens", *(str(n) for n in results.lengths)), _rule(len(results.lengths))]
+    for row, name in ROWS.items():
+        columns = [results.times.of(row, n) for n in results.lengths]
+        lines.append(_times_row(name, columns, results.times.failures.get(row), brief))
+    return "\n".join(lines)
 
 
-def _times_row(row: str, results: Results, brief: bool) -> str:
-    failure = results.times.failures.get(row)
-    columns = [results.times.of(row, n) for n in results.lengths]
+def _times_row(name: str, columns: Sequence[Sequence[float]], failure: str | None, brief: bool) -> str:
     if failure and not any(columns):
-        return _line(ROWS[row], failure.replace("|", "/"), *[""] * (len(columns) - 1))
-    return _line(ROWS[row], *(_cell(Summary.of(times), brief) if times else (failure or "–") for times in columns))
+        return _line(name, failure.replace("|", "/"), *[""] * (len(columns) - 1))
+    return _line(name, *(_cell(Summary.of(times), brief) if times else (failure or "–") for times in columns))
 
 
 def _cell(found: Summary, brief: bool) -> str:
@@ -153,7 +180,7 @@ def _spread(found: Summary) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+    return f"{value:.0f}" if value >= 100 or value == 0 else f"{value:.1f}"
 
 
 def _ratio_table(results: Results) -> str:
@@ -166,9 +193,9 @@ def _ratio_cell(ratio: Ratio, results: Results, n: int) -> str:
     found = ratio.summary(results.times, n)
     if found is None:
         return "–"
-    goal = ratio.goal(n)
-    verdict = "" if goal is None else f" {_sign(ratio.met(results.times, n))} ≤ {_share(goal)}"
-    return f"{_share(found.median)}{verdict}"
+    limit, goal = ratio.limit(n), ratio.goals.get(n)
+    verdict = "" if limit is None else f" {_sign(ratio.met(results.times, n))} ≤ {_share(limit)}"
+    return f"{_share(found.median)}{verdict}{'' if goal is None else f' (goal {_share(goal)})'}"
 
 
 def _sign(met: bool | None) -> str:
@@ -179,36 +206,45 @@ def _share(value: float) -> str:
     return f"1/{1 / value:.3g}" if value < 0.2 else f"{value:.2f}"
 
 
-def _browser_table(results: Results, brief: bool = False) -> str:
-    n_columns = 1 if brief else 2
-    heads = ("median", "quartiles")[:n_columns]
-    lines = [_line(f"in JupyterLab, Chromium, {results.browser_length} tokens", *heads), _rule(n_columns)]
-    failure = results.times.failures.get("browser", "–")
-    for row, name in BROWSER_ROWS.items():
-        values = results.browser.get(row)
-        found = Summary.of(values) if values else None
-        cells = (_number(found.median), _spread(found)) if found else (failure, "")
-        lines.append(_line(name, *cells[:n_columns]))
-    lines.append(_line("(k) goal: the engine alone, in the same minutes, + 60 ms", *_paint_goal(results)[:n_columns]))
+def _keys_table(results: Results, brief: bool = False) -> str:
+    head = _line("ms in JupyterLab, Chromium, at … tokens", *(str(n) for n in results.lengths))
+    lines = [head, _rule(len(results.lengths))]
+    keys, failure = results.in_browser.keys, results.times.failures.get("browser")
+    for row, name in KEY_ROWS.items():
+        lines.append(_times_row(name, [keys.get((row, n), []) for n in results.lengths], failure, brief))
+    above = (above_alone(keys, n) for n in results.lengths)
+    lines.append(_line(ABOVE_ALONE, *(_judged(values, PAINT_LIMIT) if values else "–" for values in above)))
     return "\n".join(lines)
 
 
-def _paint_goal(results: Results) -> tuple[str, str]:
-    painted, alone = results.browser.get("painted"), results.browser.get("alone")
-    if not painted or not alone:
-        return "–", ""
-    goal = Summary.of(alone).median + PAINT_MS
-    return f"{_sign(Summary.of(painted).median <= goal)} ≤ {_number(goal)}", ""
+def _drags_table(results: Results, brief: bool = False) -> str:
+    n_columns = 1 if brief else 2
+    heads = ("median", "quartiles")[:n_columns]
+    lines = [_line(f"in JupyterLab, Chromium, {DRAG_TOKENS} tokens", *heads), _rule(n_columns)]
+    failure = results.times.failures.get("browser", "–")
+    for row, name in DRAG_ROWS.items():
+        values, limit = results.in_browser.drags.get(row), DRAG_LIMITS.get(row)
+        cells = (_judged(values, limit), _spread(Summary.of(values))) if values else (failure.replace("|", "/"), "")
+        lines.append(_line(name, *cells[:n_columns]))
+    return "\n".join(lines)
+
+
+def _judged(values: Sequence[float], limit: Limit | None) -> str:
+    if limit is None:
+        return _number(Summary.of(values).median)
+    return f"{_number(limit.judged(values))} {_sign(limit.met(values))} {limit.sign} {limit.figure:g}"
 
 
 def _memory_table(results: Results) -> str:
     if not results.memory:
         return f"Memory over edits: {results.times.failures.get('memory', '–')}"
-    grown = results.memory[EDITS[-1]] / results.memory[EDITS[0]] - 1
-    head = _line("random edits in an Explorer", *(str(n) for n in results.memory), "growth")
+    grown, columns = growth(results.memory), medians(results.memory)
+    head = _line("random edits in an Explorer", *(str(n) for n in columns), "growth")
     verdict = f"{grown:+.1%} {_sign(grown < ALLOWED)} < {ALLOWED:.0%}"
-    cells = (*(_number(mib) for mib in results.memory.values()), verdict)
-    return "\n".join([head, _rule(len(cells)), _line("resident memory, MiB", *cells)])
+    cells = (*(_number(mib) for mib in columns.values()), verdict)
+    *_, last = results.memory.values()
+    note = f"The first and the last are medians of three looks around them. {last.mapped:.0f} MiB are pages of files."
+    return "\n".join([head, _rule(len(cells)), _line("resident memory, MiB", *cells), "", note])
 
 
 def _line(*cells: str) -> str:

@@ -13,17 +13,17 @@ from tokenizers import decoders
 
 import layerwidget as lw
 from layerwidget.widgets.page_stack import PageStack
-from tests.bench import environments
+from tests.bench import environments, memory
 from tests.bench.__main__ import main
 from tests.bench.answers import check_probs
-from tests.bench.browser import BROWSER_ROWS
+from tests.bench.browser import InBrowser
 from tests.bench.contestants import HERE
 from tests.bench.environments import PEERS, Peer, PeerProcess, installed
 from tests.bench.hidden import InExplorer
-from tests.bench.memory import edited
+from tests.bench.memory import LOOKS, Look, edited, growth
 from tests.bench.plot import chart
-from tests.bench.report import BEGIN, END, Results, as_markdown, into_readme
-from tests.bench.rows import RATIOS, ROWS
+from tests.bench.report import BEGIN, END, Results, as_json, as_markdown, into_readme
+from tests.bench.rows import ABOVE_ALONE, DRAG_ROWS, KEY_ROWS, RATIOS, ROWS
 from tests.bench.scaling import Curve
 from tests.bench.timing import PeerError, Recorded, Summary, take_turns
 from tests.bench.workload import Workload
@@ -33,9 +33,10 @@ from tests.tiny import hooked, ids, letters, tiny
 def test_the_command_writes_every_row(tmp_path: Path) -> None:
     assert main(["--quick", "--only", "here", "--out", str(tmp_path)], lettered()) == 0
     page = (tmp_path / "table.md").read_text()
-    for line in (*ROWS.values(), *BROWSER_ROWS.values(), *(ratio.name for ratio in RATIOS)):
+    browser_rows = (*KEY_ROWS.values(), *DRAG_ROWS.values())
+    for line in (*ROWS.values(), *(ratio.name for ratio in RATIOS), *browser_rows, ABOVE_ALONE):
         assert f"| {line} |" in page
-    assert page.count("left out") == len(PEERS) + len(BROWSER_ROWS) + 1
+    assert page.count("left out") == len(PEERS) + len(browser_rows) + 1
     found = json.loads((tmp_path / "table.json").read_text())
     assert {one["row"] for one in found["ms"]} == {*HERE, "first"}
     assert all(one["median"] > 0 for one in found["ms"])
@@ -65,6 +66,16 @@ def test_every_turn_types_another_token() -> None:
         work.typed(8, 1000)
 
 
+def test_the_prompt_as_text_is_read_as_the_prompt() -> None:
+    work = Workload(lettered())
+    assert work.model.tokenize(work.text(8)).ids.tolist() == work.prompt(8)
+    # Without its decoder it puts spaces between the letters.
+    with pytest.raises(ValueError, match="read as the prompt of 8 tokens"):
+        Workload(lw.HookedModel(tiny("llama"), letters(), "tiny")).text(8)
+    with pytest.raises(ValueError, match="read as the prompt of 8 tokens"):
+        Workload(hooked("llama")).text(8)
+
+
 def test_a_hidden_page_that_asks_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     hidden = InExplorer(Workload(lettered()), hides_all=True)
     hidden.check(6)
@@ -89,11 +100,73 @@ def test_random_edits_neither_grow_without_end_nor_empty_the_prompt() -> None:
     assert len(lengths) > 10
 
 
-def test_the_growth_of_memory_is_judged() -> None:
+def test_the_growth_of_memory_is_judged_from_three_looks_at_each_end() -> None:
+    looks = {edits: Look(100.0, 40.0) for around in LOOKS.values() for edits in around}
+    # One look at each end meets a moment in which more is held.
+    looks |= {200: Look(150.0, 40.0), 1000: Look(90.0, 30.0)}
     results = Results("toy", (8,), 1, 1, Recorded({}, {}))
-    for last, verdict in ((104.0, "+4.0% ✓ < 5%"), (106.0, "+6.0% ✗ < 5%")):
-        results.memory = {200: 100.0, 1000: last}
-        assert verdict in as_markdown(results)
+    for last, grown, verdict in ((104.0, 0.04, "+4.0% ✓ < 5%"), (106.0, 0.06, "+6.0% ✗ < 5%")):
+        results.memory = looks | {980: Look(last, 40.0), 990: Look(last, 40.0)}
+        assert growth(results.memory) == pytest.approx(grown)
+        page = as_markdown(results)
+        assert f"| resident memory, MiB | 100 | 100 | 100 | 100 | {last:.0f} | {verdict} |" in page
+        assert "30 MiB are pages of files" in page
+        assert as_json(results)["memory_mib"][990] == {"resident": last, "mapped": 40.0}
+
+
+def test_memory_is_looked_at_after_as_many_edits_as_it_says(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(lw, "load", lambda _: lettered())
+    monkeypatch.setattr(memory, "LOOKS", {2: (1, 2, 4), 5: (5,)})
+    monkeypatch.setattr(memory, "_IDLE_S", 0)
+    assert memory.main() == 0
+    looks = {int(edits): Look(**look) for edits, look in json.loads(capsys.readouterr().out).items()}
+    assert list(looks) == [1, 2, 4, 5]
+    assert all(0 <= look.mapped < look.resident for look in looks.values())
+
+
+def test_every_length_is_judged_by_what_the_picture_adds_key_by_key() -> None:
+    keys = {
+        # The middle of the differences is 50, whatever the difference of the medians is.
+        ("painted", 8): [150.0, 350.0, 250.0],
+        ("alone", 8): [100.0, 310.0, 130.0],
+        ("painted", 16): [161.0, 162.0],
+        ("alone", 16): [100.0, 100.0],
+    }
+    results = Results("toy", (8, 16, 32), 3, 1, Recorded({}, {"browser": "it broke"}), InBrowser(keys))
+    page = as_markdown(results)
+    assert f"| {ABOVE_ALONE} | 50.0 ✓ ≤ 60 | 61.5 ✗ ≤ 60 | – |" in page
+    assert f"| {KEY_ROWS['painted']} | 250 (200–300) | 162 (161–162) | it broke |" in page
+    assert f"| {DRAG_ROWS['frames']} | it broke |  |" in page
+    assert "compared with the edit alone (k₀): (h) in the same kernel" in page
+    found = as_json(results)["above_alone"]
+    assert [(one["tokens"], one["limit"], one["met"]) for one in found] == [(8, "≤ 60", True), (16, "≤ 60", False)]
+
+
+def test_drags_are_judged() -> None:
+    results = Results("toy", (8,), 3, 1, Recorded({}, {}))
+    for frames, most, judged in ((50.0, 0, ("50.0 ✓ ≥ 50", "0 ✓ = 0")), (49.9, 1, ("49.9 ✗ ≥ 50", "1.0 ✗ = 0"))):
+        fast, sent = [10.0, frames, 60.0], [0, 0, most]
+        results.in_browser.drags.update(frames=fast, page=fast, messages=sent, slowest=[33.0, 50.0, 16.0])
+        page = as_markdown(results)
+        for row, cell in (("frames", judged[0]), ("page", judged[0]), ("messages", judged[1]), ("slowest", "33.0")):
+            assert f"| {DRAG_ROWS[row]} | {cell} |" in page
+        found = as_json(results)["drags"]
+        assert {row: one.get("met") for row, one in found.items() if row != "slowest"} == dict.fromkeys(
+            ("frames", "page", "messages"), most == 0
+        )
+        assert "met" not in found["slowest"]
+
+
+def test_a_limit_stands_with_its_goal_and_a_new_prompt_is_no_slower_than_transformer_lens() -> None:
+    series = {("append", 64): [100.0], ("transformer_lens", 64): [1600.0], ("cold", 64): [1600.0]}
+    page = as_markdown(Results("toy", (64,), 1, 1, Recorded(series, {})))
+    assert "| one token appended (h) / TransformerLens (e) | 1/16 ✓ ≤ 1/15 (goal 1/20) |" in page
+    assert "| new prompt (g) / TransformerLens (e) | 1.00 ✓ ≤ 1.00 |" in page
+    series[("cold", 64)] = [1620.0]
+    page = as_markdown(Results("toy", (64,), 1, 1, Recorded(series, {})))
+    assert "| new prompt (g) / TransformerLens (e) | 1.01 ✗ ≤ 1.00 |" in page
 
 
 def test_the_readme_gets_the_table_and_keeps_the_rest(tmp_path: Path) -> None:

@@ -42,6 +42,19 @@ class Workload:
         ids: list[int] = self.model.tokenize(_TEXT * (1 + n // 20)).ids.tolist()
         return ids[:n]
 
+    def text(self, n: int) -> str:
+        """The prompt of n tokens, as one types it.
+
+        Raises:
+            ValueError: when it is read as other tokens, or there is no tokenizer to read it.
+        """
+        ids = self.prompt(n)
+        if self.model.tokenizer is not None:
+            text = self._text(ids)
+            if self.model.tokenize(text).ids.tolist() == ids:
+                return text
+        raise ValueError(f"No text was found that is read as the prompt of {n} tokens.")
+
     def appended(self, n: int, turn: int) -> list[int]:
         """The prompt of n - 1 tokens and another last one in every turn, which nobody can have kept."""
         return [*self.prompt(n - 1), self._other(turn)]
