@@ -243,7 +243,10 @@ def _memory_table(results: Results) -> str:
     verdict = f"{grown:+.1%} {_sign(grown < ALLOWED)} < {ALLOWED:.0%}"
     cells = (*(_number(mib) for mib in columns.values()), verdict)
     *_, last = results.memory.values()
-    note = f"The first and the last are medians of three looks around them. {last.mapped:.0f} MiB are pages of files."
+    note = (
+        "The first and the last are medians of three looks around them. "
+        f"Of the last look, {last.mapped:.0f} MiB are pages of files, mostly of the model's weights."
+    )
     return "\n".join([head, _rule(len(cells)), _line("resident memory, MiB", *cells), "", note])
 
 

@@ -13,7 +13,7 @@ from tokenizers import decoders
 
 import layerwidget as lw
 from layerwidget.widgets.page_stack import PageStack
-from tests.bench import environments, memory
+from tests.bench import browser, environments, memory
 from tests.bench.__main__ import main
 from tests.bench.answers import check_probs
 from tests.bench.browser import InBrowser
@@ -142,6 +142,18 @@ def test_every_length_is_judged_by_what_the_picture_adds_key_by_key() -> None:
     assert "compared with the edit alone (k₀): (h) in the same kernel" in page
     found = as_json(results)["above_alone"]
     assert [(one["tokens"], one["limit"], one["met"]) for one in found] == [(8, "≤ 60", True), (16, "≤ 60", False)]
+
+
+def test_what_was_found_before_the_browser_broke_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(found: InBrowser, lengths: tuple[int, ...], turns: int, _say: object) -> None:
+        found.keys |= {("painted", lengths[0]): [100.0 + turns], ("alone", lengths[0]): [100.0]}
+        raise PeerError("it broke")
+
+    monkeypatch.setattr(browser, "measure", breaks)
+    assert main(["--only", "browser", "--lengths", "8,16", "--turns", "3", "--out", str(tmp_path)], lettered()) == 1
+    page = (tmp_path / "table.md").read_text()
+    assert f"| {KEY_ROWS['painted']} | 103 | it broke |" in page
+    assert f"| {DRAG_ROWS['frames']} | it broke |" in page
 
 
 def test_drags_are_judged() -> None:
