@@ -168,8 +168,8 @@ def test_a_soft_capped_lens_holds_less_than_64_mib(capped: lw.HookedModel, held:
         parts = first_parts(QUESTIONS[of](capped), big_trace(capped))
     assert parts[-1].done is not None
     assert parts[-1].done.any(axis=0).sum() == 16
-    # As much again may be copied from a trace that several passes have made.
-    assert 32 * 2**20 < held.most < ALLOWED_BYTES - logit_lens._FINAL_BYTES
+    # The model itself makes two copies: there is room for what is copied from a trace that several passes have made.
+    assert 2 * decoding.BLOCK_BYTES < held.most < 2.5 * decoding.BLOCK_BYTES < ALLOWED_BYTES - logit_lens._FINAL_BYTES
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,11 @@ _CLOSE = """(root) => {
     root.querySelectorAll("details[open]").forEach((details) => { details.open = false; });
     document.querySelectorAll(".lw-scroll, .lw-gallery, .jp-WindowedPanel-outer").forEach((box) => box.scrollTo(0, 0));
 }"""
+#: Where the parts of the explorer are in it, and how large.
+BOXES = """(nodes) => nodes.map((node) => {
+    const [box, root] = [node.getBoundingClientRect(), node.closest(".lw-explorer").getBoundingClientRect()];
+    return [box.x - root.x, box.y - root.y, box.width, box.height].map(Math.round);
+})"""
 
 
 def column_width(scroll: Locator) -> int:

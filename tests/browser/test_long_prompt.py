@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import watched
-from tests.browser.explorer_page import VIEWPORT, ExplorerPage
+from tests.browser.explorer_page import BOXES, VIEWPORT, ExplorerPage
 from tests.browser.notebook import Notebook, rest
 
 N_POS, N_LAYERS = 2048, 6
@@ -25,11 +25,6 @@ CELLS = (
     "torch.manual_seed(0)\nmodel = lw.HookedModel(type(small)(config).eval(), letters(), 'tiny, long')\n"
     f"ex = lw.Explorer(model, {TYPED!r}, layers='all')\nex",
 )
-#: Where the parts of the explorer are in it, and how large.
-BOXES = """(nodes) => nodes.map((node) => {
-    const [box, root] = [node.getBoundingClientRect(), node.closest(".lw-explorer").getBoundingClientRect()];
-    return [box.x - root.x, box.y - root.y, box.width, box.height].map(Math.round);
-})"""
 PARTS = ".lw-prompt, .lw-strip, .lw-rail-stage, .lw-scroll, .lw-top, .lw-gallery, .lw-matrix, .lw-depth"
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.browser.explorer_page import PROMPT, ExplorerPage
+from tests.browser.explorer_page import BOXES, PROMPT, ExplorerPage
 
 #: How many colours a canvas shows.
 COLOURS = """(canvas) => {
@@ -389,16 +389,12 @@ def test_nothing_is_cut_or_jumps_in_either_theme(explorer: ExplorerPage, theme: 
     explorer.notebook.use_theme(theme)  # type: ignore[arg-type]
     explorer.notebook.page.set_viewport_size({"width": 1280, "height": 1400})
     explorer.notebook.rest()
-    boxes = """nodes => nodes.map((node) => {
-        const [box, root] = [node.getBoundingClientRect(), node.closest(".lw-explorer").getBoundingClientRect()];
-        return [box.x - root.x, box.y - root.y, box.width, box.height].map(Math.round);
-    })"""
     parts = explorer.root.locator(".lw-strip, .lw-rail-stage, .lw-scroll, .lw-top, .lw-gallery, .lw-matrix, .lw-depth")
-    before = parts.evaluate_all(boxes)
+    before = parts.evaluate_all(BOXES)
     explorer.notebook.screenshot(f"explorer-{theme}", ".lw-explorer")
     explorer.prompt.press("End")
     explorer.prompt.type(" Rome.")
     explorer.settle()
-    assert parts.evaluate_all(boxes) == before
+    assert parts.evaluate_all(BOXES) == before
     overflow = explorer.root.evaluate("root => root.scrollWidth - root.clientWidth")
     assert overflow <= 0
