@@ -28,8 +28,8 @@ class Pattern(Protocol):
         """All of them, shape [head, query_pos, key_pos]."""
         ...
 
-    def rows(self, first: int) -> torch.Tensor:
-        """Those of the positions from `first` on."""
+    def between(self, start: int, stop: int | None = None) -> torch.Tensor:
+        """Those of some positions, with the keys that they see."""
         ...
 
     def values(self) -> torch.Tensor:
@@ -263,7 +263,11 @@ class Trace:
 
     def pattern_from(self, layer: int, first: int) -> torch.Tensor:
         """The rows of `pattern` from position `first` on, shape [head, query_pos, key_pos], fp32."""
-        return self._pattern(layer).rows(first)
+        return self._pattern(layer).between(first)
+
+    def pattern_between(self, layer: int, start: int, stop: int) -> torch.Tensor:
+        """Some rows of `pattern`, shape [head, stop - start, key_pos], fp32; keys that none of them sees may lack."""
+        return self._pattern(layer).between(start, stop)
 
     def head_outputs(self, layer: int) -> torch.Tensor:
         """What each head of a layer has read (pattern times value), computed now, shape [head, pos, d_head], fp32.

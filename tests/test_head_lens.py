@@ -10,6 +10,7 @@ import torch
 
 import layerwidget as lw
 import layerwidget.analysis  # registers the answers
+from layerwidget.analysis import head_rows
 from layerwidget.analysis.head_rows import HeadRows
 from layerwidget.model.continuation import Continuation
 from layerwidget.model.head_writing import head_writing
@@ -45,7 +46,7 @@ def test_the_lens_of_a_head_is_that_of_what_it_writes(kind: str, n_pos: int) -> 
 def test_heads_and_biases_sum_to_what_attention_adds(kind: str) -> None:
     trace = tiny.hooked(kind).trace(tiny.ids(9))
     for layer in trace.attention_layers:
-        total = sum(HeadRows(trace, head, 2)(layer, 2, 9) for head in range(tiny.N_HEADS))
+        total = sum(HeadRows(trace, head)(layer, 2, 9) for head in range(tiny.N_HEADS))
         constant = head_writing(trace, layer, trace.head_outputs(layer)).constant
         added = trace.activations["attn_out"][layer][2:]
         bias = constant if len(constant) == 1 else constant[2:]
@@ -55,10 +56,20 @@ def test_heads_and_biases_sum_to_what_attention_adds(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["llama", "gemma3", "bert"])
 def test_one_position_is_that_of_all(kind: str) -> None:
     trace = tiny.hooked(kind).trace(tiny.ids(9))
-    whole = HeadRows(trace, 1, 0)
+    whole = HeadRows(trace, 1)
     for position in (0, 5, 8):
-        one = HeadRows(trace, 1, 0)(2, position, position + 1)
+        one = HeadRows(trace, 1)(2, position, position + 1)
         torch.testing.assert_close(one, whole(2, 0, 9)[position : position + 1], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3", "bert"])
+def test_positions_come_in_windows_and_in_any_order(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = tiny.hooked(kind).trace(tiny.ids(23))
+    whole = HeadRows(trace, 1)(2, 0, 23)
+    monkeypatch.setattr(head_rows, "_WINDOW", 4)
+    rows = HeadRows(trace, 1)
+    for start, stop in ((22, 23), (20, 22), (17, 23), (9, 11), (11, 12), (3, 9), (0, 1), (1, 2), (0, 23)):
+        torch.testing.assert_close(rows(2, start, stop), whole[start:stop], atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma3", "falcon"])

@@ -154,6 +154,17 @@ def test_the_lens_holds_less_than_64_mib(model: lw.HookedModel, held: Held, of: 
     assert 8 * 2**20 < held.most < ALLOWED_BYTES
 
 
+def test_the_lens_of_one_of_many_heads_holds_less_than_64_mib(held: Held) -> None:
+    """What all of them weigh and read is never there for all positions, and what this one adds not of all layers."""
+    model = hooked("Llama", hidden_size=64, num_attention_heads=32, num_key_value_heads=32)
+    trace = model.trace(list(range(N_POS)))
+    with Peak(held):
+        parts = first_parts(QUESTIONS["one head"](model), trace)
+    assert parts[-1].done is not None
+    assert parts[-1].done.any(axis=0).sum() == 16
+    assert 8 * 2**20 < held.most < ALLOWED_BYTES
+
+
 @pytest.fixture(scope="module")
 def capped() -> lw.HookedModel:
     model = hooked("Gemma2", final_logit_softcapping=30.0)

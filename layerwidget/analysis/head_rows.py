@@ -7,6 +7,9 @@ import torch
 from layerwidget.model.head_writing import head_writing
 from layerwidget.trace import Trace
 
+#: So many positions of a layer are computed together, and kept until others are asked for.
+_WINDOW = 32
+
 
 class HeadRows:
     """What the same head of each layer adds to the stream, after a post-norm and a multiplier; no biases.
@@ -14,14 +17,13 @@ class HeadRows:
     Args:
         trace: a trace.
         head: query-head number.
-        first: nobody asks for positions before this one.
     """
 
-    def __init__(self, trace: Trace, head: int, first: int) -> None:
+    def __init__(self, trace: Trace, head: int) -> None:
         self._trace = trace
         self._head = head
-        self._first = first
-        self._held: dict[int, torch.Tensor] = {}
+        # Layer -> the first position of the window that is held, and its rows.
+        self._held: dict[int, tuple[int, torch.Tensor]] = {}
 
     def __call__(self, layer: int, start: int, stop: int) -> torch.Tensor:
         """At some positions, shape [stop - start, d_model], fp32.
@@ -29,18 +31,21 @@ class HeadRows:
         Raises:
             MissingComponentError: when the heads of the layer cannot be told apart.
         """
-        if layer in self._held:
-            return self._held[layer][start - self._first : stop - self._first]
-        if stop - start == 1:
-            # The last position is wanted first, and at once: the others can wait.
-            weights, values = self._trace.head_row(layer, start)
-            return self._added(layer, torch.einsum("hk,hkd->hd", weights, values)[:, None], start)
-        values = self._trace.head_values(layer)
-        pattern = self._trace.pattern_from(layer, self._first)[..., : values.shape[-2]]
-        self._held[layer] = self._added(layer, pattern @ values, self._first)
+        first, held = self._held.get(layer, (0, None))
+        if held is not None and first <= start and stop <= first + len(held):
+            return held[start - first : stop - first]
+        begin, end = start, stop
+        # The last position is wanted first, and at once: the others can wait.
+        if held is not None or stop - start > 1:
+            begin -= begin % _WINDOW
+            end = min(len(self._trace.tokens), max(stop, begin + _WINDOW))
+        self._held[layer] = begin, self._rows(layer, begin, end)
         return self(layer, start, stop)
 
-    def _added(self, layer: int, outputs: torch.Tensor, first: int) -> torch.Tensor:
-        """Of what all heads have read from a position on, what this one adds."""
-        writing = head_writing(self._trace, layer, outputs, first)
+    def _rows(self, layer: int, start: int, stop: int) -> torch.Tensor:
+        """Of what all heads have read at some positions, what this one adds."""
+        pattern, values = self._trace.pattern_between(layer, start, stop), self._trace.head_values(layer)
+        n_keys = min(pattern.shape[-1], values.shape[-2])
+        outputs = pattern[..., :n_keys] @ values[:, :n_keys]
+        writing = head_writing(self._trace, layer, outputs, start)
         return writing.added(outputs[self._head].to(writing.W_O.device) @ writing.W_O[self._head])

@@ -145,7 +145,7 @@ class _Board:
         if question.follow:
             cells["followed_ids"] = np.zeros((n_pos, *shapes["followed_ranks"]), np.int64)
         if rows is None and question.head is not None:
-            rows = HeadRows(trace, question.head, n_same if before is not None else 0)
+            rows = HeadRows(trace, question.head)
         if of_neurons:
             rows = NeuronRows(trace, question.neuron, n_same if before is not None else 0)
         board = cls(question, trace, layers, cells, np.zeros((len(layers), n_pos), dtype=bool), rows)

@@ -98,14 +98,16 @@ class FusedAttention:
         value = None if value is None else value[..., :n_keys, :]
         return FusedAttention(query, key[..., :n_keys, :], mask, self.is_causal, self.scale, value)
 
-    def row(self, index: int, of_rows: int) -> FusedAttention:
-        """One row of so many, with the keys that it sees."""
-        if of_rows == 1:
+    def rows(self, start: int, stop: int, of_rows: int) -> FusedAttention:
+        """Some rows of so many, with the keys that they see."""
+        if stop - start == of_rows:
             return self
-        n_keys = index + 1 if self.is_causal else self.key.shape[-2]
+        n_keys = stop if self.is_causal else self.key.shape[-2]
         mask = self.mask if self.mask is None else self.mask[..., :n_keys]
-        mask = mask if mask is None or mask.shape[-2] == 1 else mask[..., index : index + 1, :]
-        query = self.query[..., index : index + 1, :]
+        mask = mask if mask is None or mask.shape[-2] == 1 else mask[..., start:stop, :]
+        if self.is_causal:
+            mask = torch.ones(stop - start, n_keys, dtype=torch.bool, device=self.key.device).tril(start)
+        query = self.query[..., start:stop, :]
         return FusedAttention(query, self.key[..., :n_keys, :], mask, False, self.scale)
 
 
@@ -184,6 +186,13 @@ class PatternRows:
         fresh = len(weights) == 1 and isinstance(self.sources[0], FusedAttention)
         return weights[0] if fresh else torch.cat(weights)
 
+    def between(self, start: int, stop: int) -> torch.Tensor:
+        """Weights of some positions, shape [head, stop - start, key_pos], fp32; keys that none of them sees may lack."""
+        if len(self.sources) > 1 or not isinstance(self.sources[0], FusedAttention):
+            return self()[:, start - self.first : stop - self.first]
+        cut = self.sources[0].rows(start - self.first, stop - self.first, self.n_rows)
+        return cut.weights(stop - start)[..., : self.first + self.n_rows]
+
     def values(self) -> torch.Tensor:
         """What each head reads at each position, shape [head, key_pos, d_value], fp32.
 
@@ -202,7 +211,8 @@ class PatternRows:
     def row(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Weights of one of these positions, shape [head, key_pos], and what they weigh, [head, key_pos, d_value]."""
         values = self.values()
-        weights = self._fused().row(position - self.first, self.n_rows).weights(1)[:, 0, : values.shape[-2]]
+        index = position - self.first
+        weights = self._fused().rows(index, index + 1, self.n_rows).weights(1)[:, 0, : values.shape[-2]]
         return weights, values[:, : weights.shape[-1]]
 
     def _fused(self) -> FusedAttention:
@@ -238,19 +248,26 @@ class SplicedPattern:
 
     def __call__(self) -> torch.Tensor:
         """Weights, shape [head, query_pos, key_pos], fp32."""
-        return self.rows(0)
+        return self.between(0)
 
     @property
     def n_rows(self) -> int:
         """How many positions there are."""
         return self.parts[-1].first + self.parts[-1].n_rows
 
-    def rows(self, first: int) -> torch.Tensor:
-        """Weights of the positions from `first` on, shape [head, query_pos, key_pos], fp32."""
+    def between(self, start: int, stop: int | None = None) -> torch.Tensor:
+        """Weights of some positions, shape [head, query_pos, key_pos], fp32; without `stop`, with all keys.
+
+        Keys that none of the positions sees may lack.
+        """
+        stop, n_keys = (self.n_rows, self.n_rows) if stop is None else (stop, 0)
         computed = [
-            (part, part()[:, max(0, first - part.first) :]) for part in self.parts if part.first + part.n_rows > first
+            part.between(max(start, part.first), min(stop, part.first + part.n_rows))
+            for part in self.parts
+            if part.first < stop and part.first + part.n_rows > start
         ]
-        short = [(rows, self.n_rows - rows.shape[-1]) for _, rows in computed]
+        n_keys = max(n_keys, *(rows.shape[-1] for rows in computed))
+        short = [(rows, n_keys - rows.shape[-1]) for rows in computed]
         padded = [torch.nn.functional.pad(rows, (0, n_lacking)) if n_lacking else rows for rows, n_lacking in short]
         return padded[0] if len(padded) == 1 else torch.cat(padded, dim=1)
 
