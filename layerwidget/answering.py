@@ -54,7 +54,8 @@ class Answering:
 
     def __init__(self, explorer: Explorer, desk: RequestDesk) -> None:
         self._explorer, self._model, self._desk = explorer, explorer.model, desk
-        self.live = Live(self._model)
+        # Whoever types at once does not wait for a proof that is made when nothing else is to do.
+        self.live = Live(self._model, proves_at_once=False)
         self._worker = Worker.of(self._model)
         self.turns = Turns(self._worker, explorer, self._answer, self._answered, self._stopped)
         self.tokens: Tokens | None = None

@@ -169,6 +169,20 @@ def test_a_proof_that_is_given_up_is_begun_again() -> None:
     assert going.how == "cache cropped at the first changed token"
 
 
+def test_who_types_at_once_does_not_wait_for_the_proof() -> None:
+    live = lw.Live(HookedModel(tiny.tiny("llama")), proves_at_once=False)
+    prompt, skip = tiny.ids(12), (lw.SkipLayers(1),)
+    for n_passes, (ids, changes) in enumerate(((prompt, ()), ([*prompt, 7], ()), ([*prompt, 7], skip)), 1):
+        live.update(ids, lw.LogitLens(k=2), interventions=changes)
+        assert (live.passes, live.reused, live.reused_layers) == (n_passes, 0, 0)
+    assert (live.how, live.how_layers) == ("not tried yet", "not tried yet")
+    live.prepare()
+    live.update([*prompt, 7, 8], lw.LogitLens(k=2), interventions=skip)
+    assert live.reused == 13
+    live.update([*prompt, 7, 8], lw.LogitLens(k=2), interventions=(lw.SkipLayers(2),))
+    assert live.reused_layers == 1
+
+
 def test_a_pass_that_is_given_up_leaves_the_beginning_right() -> None:
     model = HookedModel(tiny.tiny("llama"))
     going = Continuation(model)

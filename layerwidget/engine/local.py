@@ -45,15 +45,21 @@ class _Answer:
 class Live:
     """A model and its last trace.
 
+    Args:
+        model: the hooked model.
+        answer_bytes: how much of answers about recent prompts is kept.
+        proves_at_once: whether the first edit waits until it is proved which ways of reusing something are right with
+            this model; else it is computed anew unless `prepare` was called before.
+
     Attributes:
         model: the hooked model.
         reused: how many positions of the last prompt were taken over from what is held; all of them of a recent prompt.
         reused_layers: how many of its first layers were taken over from what is held under other interventions.
     """
 
-    def __init__(self, model: HookedModel, answer_bytes: int = ANSWER_BYTES) -> None:
+    def __init__(self, model: HookedModel, answer_bytes: int = ANSWER_BYTES, proves_at_once: bool = True) -> None:
         self.model = model
-        self._continuation = Continuation(model)
+        self._continuation = Continuation(model, proves_at_once)
         self._answers: dict[TraceQuestion[Any], _Answer] = {}
         self._recent = KeptAnswers(answer_bytes)
         self._kept: dict[_Key, Any] = {}

@@ -46,12 +46,15 @@ class Continuation:
 
     Attributes:
         model: the hooked model.
+        proves_at_once: whether an edit that comes before the ways of reusing something are proved waits for the proof,
+            some ten short passes; else it is computed anew, and `prepare` finds them.
         reused: how many positions of the last trace were taken over from the one before, in all layers.
         reused_layers: how many of its first layers were taken over from a trace under other interventions.
         passes: how many forward passes were run so far.
     """
 
     model: HookedModel
+    proves_at_once: bool = True
     reused: int = 0
     reused_layers: int = 0
     passes: int = 0
@@ -93,7 +96,7 @@ class Continuation:
     def prepare(self) -> None:
         """Find the ways of reusing something, and fill the cache for the prompt that is held; for idle moments."""
         way = self._way(prove=True)
-        self._goes_on_from_a_layer()
+        self._goes_on_from_a_layer(prove=True)
         if way is not None and self._held is not None and self._held.cache is None:
             self._anew(self._held.tokens, self._held.trace.interventions)
 
@@ -110,17 +113,17 @@ class Continuation:
         tried = Continuation(self.model, _tried=way)
         return edits_are_right(self.model, tried.trace) and tried.reused > 0
 
-    def _goes_on_from_a_layer(self) -> bool:
-        """Whether layers that run after others that rest give the numbers of a full pass on this model."""
+    def _goes_on_from_a_layer(self, prove: bool) -> bool:
+        """Whether layers that run after others that rest give a full pass's numbers, if that is known or proved."""
         if self._tries_layers:
             return True
-        if self.model not in _resumes:
+        if prove and self.model not in _resumes:
             # With the way that is used then: caches are put together.
             self._way(prove=True)
             tried = Continuation(self.model, _tries_layers=True)
             alone = layers_read_the_stream_alone(self.model)
             _resumes[self.model] = alone and resuming_is_right(self.model, tried.trace)
-        return _resumes[self.model]
+        return _resumes.get(self.model, False)
 
     def trace(self, tokens: Tokens, interventions: Sequence[object] = ()) -> Trace:
         """The trace of a prompt; only what differs from the last one is computed.
@@ -140,7 +143,7 @@ class Continuation:
         self.reused_layers = 0
         if edited:
             n_same = self._reach(held, n_same, tokens)
-        if not n_same or (layer is not None and not (layer and self._goes_on_from_a_layer())):
+        if not n_same or (layer is not None and not (layer and self._goes_on_from_a_layer(self.proves_at_once))):
             return self._anew(tokens, changes)
         if layer is not None:
             self._resume(held, n_same, layer, changes)
@@ -155,7 +158,7 @@ class Continuation:
         lengths = (len(held.tokens), len(tokens))
         if len({rotary_regime(config, n_pos) for n_pos in lengths}) > 1:
             return 0
-        self._way(prove=True)
+        self._way(prove=self.proves_at_once)
         if held.cache is None:
             return 0
         reach = held.cache.reach(n_same)

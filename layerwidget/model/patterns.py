@@ -187,7 +187,7 @@ class PatternRows:
         return weights[0] if fresh else torch.cat(weights)
 
     def between(self, start: int, stop: int) -> torch.Tensor:
-        """Weights of some positions, shape [head, stop - start, key_pos], fp32; keys that none of them sees may lack."""
+        """Weights of some positions, shape [head, stop - start, key_pos], fp32; keys that none of them see may lack."""
         if len(self.sources) > 1 or not isinstance(self.sources[0], FusedAttention):
             return self()[:, start - self.first : stop - self.first]
         cut = self.sources[0].rows(start - self.first, stop - self.first, self.n_rows)
