@@ -91,6 +91,7 @@ def _alike(found: Trace, expected: Trace) -> bool:
         for layer, rows in held.items():
             if not relative_error(found.activations[component][layer], rows) <= allowed:
                 return False
-    patterns = (layer for layer in expected.attention_layers)
-    close = all(float((found.pattern(layer) - expected.pattern(layer)).abs().max()) <= allowed for layer in patterns)
+    # Weights are exponentials of scores: where these are large, what rounding does to them is more of a weight.
+    apart = (float((found.pattern(one) - expected.pattern(one)).abs().max()) for one in expected.attention_layers)
+    close = all(difference <= 10 * allowed for difference in apart)
     return close and relative_error(found.logits, expected.logits) <= tolerance(expected.logits.dtype)
