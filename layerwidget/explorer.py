@@ -172,10 +172,12 @@ class Explorer(PicturedBox, SelectionTraits):
         )  # fmt: skip
         self.status = StatusLine.of_model(self.model, group=self.group)
         self.error_panel = ErrorPanel()
-        body = ipywidgets.VBox([*self._editors, self.length_bar, self.stack], layout=ipywidgets.Layout(width="100%"))
+        # Under the text that it is about, and above all that it leaves as it was.
+        parts = (*self._editors, self.error_panel, self.length_bar, self.stack)
+        body = ipywidgets.VBox(parts, layout=ipywidgets.Layout(width="100%"))
         body.add_class("lw-body")
         self.add_class("lw-explorer")
-        self.children = (self.status, self.scene_bar, body, self.error_panel)
+        self.children = (self.status, self.scene_bar, body)
         self.pages = list(self.stack.shown)
 
     def _build_page(self, kind: type[Page]) -> Page:
@@ -274,7 +276,7 @@ class Explorer(PicturedBox, SelectionTraits):
         return scene
 
     def complain(self, error: Exception | None) -> None:
-        """Say under the views what the reader asked for in vain; what is drawn stays, and nothing failed about it."""
+        """Say under the prompt what the reader asked for in vain; what is drawn stays, and nothing failed about it."""
         with self.error_panel.hold_sync():
             self.error_panel.message, self.error_panel.traceback = "" if error is None else str(error), ""
 
@@ -356,7 +358,7 @@ class Explorer(PicturedBox, SelectionTraits):
 
         Raises:
             TimeoutError: when that takes longer than `timeout_s`.
-            LayerWidgetError: when the prompt could not be computed, as the panel under the widget says; when closed.
+            LayerWidgetError: when the prompt could not be computed, as the panel under the prompt says; when closed.
         """
         self._answering.turns.wait(timeout_s)
 

@@ -204,7 +204,7 @@ class Stage:
             raise SceneError(f"Scene {place} ({one.title!r}) cannot be shown: {error}") from error
 
     def _asked(self, change: dict[str, Any]) -> None:
-        """The reader has pressed a button or a key: whatever is wrong is said under the explorer."""
+        """The reader has pressed a button or a key: whatever is wrong is said under the prompt."""
         if change["new"] == self._entered:
             return
         try:

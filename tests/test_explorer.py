@@ -139,6 +139,9 @@ def test_an_error_is_shown_and_the_next_edit_works(explorer: lw.Explorer) -> Non
     assert "200" in explorer.error_panel.message
     assert "Traceback" in explorer.error_panel.traceback
     assert explorer.status.state == "failed"
+    # Right under the text that it is about.
+    body = explorer.children[-1].children
+    assert body[body.index(explorer.editor) + 1] is explorer.error_panel
     explorer.prompt = "fine"
     explorer.wait()
     assert explorer.error_panel.message == ""

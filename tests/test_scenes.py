@@ -87,7 +87,7 @@ def test_what_is_wrong_with_a_scene_is_said_and_nothing_moves(explorer: lw.Explo
     with pytest.raises(lw.SceneError, match=r"Scene 1 \('Bad'\) cannot be shown: layers cannot be '77'.*Nothing was"):
         explorer.scene = 1
     assert (explorer.scene, explorer.scene_bar.scene, explorer.prompt) == (0, 0, "abc")
-    # A button cannot raise: it is said under the views.
+    # A button cannot raise: it is said under the prompt.
     explorer.scene_bar.scene = 1
     assert (explorer.scene, explorer.prompt) == (0, "abc")
     assert "Scene 1 ('Bad')" in explorer.error_panel.message

@@ -7,6 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, expect
 
+from tests.browser.axe import found_by_axe
 from tests.browser.explorer_page import BOXES, PROMPT, ExplorerPage
 
 #: How many colours a canvas shows.
@@ -365,6 +366,41 @@ def test_an_empty_prompt_and_an_error_leave_the_next_edit_working(explorer: Expl
     explorer.prompt.fill("one two three")
     explorer.settle()
     expect(error).to_be_hidden()
+
+
+#: An error whose words take more than one line.
+FAILING = "ex.complain(lw.SceneError('No such scene: ' + 'its direction is as wide as the stream, ' * 9 + 'or so.'))"
+
+
+@pytest.mark.parametrize("preset", ["explore", "talk"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_an_error_is_read_in_full_under_the_prompt(explorer: ExplorerPage, theme: str, preset: str) -> None:
+    explorer.notebook.use_theme(theme)  # type: ignore[arg-type]
+    explorer.notebook.run(f"ex.preset = {preset!r}; ex.wait()")
+    explorer.notebook.rest()
+    editor, stack = explorer.root.locator(".lw-editor"), explorer.root.locator(".lw-stack")
+    before = [bounds(editor), bounds(stack)]
+    explorer.notebook.run(FAILING)
+    panel = explorer.root.locator(".lw-error")
+    expect(panel.get_by_role("alert")).to_contain_text("No such scene")
+    explorer.notebook.rest()
+    (_, foot), (top, bottom), (below, _) = bounds(editor), bounds(panel), bounds(stack)
+    assert foot <= top < bottom <= below
+    message = panel.locator(".lw-error-message")
+    assert message.evaluate("node => [node.scrollWidth > node.clientWidth, node.clientHeight > 30]") == [False, True]
+    explorer.notebook.screenshot(f"error-{preset}-{theme}", ".lw-explorer")
+    assert found_by_axe(explorer.notebook.page) == []
+    explorer.notebook.run("ex.complain(None)")
+    expect(panel).to_be_hidden()
+    # What is not there takes no room.
+    assert [bounds(editor), bounds(stack)] == before
+
+
+def bounds(part: Locator) -> tuple[int, int]:
+    """Where a part begins and ends, from top to bottom."""
+    box = part.bounding_box()
+    assert box is not None
+    return round(box["y"]), round(box["y"] + box["height"])
 
 
 def test_python_moves_the_page(explorer: ExplorerPage) -> None:
