@@ -397,10 +397,14 @@ def test_an_error_is_read_in_full_under_the_prompt(explorer: ExplorerPage, theme
 
 
 def bounds(part: Locator) -> tuple[int, int]:
-    """Where a part begins and ends, from top to bottom."""
-    box = part.bounding_box()
-    assert box is not None
-    return round(box["y"]), round(box["y"] + box["height"])
+    """Where a part of the explorer begins and ends, from top to bottom."""
+    top, bottom = part.evaluate(
+        """(node) => {
+            const [own, root] = [node, node.closest(".lw-explorer")].map((one) => one.getBoundingClientRect());
+            return [own.top - root.top, own.bottom - root.top].map(Math.round);
+        }"""
+    )
+    return top, bottom
 
 
 def test_python_moves_the_page(explorer: ExplorerPage) -> None:
