@@ -50,7 +50,7 @@ def sheets_of(found: Difference | ColumnDifference, mode: Mode) -> Iterator[Shee
 def head_sheets(found: AttentionDifference, mode: Mode) -> Iterator[Sheet]:
     """How much each head moves, and what rests on the first token."""
     if mode == "change":
-        detail = f"{found.quantity or 'weight'} put elsewhere in B"
+        detail = f"{found.quantity or 'weight'} moved"
         limit = None if found.unit else 1.0
         yield Sheet("moved attention", found.moved, found.unit, "one-sided", limit, detail=detail)
     yield _sheet(found.sink, mode, "" if found.unit else "weight on the first token")

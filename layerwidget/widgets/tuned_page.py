@@ -26,16 +26,18 @@ if TYPE_CHECKING:
 
 _WORDS_PER_CELL = 5
 _UNTRAINED = (
-    "A tuned lens has a translator for every layer: an affine map of what enters the layer, trained so that the final "
-    "norm and head can read it. It has to be trained first, on a text of its own or on the prompt, or loaded from a "
-    "folder."
+    "The tuned lens has to be trained first: paste a text below, or leave the box empty to use the prompt, and press "
+    "“Train”. Or load translators from a folder, where you have some."
 )
+#: The class of both lenses before that: where nothing is drawn of it, it is a line of words under the other one.
+_UNTRAINED_CLASS = "lw-untrained"
 _TEXT = "A text to train on, a few thousand tokens of the kind that the lens is for. Left empty, it is the prompt."
 _WORDS = (
     "<p>The logit lens reads every layer as if it were the last one. Early layers do not speak that language: where KL "
     "to final is many nats, its words say more about the lens than about the model.</p>"
-    "<p>A tuned lens (Belrose et al. 2023) learns a translation for each layer from the model's own predictions. "
-    "A part of the text is held out, and shows here whether it is worth its name.</p>"
+    "<p>A tuned lens (Belrose et al. 2023) has a translator for every layer: an affine map of what enters the layer, "
+    "trained on the model's own predictions so that the final norm and head can read it. A part of the text is held "
+    "out, and shows here whether it is worth its name.</p>"
     "<p>In Python: <code>page = ex.page('tuned')</code>, <code>lw.save_translators(page.translators, folder)</code>, "
     "<code>page.translators = lw.load_translators(folder)</code>.</p>"
 )
@@ -155,7 +157,10 @@ class TunedPage(Page):
         # Not hidden but absent: bqplot cannot draw where there is no room.
         self._side.children = (self.held_out if training else self._words,)
         self.about.value = _about(translators, training)
+        self.about.layout.display = None if self.about.value else "none"
         self.tuned_view.empty = _UNTRAINED if translators is None else TYPE_A_PROMPT
+        mark = self.beside.add_class if translators is None else self.beside.remove_class
+        mark(_UNTRAINED_CLASS)
         if translators is None and self._shown.get("tuned_lens"):
             self._draw("tuned_lens", None, self.trust.driver.prompt)
 

@@ -68,3 +68,39 @@ def test_a_drag_sends_nothing_with_two_pages_open(explorer: ExplorerPage, tabs: 
     page.mouse.move(x, y - 0.3 * height, steps=10)
     assert page.evaluate("window.sentToKernel") == 0
     page.mouse.up()
+
+
+#: Titles that are cut, and how much wider than their place the explorer and the tabs are.
+CUT = """(root) => {
+    const cut = (node) => node.checkVisibility({ visibilityProperty: true }) && node.scrollWidth > node.clientWidth + 1;
+    const titles = [...root.querySelectorAll(".lw-bar > .lw-title, .lw-bar > .lw-detail, .lw-facts-line > *")];
+    // A fact without room stands in a line that is not seen.
+    const bottom = (node) => node.parentElement.getBoundingClientRect().bottom;
+    const seen = titles.filter((node) => node.getBoundingClientRect().top < bottom(node));
+    const [tabs, tab] = [root.querySelector(".lw-tabs"), root.querySelector(".lw-tab-box:last-child")];
+    const [most, last] = [tabs, tab].map((node) => node.getBoundingClientRect());
+    return {
+        titles: seen.filter((node) => !node.matches(".lw-facts-line") && cut(node)).map((node) => node.textContent),
+        wider: [root, tabs].map((node) => node.scrollWidth - node.clientWidth),
+        tabs: last.right <= most.right && last.bottom <= most.bottom,
+    };
+}"""
+#: How much lower the first row of the layer slider stands than that of what is beside it.
+RAIL = """(root) => {
+    const rows = ".lw-stack-first :is(.lw-scroll, .lw-neuron-body)";
+    const seen = (css) => [...root.querySelectorAll(css)].find((node) => node.getBoundingClientRect().height);
+    const [rail, row] = [".lw-rail-stage", rows].map((css) => seen(css)?.getBoundingClientRect().top);
+    return rail && row ? Math.round(rail - row) : 0;
+}"""
+
+
+def test_no_title_is_cut_where_there_is_little_room(explorer: ExplorerPage) -> None:
+    explorer.notebook.page.set_viewport_size({"width": 700, "height": 900})
+    explorer.notebook.run("ex.page('compare').prompt = ex.prompt.replace('Paris', 'London')")
+    for name in explorer.notebook.value("list(ex.stack.kinds)"):
+        explorer.notebook.run(f"ex.pages = [{name!r}]; ex.wait()")
+        expect(explorer.state).to_have_text("fresh")
+        explorer.notebook.rest()
+        assert explorer.root.evaluate(CUT) == {"titles": [], "wider": [0, 0], "tabs": True}, name
+        # The rows of the slider stand beside those of the page.
+        assert abs(explorer.root.evaluate(RAIL)) <= 1, name

@@ -46,6 +46,25 @@ def test_it_is_trained_with_its_button(explorer: ExplorerPage, lenses: Locator) 
     assert curves == pytest.approx(explorer.notebook.value(lens_kl), abs=1e-3)
 
 
+def test_before_training_the_other_lens_has_the_room(explorer: ExplorerPage, lenses: Locator) -> None:
+    tuned, plain = lenses.nth(0), lenses.nth(1)
+    words, grid, button = (one.bounding_box() for one in (tuned, plain, explorer.root.locator(".lw-request")))
+    assert words is not None
+    assert grid is not None
+    assert button is not None
+    assert words["height"] < 120
+    assert words["width"] == pytest.approx(grid["width"], abs=1)
+    # Under the grid, whose rows stay beside the layer slider, and above what trains it.
+    assert grid["y"] + grid["height"] <= words["y"] < words["y"] + words["height"] <= button["y"]
+    explorer.notebook.run("page.translators = lw.Translators.untrained(30, 576); ex.wait()")
+    expect(tuned).to_have_class(re.compile(r"\blw-ready\b"))
+    explorer.notebook.rest()
+    left, right = (one.bounding_box() for one in (tuned, plain))
+    assert left is not None
+    assert right is not None
+    assert (left["y"], left["width"]) == pytest.approx((right["y"], right["width"]), abs=1)
+
+
 def test_both_lenses_have_one_place_and_one_scale(explorer: ExplorerPage, lenses: Locator) -> None:
     explorer.notebook.run("page.translators = lw.Translators.untrained(30, 576); ex.wait()")
     tuned, plain = lenses.nth(0), lenses.nth(1)

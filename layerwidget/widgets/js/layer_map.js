@@ -1,7 +1,7 @@
 // The model drawn as the stack it is, and the inside of the layer that is open.
 
 import { shareTraits } from "./bus.js";
-import { element, onFrame, pointIn, watchLook, zoomOf } from "./dom.js";
+import { element, onFrame, pointIn, setFacts, watchLook, zoomOf } from "./dom.js";
 import { endPane, layerPane } from "./layer_flow.js";
 import { makeStack, stackHeight } from "./layer_stack.js";
 import { bandOf, extendedRange, longAmount, rangeText } from "./map_words.js";
@@ -204,7 +204,7 @@ export default withStore(({ model, el, store }) => {
       for (const stack of Object.values(stacks)) stack.reveal(chosen(), true);
     }
     const layers = layerNumbers(shared.get("layers")).filter((layer) => layer < count());
-    page.detail.textContent = ` · ${map.name} · ${longAmount(map.n_params)} parameters · stream ${longAmount(map.d_model)} wide`;
+    setFacts(page.detail, [map.name, `${longAmount(map.n_params)} parameters`, `stream ${longAmount(map.d_model)} wide`]);
     page.view.textContent = `${layersTitle(layers)} in view`;
     for (const [name, stack] of Object.entries(stacks)) {
       const own = name === "own" ? { layers, here: chosen() } : { layers: [], here: null };
