@@ -283,6 +283,7 @@ def score_the_heads(notebook: Notebook, keys: Keyboard) -> None:
     keys.press("ArrowUp")
     notebook.expect_value(sheet, "induction")
     keys.on(part(notebook, ".lw-heat .lw-scroll"), "ArrowRight")
+    notebook.expect_value("ex.head", 1)
     score = notebook.value("float(ex.page('attention').head_map.scores[0].values[ex.layer, ex.head])")
     readout = part(notebook, ".lw-heat .lw-heat-readout")
     expect(readout).to_contain_text("head 1 · induction: ")
