@@ -26,8 +26,8 @@ STEPS_BACK = 10
 
 def main(arguments: list[str]) -> int:
     """Run both parts, whatever becomes of the other; what is named in the arguments may be in one of them only."""
-    # One core is for the browser and its kernel.
-    workers = min(MOST_WORKERS, max(1, (os.cpu_count() or 1) - 1))
+    # They stand back, so the browser and its kernel get a core whenever they need it.
+    workers = min(MOST_WORKERS, os.cpu_count() or 1)
     without = ["-m", "not browser", "-n", str(workers), "--dist", "loadfile", *arguments]
     with TemporaryFile("w+") as said, _beside(without, said) as alone:
         code = subprocess.run(_command(["-m", "browser", *arguments])).returncode
