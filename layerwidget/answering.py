@@ -90,11 +90,13 @@ class Answering:
     def keeping(self) -> Iterator[None]:
         """Whatever is asked meanwhile: who comes back to what is shown now computes nothing, and reads what it took."""
         said = self._said
-        with self.live.keeping():
-            yield
-        with self._saying:
-            self._said = said
-            self._show_work()
+        try:
+            with self.live.keeping():
+                yield
+        finally:
+            with self._saying:
+                self._said = said
+                self._show_work()
 
     # What is asked
 

@@ -29,7 +29,7 @@ class Pattern(Protocol):
         ...
 
     def between(self, start: int, stop: int | None = None) -> torch.Tensor:
-        """Those of some positions, with the keys that they see."""
+        """Those of some positions, to the last one without `stop`; with one, keys that none of them see may lack."""
         ...
 
     def values(self) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -169,6 +170,39 @@ def test_a_proof_that_is_given_up_is_begun_again() -> None:
     assert going.how == "cache cropped at the first changed token"
 
 
+@pytest.mark.parametrize("kind", ["llama", "jamba"])
+def test_a_proof_that_is_given_up_again_and_again_comes_to_its_end(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was proved before is not proved again: every attempt has time for three passes, all of it takes more."""
+    model = HookedModel(tiny.tiny(kind))
+    going, passes = Continuation(model), 0
+    run = HookedModel.pass_over
+
+    def counted(*given: Any, **named: Any) -> Any:
+        nonlocal passes
+        passes += 1
+        return run(*given, **named)
+
+    monkeypatch.setattr(HookedModel, "pass_over", counted)
+    attempts = 0
+    while model not in continuation._way_of:
+        attempts, most = attempts + 1, passes + 3
+        with suppress(Cancelled), cancelled_by(lambda most=most: passes > most):  # type: ignore[misc]
+            going._way(prove=True)
+        assert attempts < 40
+    assert attempts > 2
+    assert going.how == HOW[kind]
+
+
+def test_who_edits_without_a_pause_waits_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(continuation, "_MOST_PUT_OFF", 2)
+    live, prompt, reused = lw.Live(HookedModel(tiny.tiny("llama")), proves_at_once=False), tiny.ids(9), []
+    for token in range(6):
+        prompt = [*prompt, 7 + token]
+        live.update(prompt, lw.LogitLens(k=2))
+        reused.append(live.reused)
+    assert reused == [0, 0, 0, 0, 13, 14]
+
+
 def test_who_types_at_once_does_not_wait_for_the_proof() -> None:
     live = lw.Live(HookedModel(tiny.tiny("llama")), proves_at_once=False)
     prompt, skip = tiny.ids(12), (lw.SkipLayers(1),)
@@ -235,6 +269,10 @@ def _by(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(continuation, "WAYS", (one,))
 
 
+HOW = {
+    "llama": "cache cropped at the first changed token",
+    "jamba": "copy of the cache at the end of an earlier pass, then one token at a time",
+}
 WAYS = {"mamba": "SteppedCache", "jamba": "SteppedCache", "deepseek_v32": "RecordedCache", "mamba2": "CopiedCache"}
 
 

@@ -334,6 +334,14 @@ def test_coming_back_computes_nothing(explorer: lw.Explorer, roomy: bool, monkey
     assert explorer._answering.live._kept == {}
 
 
+def test_an_export_that_fails_leaves_the_status_line_as_it_was(explorer: lw.Explorer) -> None:
+    work = explorer.status.work
+    with pytest.raises(lw.ExportError, match="could not be recorded"):
+        page_recording(explorer, ["ab", "a" * 65])
+    explorer._answering._tidy()
+    assert (explorer.prompt, explorer.status.work) == ("abcde", work)
+
+
 def test_whoever_is_at_the_end_is_at_the_end_of_other_prompts(model: lw.HookedModel) -> None:
     explorer = lw.Explorer(model, "abc")
     head = page_recording(explorer, ["abcdef", "a"]).head

@@ -37,7 +37,8 @@ class HeadRows:
         begin, end = start, stop
         # The last position is wanted first, and at once: the others can wait.
         if held is not None or stop - start > 1:
-            begin -= begin % _WINDOW
+            # Whoever goes forward has been told what is before.
+            begin -= begin % _WINDOW if held is None or start < first else 0
             end = min(len(self._trace.tokens), max(stop, begin + _WINDOW))
         self._held[layer] = begin, self._rows(layer, begin, end)
         return self(layer, start, stop)

@@ -57,7 +57,8 @@ class OtherModels:
             self._held = None
             model = _model_of(self._sources[name])
             _check_tokenizers(self._reference, model)
-            self._held = (name, Live(model))
+            # What can be reused with the reference is proved by whoever shows it; nobody else proves it of another one.
+            self._held = (name, Live(model, proves_at_once=model is not self._reference))
         return self._held[1]
 
 

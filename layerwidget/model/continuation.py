@@ -16,12 +16,14 @@ from layerwidget.model.held_bytes import held_bytes
 from layerwidget.model.hooked_model import HookedModel
 from layerwidget.model.interventions import canonical, first_changed
 from layerwidget.model.prefix_cache import WAYS, CroppedCache, Way, rotary_regime
-from layerwidget.model.proofs import edits_are_right, layers_read_the_stream_alone, resuming_is_right
+from layerwidget.model.proofs import EditsProof, layers_read_the_stream_alone, resuming_is_right
 from layerwidget.model.resuming import resumed
 from layerwidget.model.splicing import spliced
 from layerwidget.tokens import Tokens
 from layerwidget.trace import Trace
 
+#: So many edits in a row do not wait for a proof that is made in idle moments.
+_MOST_PUT_OFF = 20
 #: More positions than this are run at once from the beginning rather than one by one.
 _MOST_STEPS = 16
 
@@ -58,7 +60,11 @@ class Continuation:
     reused: int = 0
     reused_layers: int = 0
     passes: int = 0
+    _put_off: int = 0
     _tried: Way | None = None
+    # The ways of going back that are not known to be wrong; what the first one is tried with, and its proof.
+    _untried: list[Way] = field(default_factory=lambda: list(WAYS), repr=False)
+    _proving: tuple[Continuation, EditsProof] | None = field(default=None, repr=False)
     _tries_layers: bool = False
     _held: _Held | None = field(default=None, repr=False)
 
@@ -106,12 +112,23 @@ class Continuation:
             return self._tried
         if prove and self.model not in _way_of:
             sequential = self.model.anatomy.encoder is None and self.model.anatomy.causal is not False
-            _way_of[self.model] = next((way for way in WAYS if sequential and self._is_right(way)), None)
+            _way_of[self.model] = self._right_way() if sequential else None
         return _way_of.get(self.model)
 
+    def _right_way(self) -> Way | None:
+        """The first one whose proof holds; when that is given up, the next time goes on from there."""
+        while self._untried and not self._is_right(self._untried[0]):
+            del self._untried[0]
+        return self._untried[0] if self._untried else None
+
     def _is_right(self, way: Way) -> bool:
-        tried = Continuation(self.model, _tried=way)
-        return edits_are_right(self.model, tried.trace) and tried.reused > 0
+        if self._proving is None:
+            tried = Continuation(self.model, _tried=way)
+            self._proving = tried, EditsProof(self.model, tried.trace)
+        tried, proof = self._proving
+        right = proof.holds() and tried.reused > 0
+        self._proving = None
+        return right
 
     def _goes_on_from_a_layer(self, prove: bool) -> bool:
         """Whether layers that run after others that rest give a full pass's numbers, if that is known or proved."""
@@ -158,7 +175,10 @@ class Continuation:
         lengths = (len(held.tokens), len(tokens))
         if len({rotary_regime(config, n_pos) for n_pos in lengths}) > 1:
             return 0
-        self._way(prove=self.proves_at_once)
+        if self.model not in _way_of:
+            self._put_off += 1
+        # Who edits on and on, as a program does, leaves no idle moment: then one edit waits for all that follow.
+        self._way(prove=self.proves_at_once or self._put_off > _MOST_PUT_OFF)
         if held.cache is None:
             return 0
         reach = held.cache.reach(n_same)

@@ -21,21 +21,45 @@ _N_POS = 15
 Traced: TypeAlias = Callable[..., Trace]
 
 
-def edits_are_right(model: HookedModel, traced: Traced) -> bool:
-    """Whether edits give the numbers of full passes: ends are replaced again and again, tokens added, one or more."""
+class EditsProof:
+    """Whether edits give the numbers of full passes: ends are replaced again and again, tokens added, one or more.
 
-    def alike() -> Iterator[bool]:
-        prompt = _prompt(model, seed=20)
-        traced(model.tokenize(prompt))
-        half = len(prompt) - len(prompt) // 2
-        # A cache may remember enough to go back once, and not enough to go back from there; and a recurrent layer may
-        # go on from its state by one token, and silently begin anew with several.
-        for seed, (n_gone, n_new) in enumerate([(half, half - 1), (3, 1), (7, 4), (0, 1), (0, 3)], 21):
-            kept = max(1, len(prompt) - n_gone)
-            prompt = torch.cat([prompt[:kept], _prompt(model, seed)[:n_new]])
-            yield _alike(traced(model.tokenize(prompt)), model.trace(prompt))
+    Args:
+        model: the hooked model.
+        traced: gives the trace of tokens, reusing what was computed before.
+    """
 
-    return _all_hold(model, alike())
+    def __init__(self, model: HookedModel, traced: Traced) -> None:
+        self._model, self._traced = model, traced
+        self._waiting = list(_edited_prompts(model))
+
+    def holds(self) -> bool:
+        """Whether all edits are right; whoever is given up half-way goes on from there when asked again.
+
+        Raises:
+            Cancelled: at a layer boundary, when it is no longer wanted to know now.
+        """
+        return _all_hold(self._model, self._alike())
+
+    def _alike(self) -> Iterator[bool]:
+        while self._waiting:
+            prompt = self._waiting[0]
+            yield _alike(self._traced(self._model.tokenize(prompt)), self._model.trace(prompt))
+            del self._waiting[0]
+
+
+def _edited_prompts(model: HookedModel) -> Iterator[torch.Tensor]:
+    """A prompt, and what becomes of it."""
+    prompt = _prompt(model, seed=20)
+    longest = len(prompt)
+    half = longest - longest // 2
+    yield prompt
+    # A cache may remember enough to go back once, and not enough to go back from there; and a recurrent layer may go on
+    # from its state by one token, and silently begin anew with several.
+    for seed, (n_gone, n_new) in enumerate([(half, half - 1), (3, 1), (7, 4), (0, 1), (0, 3)], 21):
+        kept = prompt[: max(1, len(prompt) - n_gone)]
+        prompt = torch.cat([kept, _prompt(model, seed)[: min(n_new, longest - len(kept))]])
+        yield prompt
 
 
 def resuming_is_right(model: HookedModel, traced: Traced) -> bool:

@@ -61,7 +61,8 @@ def run_model(model: nn.Module, read: ModelInput, cache: Any | None = None, with
     options: dict[str, Any] = {"use_cache": cache is not None} if "use_cache" in accepted else {}
     if cache is not None:
         # Purely recurrent models call it otherwise, and take no notice of what they are given under the usual name.
-        options["past_key_values" if "past_key_values" in accepted else "cache_params"] = cache
+        recurrent = "cache_params" in accepted and "past_key_values" not in accepted
+        options["cache_params" if recurrent else "past_key_values"] = cache
     if not with_logits:
         options["logits_to_keep"] = torch.empty(0, dtype=torch.long, device=read.ids.device)
     if read.source is None:

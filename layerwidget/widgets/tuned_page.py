@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 _WORDS_PER_CELL = 5
 _UNTRAINED = (
-    "The tuned lens has to be trained first: paste a text below, or leave the box empty to use the prompt, and press "
-    "“Train”. Or load translators from a folder, where you have some."
+    "The tuned lens has to be trained first (“Train”), on a text of yours or on the prompt; or its translators are "
+    "loaded from a folder."
 )
 #: The class of both lenses before that: where nothing is drawn of it, it is a line of words under the other one.
 _UNTRAINED_CLASS = "lw-untrained"

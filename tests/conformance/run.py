@@ -127,8 +127,8 @@ def write(rows: list[Row], folder: Path, dtype: torch.dtype = torch.float32) -> 
         f"`{'half.py' if suffix else 'checks.py'}`. "
         "*n/a* (not applicable) is counted apart and is never a pass: *all together* counts the models that pass every "
         "check, *all that apply* those that fail none. Attribution is n/a where layerwidget refuses it, as the "
-        "logit is not a sum of parts, and edits where each is computed anew; there *all together* does not ask for "
-        "them.\n"
+        "logit is not a sum of parts, and edits where each is computed anew, or plain transformers itself says "
+        "something else of a beginning with what follows it; there *all together* does not ask for them.\n"
     )
     lines = ["| configuration | " + " | ".join(names) + " | why |", "|---" * (len(names) + 2) + "|"]
     lines += [

@@ -1,4 +1,4 @@
-// What went wrong, below the views: the message, and where it came from.
+// What went wrong, under the prompt: the message, and where it came from.
 
 import { KEYS, element } from "./dom.js";
 

@@ -95,6 +95,8 @@ export default withStore(({ model, el, store }) => {
   });
 
   const pointLayer = (layer) => {
+    // It is one or the other that is spoken of.
+    if (layer !== null) view.point(null);
     if (layer === hoverLayer) return;
     hoverLayer = layer;
     view.draw();
