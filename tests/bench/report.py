@@ -203,7 +203,7 @@ def _sign(met: bool | None) -> str:
 
 
 def _share(value: float) -> str:
-    return f"1/{1 / value:.3g}" if value < 0.2 else f"{value:.2f}"
+    return f"1/{1 / value:.3g}" if value < 0.3 else f"{value:.2f}"
 
 
 def _keys_table(results: Results, brief: bool = False) -> str:
