@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Thread
 from typing import Any
 
@@ -203,3 +206,31 @@ def test_training_mode_is_restored_and_dropout_is_off() -> None:
     assert torch.equal(model.tail(trace.resid_post[-1]), trace.logits)
     assert {name: module.training for name, module in hf_model.named_modules()} == modes
     assert not trace.logits.requires_grad
+
+
+@contextmanager
+def without_garbage_collector() -> Iterator[list[Any]]:
+    """What only the garbage collector could have let go of, afterwards."""
+    found: list[Any] = []
+    gc.collect()
+    gc.disable()
+    try:
+        yield found
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        found += gc.garbage
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3", "gpt_oss", "mixtral", "t5"])
+def test_a_pass_that_nobody_holds_is_gone_at_once(kind: str) -> None:
+    """Without waiting for the garbage collector, which comes by when hundreds of megabytes may have gathered."""
+    model, target = HookedModel(tiny.tiny(kind)), tiny.ids(4) if kind in tiny.TWO_STACKS else None
+    model.trace(tiny.ids(N_POS), target=target)
+    with without_garbage_collector() as left:
+        for _ in range(3):
+            model.trace(tiny.ids(N_POS), target=target)
+    assert not [one for one in left if isinstance(one, torch.Tensor)]

@@ -80,8 +80,9 @@ class Capture:
             self._plan(layer)
 
     def __enter__(self) -> Capture:
-        """Put the hooks on."""
+        """Put the hooks on; once for each capture."""
         self._exit.enter_context(self._hooks.on(self._model, self._together))
+        self._together = ()
         self._exit.callback(self._end_catching)
         return self
 

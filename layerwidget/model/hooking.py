@@ -35,7 +35,7 @@ class Hooks:
     """
 
     def __init__(self, listener: object) -> None:
-        self._listener = listener
+        self._listener: object = listener
         self._before: _Table = {}
         self._after: _Table = {}
 
@@ -56,7 +56,7 @@ class Hooks:
 
     @contextmanager
     def on(self, model: nn.Module, together: tuple[object, ...]) -> Iterator[None]:
-        """Put them on.
+        """Put them on, once: afterwards nothing is to be done any more.
 
         Args:
             model: the model.
@@ -75,6 +75,11 @@ class Hooks:
             for handle in handles:
                 handle.remove()
             _listening.reset(token)
+            # What was to be done knows its listener, and the listener these hooks: all that it has recorded would stay
+            # in memory until the garbage collector comes by.
+            self._listener = None
+            self._before.clear()
+            self._after.clear()
 
 
 class AttentionCatcher(TorchFunctionMode):
