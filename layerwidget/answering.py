@@ -16,7 +16,7 @@ from layerwidget.engine.memory import give_back
 from layerwidget.engine.turns import Turns
 from layerwidget.engine.work_words import computed_words, kept_words, tokens_words, took_words
 from layerwidget.engine.worker import Worker
-from layerwidget.errors import LayerWidgetError
+from layerwidget.errors import LayerWidgetError, PromptError
 from layerwidget.questions import TraceQuestion
 from layerwidget.widgets.attribution_view import AttributionView
 from layerwidget.widgets.base import View
@@ -329,7 +329,7 @@ class Answering:
         if texts != known:
             n_pos = 0
             # What cannot be read has no end.
-            with suppress(LayerWidgetError):
+            with suppress(PromptError):
                 tokens = self._model.tokenize(texts[0])
                 n_pos = len(self._model.with_target(tokens, texts[1] or None)) if len(tokens) else 0
         return 0 < n_pos <= position + 1

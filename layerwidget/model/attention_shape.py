@@ -157,14 +157,14 @@ def _product_behind(watched: WatchedPass, scores: int) -> tuple[int, int] | None
 def _score_product(watched: WatchedPass, scores: int) -> int | None:
     """The matrix product that made the scores."""
     nodes = watched.flow.nodes
-    todo = [scores]
+    waiting = [scores]
     seen: set[int] = set()
-    while todo:
-        current = todo.pop()
+    while waiting:
+        current = waiting.pop()
         step = nodes[current]
         if step.op in {"bmm", "baddbmm", "matmul"}:
             return current
         if current not in seen:
             seen.add(current)
-            todo.extend(parent for parent in reversed(step.parents) if nodes[parent].op)
+            waiting.extend(parent for parent in reversed(step.parents) if nodes[parent].op)
     return None

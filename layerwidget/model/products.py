@@ -51,10 +51,10 @@ class Products:
 
     def last(self, node: int) -> Iterator[Product]:
         """The last products that a node was made by, the latest first."""
-        todo, seen = [node], set()
-        while todo:
-            current = max(todo)
-            todo.remove(current)
+        waiting, seen = [node], set()
+        while waiting:
+            current = max(waiting)
+            waiting.remove(current)
             if current in seen or current < self._start or current in self._stop:
                 continue
             seen.add(current)
@@ -62,7 +62,7 @@ class Products:
             if product is not None:
                 yield product
             else:
-                todo.extend(self._flow.nodes[current].parents)
+                waiting.extend(self._flow.nodes[current].parents)
 
     def product(self, node: int) -> Product | None:
         """A node as a product of a parameter with something computed; None where it is none."""
@@ -116,9 +116,9 @@ class Products:
 
     def _sources(self, node: int) -> tuple[set[int], bool]:
         """The products, or parts of them, a node was computed from element by element, and whether it was bent."""
-        found, todo, seen, bent = set(), [node], set(), False
-        while todo:
-            current = todo.pop()
+        found, waiting, seen, bent = set(), [node], set(), False
+        while waiting:
+            current = waiting.pop()
             step = self._flow.nodes[current]
             if current in seen or current < self._start or not step.op:
                 continue
@@ -126,7 +126,7 @@ class Products:
             if step.op in _SPLITS or self.product(current) is not None:
                 found.add(current)
             else:
-                todo.extend(step.parents)
+                waiting.extend(step.parents)
                 bent = bent or not self._is_straight(current)
         return found, bent
 

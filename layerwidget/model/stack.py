@@ -170,13 +170,13 @@ def _links(look: _Look, one: Call, other: Call) -> Iterable[_Ports]:
 def _origins(watched: WatchedPass, node: int, made_before: int) -> set[int]:
     """Nodes of which a value is a rearranged, scaled or added-to copy; not searched beyond those made earlier."""
     seen: set[int] = set()
-    todo = [node]
-    while todo:
-        current = todo.pop()
+    waiting = [node]
+    while waiting:
+        current = waiting.pop()
         seen.add(current)
         step = watched.flow.nodes[current]
         if current >= made_before and (step.moves or step.adds or step.multiplies):
-            todo.extend(parent for parent in step.parents if parent not in seen)
+            waiting.extend(parent for parent in step.parents if parent not in seen)
     return seen
 
 

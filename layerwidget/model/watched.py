@@ -150,12 +150,12 @@ class WatchedPass:
     def ancestors(self, node: int, start: int = 0, stop: frozenset[int] = frozenset()) -> set[int]:
         """All nodes from `start` on that a node was computed from, itself included, not looking past `stop`."""
         seen: set[int] = set()
-        todo = [node]
-        while todo:
-            current = todo.pop()
+        waiting = [node]
+        while waiting:
+            current = waiting.pop()
             if current in seen or current < start:
                 continue
             seen.add(current)
             if current not in stop:
-                todo.extend(self.flow.nodes[current].parents)
+                waiting.extend(self.flow.nodes[current].parents)
         return seen
