@@ -136,6 +136,20 @@ def test_an_idle_thread_ends_and_the_next_job_starts_another(monkeypatch: pytest
         assert worker._thread is None
 
 
+def test_who_hands_work_over_lets_his_team_go_and_so_does_who_has_nothing_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    let_go: list[str] = []
+    monkeypatch.setattr(module, "let_team_go", lambda: let_go.append(threading.current_thread().name))
+    worker, ran, done = Worker(), [], threading.Event()
+    worker.submit("client", record(ran, "job", done))
+    assert done.wait(5)
+    deadline = time.monotonic() + 5
+    while "layerwidget" not in let_go and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert let_go == [threading.current_thread().name, "layerwidget"]
+
+
 def test_a_failing_job_does_not_take_the_others_with_it(caplog: pytest.LogCaptureFixture) -> None:
     worker, done = Worker(), threading.Event()
 

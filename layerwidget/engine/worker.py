@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from layerwidget.cancellation import cancelled_by
+from layerwidget.engine.teams import let_team_go
 from layerwidget.errors import Cancelled
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ class Worker:
             self._start()
 
     def _start(self) -> None:
+        # Of whoever has asked: he may have computed something before.
+        let_team_go()
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="layerwidget", daemon=True)
             self._thread.start()
@@ -143,6 +146,8 @@ class Worker:
 
     def _wait_for_job(self) -> bool:
         with self._wake:
+            if not (self._waiting or self._idle):
+                let_team_go()
             if not self._wake.wait_for(lambda: bool(self._waiting or self._idle), IDLE_S):
                 self._thread = None
                 return False
