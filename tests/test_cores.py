@@ -8,45 +8,17 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from layerwidget.model import cores
-from layerwidget.model.cores import FEW_ROWS, leaving_a_core, n_sharers, shared_out
+from layerwidget.model.cores import n_sharers, shared_out
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def two_threads() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    monkeypatch.setattr(cores, "_n_cores", lambda: 2)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("two_threads")
-def test_few_rows_leave_a_core_and_many_do_not() -> None:
-    with leaving_a_core(FEW_ROWS):
-        assert torch.get_num_threads() == 1
-        with leaving_a_core(1):
-            assert torch.get_num_threads() == 1
-        assert torch.get_num_threads() == 1
-    with leaving_a_core(FEW_ROWS + 1):
-        assert torch.get_num_threads() == 2
-    assert torch.get_num_threads() == 2
-
-
-@pytest.mark.usefixtures("two_threads")
-def test_threads_are_set_back_after_an_error() -> None:
-    with pytest.raises(ValueError, match="in the middle"), leaving_a_core(1):
-        raise ValueError("in the middle")
-    assert torch.get_num_threads() == 2
-
-
-@pytest.mark.usefixtures("two_threads")
-def test_a_core_is_left_already_where_there_are_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cores, "_n_cores", lambda: 5)
-    with leaving_a_core(1):
-        assert torch.get_num_threads() == 2
 
 
 @pytest.mark.usefixtures("two_threads")

@@ -12,7 +12,7 @@ from layerwidget.analysis.about import about
 from layerwidget.cancellation import checkpoint
 from layerwidget.errors import MissingComponentError, SelectionError
 from layerwidget.layers import LayerSelection, parse_layers
-from layerwidget.model.cores import leaving_a_core
+from layerwidget.model.crowding import leaving_a_core
 from layerwidget.questions import OnScreen, steps
 from layerwidget.questions.attention import Attention, AttentionGrid
 from layerwidget.results import FloatArray

@@ -11,7 +11,7 @@ from layerwidget.analysis.about import about
 from layerwidget.analysis.attention import about_heads, chosen_heads, layers_with_attention
 from layerwidget.cancellation import checkpoint
 from layerwidget.errors import MissingComponentError, QuestionError
-from layerwidget.model.cores import leaving_a_core
+from layerwidget.model.crowding import leaving_a_core
 from layerwidget.model.head_writing import head_writing
 from layerwidget.model.hooked_model import HookedModel
 from layerwidget.questions import OnScreen, answers, steps

@@ -14,6 +14,7 @@ from layerwidget.cancellation import checkpoint
 from layerwidget.ledger import Added, LedgerEntry, Normed, Scaled
 from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.attention_shape import AttentionSite, Moment
+from layerwidget.model.crowding import look_around
 from layerwidget.model.hooking import Act, AttentionCatcher, Hooks, listens
 from layerwidget.model.parts import Gate, LayerAnatomy, Part, Passage, Port
 from layerwidget.model.paths import Path, tensor_at, value_at, with_tensor_at
@@ -125,6 +126,7 @@ class Capture:
     def _plan(self, layer: LayerAnatomy) -> None:
         def enter(named: Any) -> None:
             checkpoint(f"layer {layer.layer} of {self._anatomy.name}")
+            look_around()
             self.resid_pre[layer.layer] = self._rows(named, layer.input)
             if layer.layer in self._skipped:
                 # A copy, because the layer may write into it.

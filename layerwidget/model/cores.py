@@ -1,9 +1,8 @@
-"""How work is spread over the processor's cores, beside a browser that wants some of them too.
+"""How work is spread over the processor's cores: in pieces that wait for nothing, by threads in nobody's way.
 
 An operation that torch splits over all cores is done when its slowest part is. Where another process takes one of them,
-such as the browser that shows the picture, every such operation waits until that one gives way. A pass over a few
-positions is hundreds of them; it then takes up to three times as long, though a core less does it in the same time. So
-such a pass leaves one core to others, and long work is cut into pieces that wait for nothing.
+such as the browser that shows the picture, every such operation waits until that one gives way. So long work is cut
+into pieces, and a thread whose core is busy otherwise takes fewer of them.
 """
 
 from __future__ import annotations
@@ -12,14 +11,11 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from contextvars import copy_context
 from typing import TypeVar
 
 import torch
 
-#: A pass over so many positions at most takes as long with a core less: it reads every weight for a few products.
-FEW_ROWS = 4
 #: Threads that share out pieces; where there are more cores, each of them uses several.
 _MOST_SHARERS = 4
 
@@ -28,25 +24,6 @@ _Found = TypeVar("_Found")
 
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
 _pools_lock = threading.Lock()
-
-
-@contextmanager
-def leaving_a_core(n_rows: int) -> Iterator[None]:
-    """Inside, operations of this thread leave one core to other processes, if they look at few rows.
-
-    Args:
-        n_rows: at how many.
-    """
-    before = torch.get_num_threads()
-    fewer = min(before, max(1, _n_cores() - 1))
-    if n_rows > FEW_ROWS or fewer == before:
-        yield
-        return
-    torch.set_num_threads(fewer)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def n_sharers(device: torch.device) -> int:
@@ -86,12 +63,6 @@ class _OneByOne(Iterator[_Piece]):
     def __next__(self) -> _Piece:
         with self._lock:
             return next(self._pieces)
-
-
-def _n_cores() -> int:
-    """Cores that this process may use."""
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def _pool(n_threads: int) -> ThreadPoolExecutor:

@@ -10,6 +10,7 @@ import torch
 from torch.nn.functional import linear
 
 from layerwidget.model.cores import shared_out
+from layerwidget.model.crowding import is_crowded
 
 #: Tokens whose logits a thread computes at once.
 _BLOCK_WIDTH = 4096
@@ -53,6 +54,9 @@ class BlockedLogits:
             room: memory for them, one axis, fp32, at least as large; new memory is slow.
         """
         logits = room[: len(self.normed) * self.d_vocab].view(len(self.normed), self.d_vocab)
+        if not is_crowded():
+            # In one go; in pieces, when a part of it would have to wait for a core.
+            return WholeLogits(self.between(0, self.d_vocab, room))
 
         def multiply(firsts: Iterator[int]) -> None:
             for first in firsts:

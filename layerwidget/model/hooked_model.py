@@ -19,7 +19,7 @@ from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.cache_size import CacheSizes, measured_cache, of_an_encoder
 from layerwidget.model.capture import Capture
 from layerwidget.model.config import n_embeddings, name_of, trained_length
-from layerwidget.model.cores import leaving_a_core
+from layerwidget.model.crowding import leaving_a_core
 from layerwidget.model.decoding import Logits, WholeLogits
 from layerwidget.model.interventions import skipped_layers
 from layerwidget.model.locate import Located, locate, probe
