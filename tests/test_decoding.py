@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from layerwidget.analysis.decoding import BLOCK_WIDTH, Final, decode, largest
+from layerwidget.analysis.decoding import BLOCK_WIDTH, Final, _blocks, decode, largest
+from layerwidget.model import decoding
 from layerwidget.model.decoding import BlockedLogits, Logits, WholeLogits
 from layerwidget.model.hooked_model import HookedModel
 from tests import tiny
@@ -57,6 +58,22 @@ def test_blocks_together_say_what_all_logits_say(seed: int, whole: bool) -> None
     assert (cells["final_ranks"][-1] == 0).all()
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_long_sums_are_exact_however_large_the_logits(whole: bool) -> None:
+    generator = torch.Generator().manual_seed(3)
+    every = 90 + torch.randn(N_POS, N_LAYERS, 2**18, generator=generator)
+    # A bias alone: the product is zero, and every row the same logits.
+    alike = BlockedLogits(torch.zeros(N_POS * N_LAYERS, 4), torch.zeros(2**18, 4), every[0, 0].clone())
+    source = WholeLogits(every.flatten(0, 1).clone()) if whole else alike
+    every = every if whole else every[:1, :1].expand_as(every)
+    cells = decode(source, Final.of(every[:, -1]), torch.tensor([0]), N_LAYERS, K)
+    log_probs = every.double().log_softmax(-1).transpose(0, 1)
+    kl = (log_probs[-1].exp() * (log_probs[-1] - log_probs)).sum(-1)
+    torch.testing.assert_close(cells["kl_to_final_nats"], kl, rtol=0, atol=1e-4, check_dtype=False)
+    entropy = torch.special.entr(log_probs.exp()).sum(-1)
+    torch.testing.assert_close(cells["entropy_nats"], entropy, rtol=0, atol=1e-4, check_dtype=False)
+
+
 def test_a_rank_within_the_listed_tokens_is_their_place() -> None:
     logits = blocked()
     final = Final.of(between(logits, 0, D_VOCAB).unflatten(0, (N_POS, N_LAYERS))[:, -1])
@@ -68,18 +85,53 @@ def test_a_rank_within_the_listed_tokens_is_their_place() -> None:
     assert torch.equal(cells["token_ranks"].clamp(max=K), place)
 
 
-def test_masked_tokens_have_no_weight() -> None:
+@pytest.mark.parametrize("mask", [-torch.inf, torch.finfo(torch.float32).min, -1e4])
+@pytest.mark.parametrize("first", [BLOCK_WIDTH, BLOCK_WIDTH // 2 - 100])
+def test_masked_tokens_have_no_weight(mask: float, first: int) -> None:
     logits = blocked()
     bias = logits.b_U
     assert bias is not None
-    bias[BLOCK_WIDTH : 2 * BLOCK_WIDTH] = -torch.inf
+    stop = first + BLOCK_WIDTH
+    bias[first:stop] = mask
     final = Final.of(between(logits, 0, D_VOCAB).unflatten(0, (N_POS, N_LAYERS))[:, -1])
     cells = decode(logits, final, torch.tensor([0]), N_LAYERS, K, jsd=True)
-    kept = torch.cat([between(logits, 0, BLOCK_WIDTH), between(logits, 2 * BLOCK_WIDTH, D_VOCAB)], -1)
+    kept = torch.cat([between(logits, 0, first), between(logits, stop, D_VOCAB)], -1)
     log_probs = kept.log_softmax(-1).unflatten(0, (N_POS, N_LAYERS)).transpose(0, 1)
     torch.testing.assert_close(cells["entropy_nats"], torch.special.entr(log_probs.exp()).sum(-1), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(cells["kl_to_final_nats"][-1], torch.zeros(N_POS), rtol=0, atol=1e-4)
     torch.testing.assert_close(cells["jsd_nats"], jensen_shannon(log_probs), rtol=0, atol=2e-5)
+
+
+def test_what_is_far_below_the_peak_counts_where_the_final_prediction_says_so() -> None:
+    logits = blocked()
+    logits.normed.mul_(8)
+    every = between(logits, 0, D_VOCAB).unflatten(0, (N_POS, N_LAYERS))
+    log_probs = every.double().log_softmax(-1).transpose(0, 1)
+    assert log_probs.min() < -200
+    cells = decode(logits, Final.of(every[:, -1]), torch.tensor([0]), N_LAYERS, K, jsd=True)
+    close = {"rtol": 1e-4, "atol": 1e-4, "check_dtype": False}
+    torch.testing.assert_close(cells["entropy_nats"], torch.special.entr(log_probs.exp()).sum(-1), **close)
+    kl = (log_probs[-1].exp() * (log_probs[-1] - log_probs)).sum(-1)
+    assert kl.max() > 80
+    torch.testing.assert_close(cells["kl_to_final_nats"], kl, **close)
+    torch.testing.assert_close(cells["token_log_probs"][..., 0], log_probs[..., 0], **close)
+    torch.testing.assert_close(cells["jsd_nats"], jensen_shannon(log_probs), rtol=0, atol=2e-5, check_dtype=False)
+
+
+@pytest.mark.parametrize(("d_vocab", "width"), [(1, 1), (97, 97), (97, 10), (49152, 4096), (50257, 4096), (8, 3)])
+def test_blocks_are_the_vocabulary_once(d_vocab: int, width: int) -> None:
+    blocks = list(_blocks(d_vocab, width))
+    assert [place for first, stop in blocks for place in range(first, stop)] == list(range(d_vocab))
+    assert max(stop - first for first, stop in blocks) <= width
+
+
+@pytest.mark.parametrize("crowded", [False, True])
+def test_all_logits_in_one_go_or_in_pieces(crowded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = blocked()
+    monkeypatch.setattr(decoding, "is_crowded", lambda: crowded)
+    whole = logits.whole(torch.empty(1_000_000)).logits
+    expected = logits.normed.double() @ logits.W_U.double().T + logits.b_U
+    torch.testing.assert_close(whole, expected, rtol=1e-5, atol=1e-4, check_dtype=False)
 
 
 @pytest.mark.parametrize("n", [5, 64, 1280, 1281, 8192])

@@ -15,19 +15,25 @@ from functools import reduce
 
 import torch
 
-from layerwidget.analysis.log_probs import log_probs
+from layerwidget.analysis.log_probs import NOTHING, log_probs
 from layerwidget.model.cores import n_sharers, shared_out
-from layerwidget.model.decoding import Logits, WholeLogits
+from layerwidget.model.crowding import leaving_a_core
+from layerwidget.model.decoding import BlockedLogits, Logits, WholeLogits
 
 #: Logits computed at once, of all rows, by all threads.
 BLOCK_BYTES = 16 * 2**20
 #: Tokens whose logits are computed at once, by all threads.
 BLOCK_WIDTH = 8192
-#: Numbers that one operation looks at; more on a GPU, where the way to memory is short and each operation has a price.
-_PIECE = 2**20
+#: Numbers that one operation looks at: they stay in a core's own cache while all operations look at them. More on a
+#: GPU, where the way to memory is short and each operation has a price.
+_PIECE = 2**17
 _PIECE_GPU = 2**24
-#: The largest of so many neighbours is known before the largest of all are looked for.
-_NEIGHBOURS = 64
+#: The same where all logits are there, and every core has a part of each operation.
+_WHOLE_PIECE = 2**19
+#: The logit of a token that is masked: very unlikely. With minus infinity, 0 * -inf would be NaN.
+_MASKED = -1e9
+#: The largest of so many is known before the largest of all are looked for.
+_GROUP = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +86,13 @@ class _Sums:
     top: torch.Tensor
     top_ids: torch.Tensor
 
+    @classmethod
+    def of_layers(cls, parts: list[_Sums]) -> _Sums:
+        """Of some layers, and then of others."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(*(torch.cat(each, dim=1) for each in zip(*(vars(part).values() for part in parts), strict=True)))
+
     def then(self, other: _Sums, k: int) -> _Sums:
         """After the tokens of both."""
         peak = torch.maximum(self.peak, other.peak)
@@ -120,27 +133,65 @@ def decode(
     asked_ids = torch.cat([final.top_ids, tokens.expand(n_pos, -1)], -1)
     distinct, which = asked_ids.unique(return_inverse=True)
     near = logits.at(distinct).unflatten(0, (n_pos, n_layers))
-    near = near.gather(-1, which[:, None].expand(-1, n_layers, -1)).clamp_(min=-1e30)
+    near = near.gather(-1, which[:, None].expand(-1, n_layers, -1)).clamp_(min=_MASKED)
     width = max(1, min(BLOCK_WIDTH // n_sharers(device), d_vocab))
-    rooms = _rooms_of(logits, n_pos * n_layers * width, device)
+    if isinstance(logits, WholeLogits):
+        # They are there: each operation is shared out by itself.
+        piece = _WHOLE_PIECE if device.type == "cpu" else _PIECE_GPU
+        some = max(1, piece // (n_pos * d_vocab))
+        every = logits.logits.clamp_(min=_MASKED).unflatten(0, (n_pos, n_layers))
+        blocks = zip(every.split(some, 1), near.split(some, 1), strict=True)
+        with leaving_a_core(n_pos):
+            sums = _Sums.of_layers([_look(block, final.probs, asked, asked_ids, k) for block, asked in blocks])
+    else:
+        sums = _multiplied(logits, final, near, asked_ids, k, width)
+    cells = _cells(sums, final)
+    return cells if not jsd else cells | {"jsd_nats": _jsd(logits, final, sums, cells["entropy_nats"], width)}
 
-    def look(starts: Iterator[int]) -> dict[int, _Sums]:
+
+def _multiplied(
+    logits: BlockedLogits, final: Final, near: torch.Tensor, asked_ids: torch.Tensor, k: int, width: int
+) -> _Sums:
+    """Everything about logits that are computed a block at a time."""
+    n_pos, n_layers, _ = near.shape
+    device = near.device
+    rooms = _rooms_of(logits, n_pos * n_layers * width, device)
+    # Short operations of several threads wait for each other's interpreter; meanwhile the others can multiply.
+    looking = threading.Semaphore(max(1, n_sharers(device) // 2))
+
+    def look(blocks: Iterator[tuple[int, int]]) -> dict[int, _Sums]:
         room, found = rooms.pop(), {}
-        for first in starts:
-            stop = min(first + width, d_vocab)
-            # A masked token has minus infinity, and 0 * -inf would be NaN: it is very unlikely instead.
-            block = logits.between(first, stop, room).clamp_(min=-1e30).unflatten(0, (n_pos, n_layers))
-            found[first] = _look(block, final.probs[:, first:stop], near, asked_ids - first, min(k, stop - first))
+        for first, stop in blocks:
+            block = logits.between(first, stop, room).unflatten(0, (n_pos, n_layers))
+            if logits.b_U is not None:
+                # A product alone masks nothing.
+                block.clamp_(min=_MASKED)
+            with looking:
+                found[first] = _look(block, final.probs[:, first:stop], near, asked_ids - first, min(k, stop - first))
             found[first].top_ids.add_(first)
         return found
 
     found = {
-        first: sums for share in shared_out(look, range(0, d_vocab, width), device) for first, sums in share.items()
+        first: sums
+        for share in shared_out(look, _blocks(logits.d_vocab, width), device)
+        for first, sums in share.items()
     }
     # In the order of the vocabulary: the same sums come out, whichever thread was faster.
-    sums = reduce(lambda sums, more: sums.then(more, k), [found[first] for first in sorted(found)])
-    cells = _cells(sums, final)
-    return cells if not jsd else cells | {"jsd_nats": _jsd(logits, final, sums, cells["entropy_nats"], width)}
+    return reduce(lambda sums, more: sums.then(more, k), [found[first] for first in sorted(found)])
+
+
+def _blocks(d_vocab: int, width: int) -> Iterator[tuple[int, int]]:
+    """First token and the one after the last of each block.
+
+    The second is smaller, so that two threads are not done with it at the same time as with the first one; and so are
+    the last ones, for whoever is done earlier.
+    """
+    first = 0
+    while first < d_vocab:
+        small = first == width or d_vocab - first <= width
+        stop = min(first + max(1, width // 2 if small else width), d_vocab)
+        yield first, stop
+        first = stop
 
 
 def _jsd(logits: Logits, final: Final, sums: _Sums, entropy: torch.Tensor, width: int) -> torch.Tensor:
@@ -162,7 +213,7 @@ def _jsd(logits: Logits, final: Final, sums: _Sums, entropy: torch.Tensor, width
         room, found = rooms.pop(), {}
         for first in starts:
             stop = min(first + width, d_vocab)
-            block = logits.between(first, stop, room).clamp_(min=-1e30).unflatten(0, (n_pos, n_layers))
+            block = logits.between(first, stop, room).clamp_(min=_MASKED).unflatten(0, (n_pos, n_layers))
             found[first] = _mixed(block, final.probs[:, first:stop], log_norm)
         return found
 
@@ -184,7 +235,9 @@ def _mixed(block: torch.Tensor, final_probs: torch.Tensor, log_norm: torch.Tenso
     for start in range(0, n_pos, per_piece):
         here = slice(start, start + per_piece)
         both, logs = scratch[:, : block[here].shape[0]]
-        torch.sub(block[here], log_norm[here, :, None], out=both).exp_().add_(final_probs[here, None])
+        torch.sub(block[here], log_norm[here, :, None], out=both).clamp_(min=NOTHING).exp_().add_(
+            final_probs[here, None]
+        )
         # 0 log 0 is 0.
         torch.clamp(both, min=1e-30, out=logs).log_()
         parts.append(logs.mul_(both).sum(-1))
@@ -228,22 +281,28 @@ def _look(block: torch.Tensor, final_probs: torch.Tensor, near: torch.Tensor, pl
     piece = _PIECE if block.device.type == "cpu" else _PIECE_GPU
     per_piece = max(1, piece // (n_layers * width))
     scratch = block.new_empty(min(per_piece, n_pos), n_layers, width)
-    parts = []
-    for start in range(0, n_pos, per_piece):
-        here = slice(start, start + per_piece)
-        logits = block[here]
-        room = scratch[: logits.shape[0]]
-        top, top_ids = largest(logits, k)
-        peak = top[..., 0]
-        # Counting as floats is exact below 2**24 and an order of magnitude faster than summing booleans.
-        counted = [torch.gt(logits, one[..., None], out=room).sum(-1) for one in near[here].unbind(-1)]
-        asked, beyond = _asked(logits, near[here], places[here])
-        larger = torch.stack(counted, -1).long() - beyond
-        torch.sub(logits, peak[..., None], out=room).exp_()
-        norm, energy = room.sum(-1), room.mul_(logits).sum(-1)
-        cross = torch.mul(logits, final_probs[here, None], out=room).sum(-1)
-        parts.append((peak, norm, energy, cross, larger, asked, top, top_ids))
-    return _Sums(*(torch.cat(each) for each in zip(*parts, strict=True)))
+    peak, norm, energy, cross = block.new_empty(4, n_pos, n_layers)
+    counted = torch.empty_like(near)
+    # Without groups, each token is one.
+    peaks = block.new_empty(n_pos, n_layers, width // _GROUP) if _in_groups(width, k) else block
+    here = (block, final_probs[:, None], near, peaks, peak, norm, energy, cross, counted)
+    for logits, final, asked, *found in zip(*(each.split(per_piece) for each in here), strict=True):
+        group_peaks, row_peak, row_norm, row_energy, row_cross, counts = found
+        room = scratch[: len(logits)]
+        if peaks is not block:
+            torch.amax(_groups(logits), -2, out=group_peaks)
+        torch.amax(group_peaks, -1, out=row_peak)
+        for one, count in zip(asked.unbind(-1), counts.unbind(-1), strict=True):
+            # Counting as floats is exact below 2**24 and an order of magnitude faster than summing booleans.
+            torch.sum(torch.gt(logits, one[..., None], out=room), -1, out=count)
+        # Not by a matrix product, which adds up long rows less exactly.
+        torch.sum(torch.mul(logits, final, out=room), -1, out=row_cross)
+        torch.sub(logits, row_peak[..., None], out=room).clamp_(min=NOTHING).exp_()
+        torch.sum(room, -1, out=row_norm)
+        torch.sum(room.mul_(logits), -1, out=row_energy)
+    top, top_ids = largest(block, k, None if peaks is block else peaks)
+    at_asked, beyond = _asked(block, near, places)
+    return _Sums(peak, norm, energy, cross, counted.long() - beyond, at_asked, top, top_ids)
 
 
 def _asked(logits: torch.Tensor, near: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | int]:
@@ -257,17 +316,32 @@ def _asked(logits: torch.Tensor, near: torch.Tensor, places: torch.Tensor) -> tu
     return torch.where(here, own, 0), (here & (own > near)).long()
 
 
-def largest(logits: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Like `topk` along the last axis, for long ones: the k largest lie among the neighbours of the k largest peaks."""
-    n = logits.shape[-1]
-    if n % _NEIGHBOURS or n <= 2 * k * _NEIGHBOURS:
+def largest(logits: torch.Tensor, k: int, peaks: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Like `topk` along the last axis, for long ones: the k largest lie in the groups of the k largest peaks.
+
+    Args:
+        logits: shape [..., token].
+        k: how many.
+        peaks: the largest of each group, where they are known.
+    """
+    if not _in_groups(logits.shape[-1], k):
         top, ids = logits.topk(k)
         return top, ids
-    groups = logits.unflatten(-1, (-1, _NEIGHBOURS))
-    chosen = groups.amax(-1).topk(k).indices
-    few = groups.gather(-2, chosen[..., None].expand(*chosen.shape, _NEIGHBOURS)).flatten(-2)
+    groups = _groups(logits)
+    chosen = (groups.amax(-2) if peaks is None else peaks).topk(k).indices
+    few = groups.gather(-1, chosen[..., None, :].expand(*chosen.shape[:-1], _GROUP, k)).flatten(-2)
     top, place = few.topk(k)
-    return top, chosen.gather(-1, place // _NEIGHBOURS) * _NEIGHBOURS + place % _NEIGHBOURS
+    return top, chosen.gather(-1, place % k) + place // k * groups.shape[-1]
+
+
+def _in_groups(n: int, k: int) -> bool:
+    return n % _GROUP == 0 and n > 2 * k * _GROUP
+
+
+def _groups(logits: torch.Tensor) -> torch.Tensor:
+    """In groups of `_GROUP`, shape [..., member, group]; every n-th is of one group: so rows are compared with rows."""
+    groups: torch.Tensor = logits.unflatten(-1, (_GROUP, -1))
+    return groups
 
 
 def _first_first(first: torch.Tensor, top: torch.Tensor) -> torch.Tensor:
