@@ -453,9 +453,9 @@ def test_what_is_given_up_half_way_is_not_lost(monkeypatch: pytest.MonkeyPatch) 
     decoded: list[int] = []
     decode = logit_lens.lens_cells
 
-    def counted(question: Any, trace: Any, layers: Any, first: int, end: int, rows: Any) -> Any:
+    def counted(question: Any, trace: Any, layers: Any, first: int, end: int, *others: Any) -> Any:
         decoded.append(end - first)
-        return decode(question, trace, layers, first, end, rows)
+        return decode(question, trace, layers, first, end, *others)
 
     monkeypatch.setattr(logit_lens, "lens_cells", counted)
     found = live.update(prompt, question)[0]

@@ -44,6 +44,13 @@ def test_a_cancelled_pass_leaves_the_next_one_right(live: lw.Live) -> None:
     np.testing.assert_array_equal(lens.top_probs, expected.top_probs)
 
 
+def test_words_are_those_of_the_prompt_and_its_cells(live: lw.Live) -> None:
+    question = lw.LogitLens(tokens=(3,))
+    for prompt in (ids(5), ids(9), ids(9)[:7], [*ids(9)[:7], 11], [*ids(9)[:7], 11, 12], ids(5)):
+        (lens,) = live.update(prompt, question)
+        assert dict(lens.pieces) == dict(question.run(live.model.trace(prompt)).pieces)
+
+
 def test_errors_keep_their_names(live: lw.Live) -> None:
     with pytest.raises(lw.EmptyPromptError):
         live.update([], lw.LogitLens())

@@ -214,10 +214,10 @@ def test_editing_holds_less_than_64_mib(model: lw.HookedModel, held: Held, monke
     """As an explorer asks: the layers on screen, then what is in sight, then the rest; and then edits."""
     fill, filled = logit_lens._Board.fill, []
 
-    def some(board: Any, layers: tuple[int, ...], start: int, stop: int) -> None:
+    def some(board: Any, layers: tuple[int, ...], start: int, stop: int, n_before: int = 0) -> None:
         filled.append((len(layers), stop - start))
         if len(filled) <= 2:
-            fill(board, layers, start, stop)
+            fill(board, layers, start, stop, n_before)
         else:  # steps like the one that the test above measures
             board.done[[board.layers.index(layer) for layer in layers], start:stop] = True
 

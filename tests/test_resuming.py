@@ -275,7 +275,8 @@ def test_other_layers_on_screen_cost_no_pass() -> None:
     trace = live.model.trace(tiny.ids(9))
     for layers in ("all", "0-1", "1-2", "2"):
         lens, attention = live.update(tiny.ids(9), lw.LogitLens(layers), lw.Attention(layers), on_screen=layers)
-        np.testing.assert_array_equal(lens.top_probs, lw.LogitLens(layers).run(trace).top_probs)
+        # What is in sight is decoded by itself first, and products of other sizes are rounded otherwise.
+        np.testing.assert_allclose(lens.top_probs, lw.LogitLens(layers).run(trace).top_probs, rtol=1e-5)
         np.testing.assert_array_equal(attention.pattern, lw.Attention(layers).run(trace).pattern)
     assert live.passes == 1
 

@@ -6,10 +6,11 @@ Source: science.md, "Logit lens".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,10 +23,11 @@ from layerwidget.analysis.neuron_rows import NeuronRows, layers_with_neurons
 from layerwidget.cancellation import checkpoint
 from layerwidget.errors import MissingComponentError, QuestionError, SelectionError
 from layerwidget.layers import parse_layers
-from layerwidget.model.cores import leaving_a_core
-from layerwidget.model.decoding import BlockedLogits, Logits
+from layerwidget.model.crowding import leaving_a_core
+from layerwidget.model.decoding import BlockedLogits, Logits, WholeLogits
 from layerwidget.questions import OnScreen, steps
 from layerwidget.questions.lens import HEAD, NEURON, LensGrid, LogitLens
+from layerwidget.tokens import Piece
 from layerwidget.trace import COMPONENTS, LaterLogits, Trace
 
 #: Layer, first position and the one after the last -> what is decoded, shape [pos, d_model].
@@ -80,15 +82,29 @@ def lens_steps(
     board = _Board.of(question, trace, layers, before, n_same, rows)
     missing = np.flatnonzero(~board.done.all(axis=0))
     if on_screen.layers and len(missing) >= _WORTH_A_PART:
-        board.fill(tuple(layer for layer in layers if layer in on_screen.layers), n_pos - 1, n_pos)
+        seen = tuple(layer for layer in layers if layer in on_screen.layers)
+        # The columns before it, which come next.
+        n_before = n_pos - next(_runs(missing, _finals_at_once(trace)))[0] - 1
+        board.fill(seen, n_pos - 1, n_pos, n_before)
         yield board.grid()
     per_step = max(1, _ROWS_PER_STEP // len(layers)) if on_screen.layers else n_pos
     in_sight = (on_screen.first <= missing) & (missing < on_screen.stop)
-    for start, stop in (*_runs(missing[in_sight], n_pos), *_runs(missing[~in_sight], per_step)):
-        board.fill(layers, start, stop)
-        if not board.done.all():
-            yield board.grid()
+    runs = [(run, n_pos) for run in _runs(missing[in_sight], n_pos)]
+    runs += [(run, per_step) for run in _runs(missing[~in_sight], max(per_step, _finals_at_once(trace)))]
+    for (first, end), longest in runs:
+        if end - first > longest:
+            # For all steps at once: each of them would read the whole head for a few positions.
+            trace.logits_between(first, end)
+        for start, stop in _runs(np.arange(first, end), longest):
+            board.fill(layers, start, stop)
+            if not board.done.all():
+                yield board.grid()
     yield board.grid()
+
+
+def _finals_at_once(trace: Trace) -> int:
+    """At how many positions the model's own logits are made at once; an encoder makes none."""
+    return max(1, _FINAL_BYTES // (4 * max(1, trace.anatomy.d_vocab)))
 
 
 def _runs(columns: np.ndarray, longest: int) -> Iterator[tuple[int, int]]:
@@ -110,6 +126,7 @@ class _Board:
         cells: the arrays of the grid.
         done: which cells are, shape [layer, pos].
         rows: what is decoded, where it is not just the component.
+        known: of an earlier answer all of whose cells are among these, how many positions it has and its pieces.
     """
 
     question: LogitLens
@@ -118,6 +135,7 @@ class _Board:
     cells: dict[str, np.ndarray]
     done: np.ndarray
     rows: RowsOf | None
+    known: tuple[int, Mapping[int, Piece]] = (0, MappingProxyType({}))
 
     @classmethod
     def of(
@@ -150,6 +168,8 @@ class _Board:
             rows = NeuronRows(trace, question.neuron, n_same if before is not None else 0)
         board = cls(question, trace, layers, cells, np.zeros((len(layers), n_pos), dtype=bool), rows)
         if before is not None:
+            if before.complete and n_same == len(before.token_ids):
+                board.known = n_same, before.pieces
             board.done[:, :n_same] = True if before.done is None else before.done[:, :n_same]
             for name, array in board.cells.items():
                 place = np.s_[:n_same] if name in _OF_POSITION else np.s_[:, :n_same]
@@ -157,12 +177,12 @@ class _Board:
         return board
 
     @torch.no_grad()
-    def fill(self, layers: tuple[int, ...], start: int, stop: int) -> None:
-        """Compute some layers at some positions."""
+    def fill(self, layers: tuple[int, ...], start: int, stop: int, n_before: int = 0) -> None:
+        """Compute some layers at some positions; `n_before` as `lens_cells` has it."""
         if not layers:
             return
         rows = [self.layers.index(layer) for layer in layers]
-        new = lens_cells(self.question, self.trace, layers, start, stop, self.rows)
+        new = lens_cells(self.question, self.trace, layers, start, stop, self.rows, n_before)
         if isinstance(self.rows, NeuronRows):
             new["neurons"] = self.rows.numbers(layers, start, stop)
         for name, array in self.cells.items():
@@ -173,7 +193,7 @@ class _Board:
     def grid(self) -> LensGrid:
         """What is computed so far, as an answer of its own."""
         cells = {name: array.copy() for name, array in self.cells.items()}
-        found = _grid(self.question, self.trace, self.layers, cells)
+        found = _grid(self.question, self.trace, self.layers, cells, *self.known)
         return found if self.done.all() else replace(found, done=self.done.copy())
 
 
@@ -183,7 +203,13 @@ def _asked_for(question: LogitLens) -> tuple[str, ...]:
 
 
 def lens_cells(
-    question: LogitLens, trace: Trace, layers: tuple[int, ...], first: int, end: int, rows: RowsOf | None = None
+    question: LogitLens,
+    trace: Trace,
+    layers: tuple[int, ...],
+    first: int,
+    end: int,
+    rows: RowsOf | None = None,
+    n_before: int = 0,
 ) -> dict[str, np.ndarray]:
     """All arrays of `LensGrid` of some layers, at the positions from `first` to before `end`.
 
@@ -194,6 +220,8 @@ def lens_cells(
         first: the first position.
         end: the one after the last.
         rows: where to take what is decoded from; by default from the trace.
+        n_before: at how many positions before `first` the model's own logits are wanted soon: the trace may remember
+            them, where they cost next to nothing.
     """
     ends_too = rows is None and _ends_are_decoded_too(question, trace, layers, end - first)
     rows = rows or partial(trace.rows, question.component)
@@ -202,12 +230,13 @@ def lens_cells(
     # Logits that are looked at twice are held meanwhile: to make them again takes longer than anything else.
     in_blocks = trace.model.decodes_in_blocks and not question.jsd
     rows_at_once = BLOCK_BYTES // (4 * min(BLOCK_WIDTH if in_blocks else d_vocab, d_vocab))
-    most = max(1, _FINAL_BYTES // (4 * d_vocab))
+    most = _finals_at_once(trace)
     width = max(1, min(rows_at_once // len(layers), _PROBS_BYTES // (4 * d_vocab)))
     per_call = max(1, rows_at_once // width)
     chunks = [layers[begin : begin + per_call] for begin in range(0, len(layers), per_call)]
     n_told = max(1, min(question.follow, d_vocab))
-    decoded_by = partial(_column, trace, rows, tokens, min(question.k, d_vocab), n_told, chunks, question.jsd)
+    k, n_before = min(question.k, d_vocab), min(n_before, BLOCK_BYTES // (4 * d_vocab) - (end - first) * len(layers))
+    decoded_by = partial(_column, trace, rows, tokens, k, n_told, chunks, question.jsd, max(0, n_before))
     columns = []
     # Of equal width: a product of few rows takes as long as one of many.
     for group, group_end in _evenly(first, end, most):
@@ -230,6 +259,7 @@ def _column(
     n_told: int,
     chunks: Sequence[tuple[int, ...]],
     jsd: bool,
+    n_before: int,
     start: int,
     stop: int,
     final: Final | None,
@@ -238,12 +268,13 @@ def _column(
     parts = []
     for layers in chunks:
         checkpoint(f"the lens of layer {layers[0]}, position {start}")
-        residuals = [rows(layer, start, stop).to(tokens.device) for layer in layers]
-        decoded = trace.model.decoded(torch.stack(residuals, 1).flatten(0, 1))
+        residuals = torch.stack([rows(layer, start, stop).to(tokens.device) for layer in layers], 1).flatten(0, 1)
         if final is None:
-            decoded, final = _with_ends(decoded, trace, start, stop - start, n_told)
-        elif jsd and isinstance(decoded, BlockedLogits):
-            decoded = decoded.whole(room_for_logits(trace.logits_device))
+            decoded, final = _with_ends(residuals, trace, start, stop - start, n_told, n_before)
+        else:
+            decoded = trace.model.decoded(residuals)
+            if jsd and isinstance(decoded, BlockedLogits):
+                decoded = decoded.whole(room_for_logits(trace.logits_device))
         parts.append(decode(decoded, final, tokens, len(layers), k, jsd))
         # The next ones may be made whole, in several copies: these are let go of before.
         del decoded
@@ -259,13 +290,22 @@ def _ends_are_decoded_too(question: LogitLens, trace: Trace, layers: tuple[int, 
     return last and few and isinstance(trace.held_logits, LaterLogits)
 
 
-def _with_ends(decoded: Logits, trace: Trace, start: int, n_pos: int, n_told: int) -> tuple[Logits, Final]:
-    """All logits, of which those of the last layer are the model's own prediction."""
+def _with_ends(
+    residuals: torch.Tensor, trace: Trace, start: int, n_pos: int, n_told: int, n_before: int
+) -> tuple[Logits, Final]:
+    """All logits, of which those of the last layer are the model's own prediction.
+
+    So are those of what leaves the last layer at `n_before` earlier positions: the head's weights are read once.
+    """
+    if n_before:
+        before = trace.rows("resid_post", trace.anatomy.n_layers - 1, start - n_before, start)
+        residuals = torch.cat([before.to(residuals.device), residuals])
     # Whoever looks at all of them needs no room for blocks.
-    whole = decoded.whole(room_for_logits(trace.logits_device))
-    ends = whole.logits.unflatten(0, (n_pos, -1))[:, -1].clone()
-    trace.remember_logits(start, ends)
-    return whole, _final(ends, n_told)
+    decoded = trace.model.decoded(residuals)
+    every = decoded.whole(room_for_logits(trace.logits_device)).logits
+    ends = torch.cat([every[:n_before], every[n_before:].unflatten(0, (n_pos, -1))[:, -1]])
+    trace.remember_logits(start - n_before, ends)
+    return WholeLogits(every[n_before:]), _final(ends[n_before:], n_told)
 
 
 def _final(logits: torch.Tensor, n_told: int) -> Final:
@@ -317,12 +357,21 @@ def _valid_tokens(tokens: tuple[int, ...], d_vocab: int) -> None:
             )
 
 
-def _grid(question: LogitLens, trace: Trace, layers: tuple[int, ...], arrays: dict[str, np.ndarray]) -> LensGrid:
+def _grid(
+    question: LogitLens,
+    trace: Trace,
+    layers: tuple[int, ...],
+    arrays: dict[str, np.ndarray],
+    n_known: int,
+    known: Mapping[int, Piece],
+) -> LensGrid:
     measured: dict[str, Any] = dict(arrays)
-    several = [arrays[name] for name in ("top_ids", "final_ids", "followed_ids") if name in arrays]
+    several = [arrays["top_ids"][:, n_known:]]
+    several += [arrays[name][n_known:] for name in _OF_POSITION if name in arrays]
     shown = {*(token for ids in several for token in np.unique(ids).tolist()), *question.tokens}
+    common = about(trace, layers, shown)
     return LensGrid(
-        **about(trace, layers, shown),
+        **{**common, "pieces": {**known, **common["pieces"]}},
         d_vocab=trace.anatomy.d_vocab,
         component=question.component,
         head=question.head,

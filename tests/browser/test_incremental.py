@@ -18,16 +18,16 @@ CLOSED_LENS = """
 import threading
 from layerwidget.analysis import logit_lens
 gate, fill = threading.Event(), logit_lens._Board.fill
-def waiting_fill(board, layers, start, stop):
+def waiting_fill(board, layers, start, stop, *before):
     stop - start == 1 or gate.wait(60)
-    fill(board, layers, start, stop)
+    fill(board, layers, start, stop, *before)
 logit_lens._Board.fill = waiting_fill
 """
 #: Lets the lens compute until all layers of the first position are there.
 CLOSED_LATER = """
-def until_first(board, layers, start, stop):
+def until_first(board, layers, start, stop, *before):
     board.done[:, 0].all() and gate.wait(60)
-    fill(board, layers, start, stop)
+    fill(board, layers, start, stop, *before)
 logit_lens._Board.fill = until_first
 """
 

@@ -26,7 +26,7 @@ from tests.conformance.build import GROUPS, Entry, entries
 from tests.conformance.rows import ABSENT, FAIL, PASS, Row, check, checks_of, stopped
 
 FOLDER = Path(__file__).parent
-TIME_LIMIT_S = 60
+TIME_LIMIT_S = 180
 MEMORY_LIMIT_BYTES = 8 << 30
 
 _SIGNS = {PASS: "✓", FAIL: "✗", ABSENT: "n/a"}
