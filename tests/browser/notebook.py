@@ -207,7 +207,7 @@ class Notebook:
         deadline = time.monotonic() + timeout_s
         while (value := self.value(expression)) != expected and time.monotonic() < deadline:
             self.page.wait_for_timeout(50)
-        assert value == expected
+        assert value == expected, f"{expression} is {value!r}"
 
     def use_theme(self, theme: Literal["light", "dark", "dark high contrast"]) -> None:
         """Switch JupyterLab's theme and wait until its style sheet is there."""

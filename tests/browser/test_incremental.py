@@ -132,6 +132,8 @@ def test_parts_are_marked_until_the_picture_is_complete(explorer: ExplorerPage) 
 
 def test_what_a_reader_scrolls_to_is_computed_first(explorer: ExplorerPage) -> None:
     page = explorer.notebook.page
+    # What is done in idle moments is done.
+    explorer.notebook.expect_value("ex.report is not None", True)
     explorer.notebook.run(CLOSED_LENS)
     try:
         explorer.prompt.fill("one two three four five six seven eight nine ten " * 14)
