@@ -39,7 +39,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     found = Machine()
     monkeypatch.setattr(crowding, "_n_cores", lambda: 2)
     monkeypatch.setattr(crowding, "_n_pushed_off", lambda: found.pushed)
-    monkeypatch.setattr(crowding.time, "monotonic", lambda: found.now)
+    monkeypatch.setattr(crowding, "monotonic", lambda: found.now)
     monkeypatch.setattr(crowding._Watch, "crowded_until", 0.0)
     yield found
     torch.set_num_threads(before)

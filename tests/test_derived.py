@@ -58,6 +58,7 @@ def test_the_lens_is_decoded_once_per_edit(
     model, prompt = hooked(kind), ids(12)
     live = lw.Live(model)
     live.update(prompt, SETTLED, EMERGED, *others)
+    live.prepare()
     for edited in ([*prompt, 17], [*prompt[:8], 9, 11], prompt[:5]):
         decoded.clear()
         settled, emerged, *_ = live.update(edited, SETTLED, EMERGED, *others)

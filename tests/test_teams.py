@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -32,3 +33,23 @@ print(beside - alone, after - alone, n_threads() - alone)
 def test_a_team_that_is_let_go_of_ends_and_comes_back() -> None:
     done = subprocess.run([sys.executable, "-c", _TEAM], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.split() == ["2", "0", "2"]
+
+
+_CHILD = """
+import os, torch
+from layerwidget.engine.teams import let_team_go
+
+torch.set_num_threads(2)
+torch.ones(1 << 20).add(1)
+child = os.fork()
+if child == 0:
+    let_team_go()
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes fork here only")
+def test_a_child_does_not_wait_for_threads_that_it_has_not() -> None:
+    done = subprocess.run([sys.executable, "-c", _CHILD], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["7"]

@@ -81,16 +81,17 @@ def lens_steps(
     layers, n_pos = _layers(question, trace), len(trace.tokens)
     board = _Board.of(question, trace, layers, before, n_same, rows)
     missing = np.flatnonzero(~board.done.all(axis=0))
-    if on_screen.layers and len(missing) >= _WORTH_A_PART:
-        seen = tuple(layer for layer in layers if layer in on_screen.layers)
-        # The columns before it, which come next.
-        n_before = n_pos - next(_runs(missing, _finals_at_once(trace)))[0] - 1
-        board.fill(seen, n_pos - 1, n_pos, n_before)
-        yield board.grid()
     per_step = max(1, _ROWS_PER_STEP // len(layers)) if on_screen.layers else n_pos
     in_sight = (on_screen.first <= missing) & (missing < on_screen.stop)
     runs = [(run, n_pos) for run in _runs(missing[in_sight], n_pos)]
     runs += [(run, per_step) for run in _runs(missing[~in_sight], max(per_step, _finals_at_once(trace)))]
+    if on_screen.layers and len(missing) >= _WORTH_A_PART:
+        seen = tuple(layer for layer in layers if layer in on_screen.layers)
+        (first, end), _ = runs[0]
+        # The columns that come next, where they are those just before it.
+        next_to_it = end >= n_pos - 1 and end - first <= _finals_at_once(trace)
+        board.fill(seen, n_pos - 1, n_pos, n_pos - 1 - first if next_to_it else 0)
+        yield board.grid()
     for (first, end), longest in runs:
         if end - first > longest:
             # For all steps at once: each of them would read the whole head for a few positions.
@@ -235,8 +236,10 @@ def lens_cells(
     per_call = max(1, rows_at_once // width)
     chunks = [layers[begin : begin + per_call] for begin in range(0, len(layers), per_call)]
     n_told = max(1, min(question.follow, d_vocab))
-    k, n_before = min(question.k, d_vocab), min(n_before, BLOCK_BYTES // (4 * d_vocab) - (end - first) * len(layers))
-    decoded_by = partial(_column, trace, rows, tokens, k, n_told, chunks, question.jsd, max(0, n_before))
+    # All of them or none: what is wanted is looked for as a whole.
+    fits = 4 * (n_before + (end - first) * len(layers)) * d_vocab <= BLOCK_BYTES
+    k, n_before = min(question.k, d_vocab), n_before if fits else 0
+    decoded_by = partial(_column, trace, rows, tokens, k, n_told, chunks, question.jsd, n_before)
     columns = []
     # Of equal width: a product of few rows takes as long as one of many.
     for group, group_end in _evenly(first, end, most):

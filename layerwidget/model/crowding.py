@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from time import monotonic
 
 import torch
 
@@ -61,7 +61,7 @@ def look_around() -> None:
 
 def is_crowded() -> bool:
     """Whether another process wanted a core in the last `CROWDED_S`, as far as anybody can tell."""
-    return _n_pushed_off() is None or time.monotonic() < _Watch.crowded_until
+    return _n_pushed_off() is None or monotonic() < _Watch.crowded_until
 
 
 class _Watch:
@@ -86,7 +86,7 @@ class _Watch:
         """See what has happened since the last time."""
         if not self._watches:
             return
-        now, pushed = time.monotonic(), _n_pushed_off()
+        now, pushed = monotonic(), _n_pushed_off()
         if self._last is not None:
             since, pushed_before = self._last
             self._fastest_s = min(self._fastest_s, now - since)
