@@ -1,8 +1,8 @@
-"""What the lens says of logits, from one look at each block of the vocabulary: they are never held all together.
+"""What the lens says of logits, from one look at each of them: a block of the vocabulary at a time, or all of few rows.
 
 Sums of exponentials are kept relative to the largest logit so far, and rescaled when a larger one comes ("online"
-log-sum-exp). Blocks are looked at in pieces that stay in the processor's cache, which is where the time goes. Threads
-share the blocks out among them, each with sums of its own.
+log-sum-exp). Logits are looked at in pieces that stay in the processor's cache, which is where the time goes. Where
+they are computed in blocks, threads share the blocks out among them, each with sums of its own.
 """
 
 from __future__ import annotations
@@ -339,7 +339,7 @@ def _in_groups(n: int, k: int) -> bool:
 
 
 def _groups(logits: torch.Tensor) -> torch.Tensor:
-    """In groups of `_GROUP`, shape [..., member, group]; every n-th is of one group: so rows are compared with rows."""
+    """In groups of `_GROUP`, shape [..., member, group]; their members are far apart: so vectors are compared."""
     groups: torch.Tensor = logits.unflatten(-1, (_GROUP, -1))
     return groups
 

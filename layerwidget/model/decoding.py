@@ -53,10 +53,10 @@ class BlockedLogits:
         Args:
             room: memory for them, one axis, fp32, at least as large; new memory is slow.
         """
-        logits = room[: len(self.normed) * self.d_vocab].view(len(self.normed), self.d_vocab)
         if not is_crowded():
             # In one go; in pieces, when a part of it would have to wait for a core.
             return WholeLogits(self.between(0, self.d_vocab, room))
+        logits = room[: len(self.normed) * self.d_vocab].view(len(self.normed), self.d_vocab)
 
         def multiply(firsts: Iterator[int]) -> None:
             for first in firsts:
