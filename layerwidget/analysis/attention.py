@@ -47,12 +47,13 @@ def attention_steps(
 def continued(before: FloatArray, n_same: int, n_pos: int) -> FloatArray:
     """Patterns [layer, head, query, key] with the first rows of others, and zeros in the rows that are to be filled.
 
-    What is appended to goes on in the same memory, which has room for some more positions: nothing is copied.
+    What is appended to goes on in the same memory, which has room for some more positions: nothing is copied. Where
+    something is taken away, there is new room at once, for most of the time something else is typed in its place.
     """
-    room, grows = before.base, n_same < n_pos
+    room = before.base
     # A row that is filled is not zero: it belongs to an earlier answer, which went on differently.
-    if room is None or not grows or room.shape[-1] < n_pos or room[:, :, n_same:n_pos].any():
-        side = n_pos + max(16, n_pos // 16) if grows else n_pos
+    if room is None or n_same == n_pos or room.shape[-1] < n_pos or room[:, :, n_same:n_pos].any():
+        side = n_pos + max(16, n_pos // 16)
         # Every number is written once: most of them are the old ones.
         room = np.empty((*before.shape[:2], side, side), dtype=np.float32)
         room[:, :, :n_same, :n_same] = before[:, :, :n_same, :n_same]
