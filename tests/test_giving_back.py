@@ -16,6 +16,9 @@ def trims(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     calls: list[int] = []
     monkeypatch.setattr(memory, "_trimmer", lambda: calls.append)
     monkeypatch.setattr(memory, "_last", -memory._EVERY_S)
+    monkeypatch.setattr(memory, "_resident", 0)
+    # However much there is.
+    monkeypatch.setattr(memory, "_MAY_GROW", 0)
     return calls
 
 
@@ -29,8 +32,23 @@ def test_it_is_done_at_most_so_often(trims: list[int], monkeypatch: pytest.Monke
     assert trims == [0, 0]
 
 
+def test_some_is_left_to_the_next_edit(trims: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    resident = 10 * 2**30
+    monkeypatch.setattr(memory, "_MAY_GROW", 2**20)
+    monkeypatch.setattr(memory, "_EVERY_S", 0.0)
+    monkeypatch.setattr(memory, "_resident_bytes", lambda: resident)
+    assert memory.give_back() == 0
+    resident += 2**20 - 1
+    assert memory.give_back() == 0
+    assert trims == [0]
+    resident += 1
+    assert memory.give_back() == 0
+    assert trims == [0, 0]
+
+
 def test_a_system_that_cannot_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_trimmer", lambda: None)
+    monkeypatch.setattr(memory, "_resident_bytes", lambda: pytest.fail("nobody needs to know"))
     before = memory._last
     assert memory.give_back() == 0
     assert memory._last == before

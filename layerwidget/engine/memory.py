@@ -1,33 +1,49 @@
-"""Memory that is free is given back to the system: what edits allocate and free would otherwise pile up as gaps."""
+"""Memory that is free is given back to the system: what edits allocate and free would otherwise pile up as gaps.
+
+Some of it is left to the next edit: the first touch of memory that the system hands out anew is slow.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import mmap
 import time
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 #: It takes some milliseconds, so it is done at most so often.
 _EVERY_S = 2.0
+#: By so much resident memory may grow until it is done again, bytes: some edits need that.
+_MAY_GROW = 48 * 2**20
 
 _last = -_EVERY_S
+# What was resident when it had been done.
+_resident = 0
 
 
 def give_back() -> float:
     """Return free pages of the C library's heap, where it is one that can: glibc keeps gaps between what is in use.
 
     Returns:
-        in how many seconds to ask again, because it was done a moment ago; 0.0 when it is done, or cannot be.
+        in how many seconds to ask again, because it was done a moment ago; 0.0 when it is done, cannot be, or can wait.
     """
-    global _last
+    global _last, _resident
     trim, now = _trimmer(), time.monotonic()
-    if trim is None:
+    if trim is None or _resident_bytes() < _resident + _MAY_GROW:
         return 0.0
     if (wait_s := _last + _EVERY_S - now) > 0:
         return wait_s
     _last = now
     trim(0)
+    _resident = _resident_bytes()
     return 0.0
+
+
+def _resident_bytes() -> int:
+    """Memory of this process that is in use, as Linux counts it; only there is a C library that can."""
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * mmap.PAGESIZE
 
 
 @cache
