@@ -438,10 +438,13 @@ def test_a_part_holds_what_was_known_before() -> None:
     assert len(parts) == 1
 
 
-def test_what_is_given_up_half_way_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    from layerwidget.analysis import logit_lens
+@pytest.mark.parametrize("rows_per_step", [6, 1000], ids=["between two steps", "within a step"])
+def test_what_is_given_up_half_way_is_not_lost(rows_per_step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from layerwidget.analysis import lens_cells, logit_lens
 
-    monkeypatch.setattr(logit_lens, "_ROWS_PER_STEP", 6)
+    monkeypatch.setattr(logit_lens, "_ROWS_PER_STEP", rows_per_step)
+    # Two positions at once.
+    monkeypatch.setattr(lens_cells, "BLOCK_BYTES", 4 * tiny.D_VOCAB * 2 * tiny.N_LAYERS)
     live = lw.Live(HookedModel(tiny.tiny("llama")))
     question, prompt = lw.LogitLens(k=2), tiny.ids(14)
     parts: list[Any] = []

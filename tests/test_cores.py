@@ -51,6 +51,78 @@ def test_an_error_in_a_piece_is_raised() -> None:
 
 
 @pytest.mark.usefixtures("two_threads")
+def test_pieces_are_made_by_whoever_asks_a_few_ahead() -> None:
+    caller, made = threading.get_ident(), list[int]()
+
+    def pieces() -> Iterator[int]:
+        for piece in range(20):
+            assert threading.get_ident() == caller
+            # It has every operation to itself, for the others have the cores.
+            assert torch.get_num_threads() == 1
+            made.append(piece)
+            yield piece
+
+    def work(rest: Iterator[int]) -> list[int]:
+        taken = []
+        for piece in rest:
+            taken.append(piece)
+            # Two are taken, two wait, and one is in hand.
+            assert len(made) <= piece + 6
+        return taken
+
+    found = shared_out(work, pieces(), CPU)
+    assert sorted(piece for taken in found for piece in taken) == list(range(20))
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_where_making_a_piece_fails_nobody_waits_for_more() -> None:
+    def pieces() -> Iterator[int]:
+        yield 1
+        raise ValueError("no more")
+
+    ended = []
+
+    def work(rest: Iterator[int]) -> None:
+        list(rest)
+        ended.append(threading.get_ident())
+
+    with pytest.raises(ValueError, match="no more"):
+        shared_out(work, pieces(), CPU)
+    assert len(ended) == 2
+    assert torch.get_num_threads() == 2
+    assert sum(shared_out(sum, range(5), CPU)) == 10
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_when_all_have_failed_no_more_pieces_are_made() -> None:
+    made: list[int] = []
+
+    def watched() -> Iterator[int]:
+        for piece in range(1000):
+            made.append(piece)
+            yield piece
+
+    def work(rest: Iterator[int]) -> None:
+        raise ValueError(f"not {next(rest)}")
+
+    with pytest.raises(ValueError, match="not"):
+        shared_out(work, watched(), CPU)
+    assert len(made) < 10
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_what_is_shared_out_while_pieces_are_made_is_done_at_once() -> None:
+    """All others wait for the piece that is being made."""
+
+    def pieces() -> Iterator[int]:
+        for piece in range(4):
+            yield piece + sum(shared_out(sum, [1, 2, 3], CPU))
+
+    assert sum(shared_out(sum, pieces(), CPU)) == sum(range(4)) + 4 * 6
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_a_gpu_needs_no_help() -> None:
     assert n_sharers(torch.device("cuda")) == 1
     assert n_sharers(CPU) == 2

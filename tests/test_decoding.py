@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from layerwidget.analysis.decoding import BLOCK_WIDTH, Final, _blocks, decode, largest
+from layerwidget.analysis.decoding import BLOCK_WIDTH, Columns, Final, decode, decode_in_blocks
+from layerwidget.analysis.looking import largest, pieces
 from layerwidget.model import decoding
 from layerwidget.model.decoding import BlockedLogits, Logits, WholeLogits
 from layerwidget.model.hooked_model import HookedModel
@@ -32,12 +33,12 @@ def between(logits: Logits, first: int, stop: int) -> torch.Tensor:
 @pytest.mark.parametrize("whole", [False, True])
 def test_blocks_together_say_what_all_logits_say(seed: int, whole: bool) -> None:
     logits = blocked(seed)
-    every = between(logits, 0, D_VOCAB).unflatten(0, (N_POS, N_LAYERS))
+    every = between(logits, 0, D_VOCAB).unflatten(0, (N_LAYERS, N_POS))
     tokens = torch.tensor([0, BLOCK_WIDTH - 1, BLOCK_WIDTH, D_VOCAB - 1])
-    final = Final.of(every[:, -1])
+    final = Final.of(every[-1])
     source = WholeLogits(every.flatten(0, 1).clone()) if whole else logits
-    cells = decode(source, final, tokens, N_LAYERS, K, jsd=True)
-    log_probs = every.double().log_softmax(-1).transpose(0, 1)
+    cells = decode(Columns(source, final, N_LAYERS), tokens, K, jsd=True)
+    log_probs = every.double().log_softmax(-1)
     close = {"rtol": 1e-4, "atol": 1e-4, "check_dtype": False}
     expected = log_probs.topk(K)
     assert torch.equal(cells["top_ids"], expected.indices)
@@ -50,7 +51,7 @@ def test_blocks_together_say_what_all_logits_say(seed: int, whole: bool) -> None
     top = log_probs[-1].argmax(-1)
     of_final = log_probs.gather(-1, top.expand(N_LAYERS, -1)[..., None])
     torch.testing.assert_close(cells["final_probs"].log(), of_final[..., 0], **close)
-    exact = every.transpose(0, 1)
+    exact = every
     ranks = (exact[..., None, :] > exact[..., tokens, None]).sum(-1)
     # Where two logits tie within rounding, either may come first.
     ties = ((exact[..., None, :] - exact[..., tokens, None]).abs() < 1e-4).sum(-1)
@@ -61,13 +62,13 @@ def test_blocks_together_say_what_all_logits_say(seed: int, whole: bool) -> None
 @pytest.mark.parametrize("whole", [False, True])
 def test_long_sums_are_exact_however_large_the_logits(whole: bool) -> None:
     generator = torch.Generator().manual_seed(3)
-    every = 90 + torch.randn(N_POS, N_LAYERS, 2**18, generator=generator)
+    every = 90 + torch.randn(N_LAYERS, N_POS, 2**18, generator=generator)
     # A bias alone: the product is zero, and every row the same logits.
     alike = BlockedLogits(torch.zeros(N_POS * N_LAYERS, 4), torch.zeros(2**18, 4), every[0, 0].clone())
     source = WholeLogits(every.flatten(0, 1).clone()) if whole else alike
     every = every if whole else every[:1, :1].expand_as(every)
-    cells = decode(source, Final.of(every[:, -1]), torch.tensor([0]), N_LAYERS, K)
-    log_probs = every.double().log_softmax(-1).transpose(0, 1)
+    cells = decode(Columns(source, Final.of(every[-1]), N_LAYERS), torch.tensor([0]), K)
+    log_probs = every.double().log_softmax(-1)
     kl = (log_probs[-1].exp() * (log_probs[-1] - log_probs)).sum(-1)
     torch.testing.assert_close(cells["kl_to_final_nats"], kl, rtol=0, atol=1e-4, check_dtype=False)
     entropy = torch.special.entr(log_probs.exp()).sum(-1)
@@ -76,9 +77,9 @@ def test_long_sums_are_exact_however_large_the_logits(whole: bool) -> None:
 
 def test_a_rank_within_the_listed_tokens_is_their_place() -> None:
     logits = blocked()
-    final = Final.of(between(logits, 0, D_VOCAB).unflatten(0, (N_POS, N_LAYERS))[:, -1])
+    final = Final.of(between(logits, 0, D_VOCAB).unflatten(0, (N_LAYERS, N_POS))[-1])
     tokens = between(logits, 0, D_VOCAB)[0].topk(K).indices
-    cells = decode(logits, final, tokens, N_LAYERS, K)
+    cells = decode(Columns(logits, final, N_LAYERS), tokens, K)
     assert cells["token_ranks"][0, 0].tolist() == list(range(K))
     listed = cells["top_ids"][..., None, :] == tokens[:, None]
     place = torch.where(listed.any(-1), listed.float().argmax(-1), K)
@@ -93,10 +94,10 @@ def test_masked_tokens_have_no_weight(mask: float, first: int) -> None:
     assert bias is not None
     stop = first + BLOCK_WIDTH
     bias[first:stop] = mask
-    final = Final.of(between(logits, 0, D_VOCAB).unflatten(0, (N_POS, N_LAYERS))[:, -1])
-    cells = decode(logits, final, torch.tensor([0]), N_LAYERS, K, jsd=True)
+    final = Final.of(between(logits, 0, D_VOCAB).unflatten(0, (N_LAYERS, N_POS))[-1])
+    cells = decode(Columns(logits, final, N_LAYERS), torch.tensor([0]), K, jsd=True)
     kept = torch.cat([between(logits, 0, first), between(logits, stop, D_VOCAB)], -1)
-    log_probs = kept.log_softmax(-1).unflatten(0, (N_POS, N_LAYERS)).transpose(0, 1)
+    log_probs = kept.log_softmax(-1).unflatten(0, (N_LAYERS, N_POS))
     torch.testing.assert_close(cells["entropy_nats"], torch.special.entr(log_probs.exp()).sum(-1), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(cells["kl_to_final_nats"][-1], torch.zeros(N_POS), rtol=0, atol=1e-4)
     torch.testing.assert_close(cells["jsd_nats"], jensen_shannon(log_probs), rtol=0, atol=2e-5)
@@ -105,10 +106,10 @@ def test_masked_tokens_have_no_weight(mask: float, first: int) -> None:
 def test_what_is_far_below_the_peak_counts_where_the_final_prediction_says_so() -> None:
     logits = blocked()
     logits.normed.mul_(8)
-    every = between(logits, 0, D_VOCAB).unflatten(0, (N_POS, N_LAYERS))
-    log_probs = every.double().log_softmax(-1).transpose(0, 1)
+    every = between(logits, 0, D_VOCAB).unflatten(0, (N_LAYERS, N_POS))
+    log_probs = every.double().log_softmax(-1)
     assert log_probs.min() < -200
-    cells = decode(logits, Final.of(every[:, -1]), torch.tensor([0]), N_LAYERS, K, jsd=True)
+    cells = decode(Columns(logits, Final.of(every[-1]), N_LAYERS), torch.tensor([0]), K, jsd=True)
     close = {"rtol": 1e-4, "atol": 1e-4, "check_dtype": False}
     torch.testing.assert_close(cells["entropy_nats"], torch.special.entr(log_probs.exp()).sum(-1), **close)
     kl = (log_probs[-1].exp() * (log_probs[-1] - log_probs)).sum(-1)
@@ -118,11 +119,41 @@ def test_what_is_far_below_the_peak_counts_where_the_final_prediction_says_so() 
     torch.testing.assert_close(cells["jsd_nats"], jensen_shannon(log_probs), rtol=0, atol=2e-5, check_dtype=False)
 
 
-@pytest.mark.parametrize(("d_vocab", "width"), [(1, 1), (97, 97), (97, 10), (49152, 4096), (50257, 4096), (8, 3)])
-def test_blocks_are_the_vocabulary_once(d_vocab: int, width: int) -> None:
-    blocks = list(_blocks(d_vocab, width))
-    assert [place for first, stop in blocks for place in range(first, stop)] == list(range(d_vocab))
-    assert max(stop - first for first, stop in blocks) <= width
+def test_a_layer_whose_logits_are_there_is_decoded_as_if_they_were_not() -> None:
+    logits = blocked()
+    tokens = torch.tensor([0, BLOCK_WIDTH, D_VOCAB - 1])
+    last = between(logits, 0, D_VOCAB)[-N_POS:]
+    final, held = Final.of(last), last.clone()
+    expected = decode(Columns(logits, final, N_LAYERS), tokens, K)
+    others = BlockedLogits(logits.normed[:-N_POS], logits.W_U, logits.b_U)
+    cells = decode(Columns(others, final, N_LAYERS - 1, last), tokens, K)
+    assert cells.keys() == expected.keys()
+    for name, numbers in cells.items():
+        torch.testing.assert_close(numbers, expected[name], rtol=1e-5, atol=1e-5)
+    assert torch.equal(last, held)
+
+
+def test_several_are_decoded_as_each_is() -> None:
+    several = [blocked(seed) for seed in range(5)]
+    finals = [Final.of(between(logits, 0, D_VOCAB)[-N_POS:]) for logits in several]
+    columns = [Columns(logits, final, N_LAYERS) for logits, final in zip(several, finals, strict=True)]
+    tokens, found = torch.tensor([7]), {}
+    decode_in_blocks(iter(columns), tokens, K, found.__setitem__)
+    assert sorted(found) == list(range(5))
+    for index, one in enumerate(columns):
+        for name, numbers in decode(one, tokens, K).items():
+            torch.testing.assert_close(found[index][name], numbers, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 7), (3, 4, 10), (5, 2, 100), (2, 9, 30)])
+@pytest.mark.parametrize("piece", [1, 25, 60, 10_000])
+def test_pieces_are_the_block_once(shape: tuple[int, int, int], piece: int) -> None:
+    block = torch.zeros(shape)
+    for here in pieces(block, piece):
+        assert block[here].is_contiguous()
+        assert block[here].numel() <= max(piece, shape[-1])
+        block[here] += 1
+    assert (block == 1).all()
 
 
 @pytest.mark.parametrize("crowded", [False, True])

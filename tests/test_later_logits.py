@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import layerwidget as lw
-from layerwidget.analysis import logit_lens
+from layerwidget.analysis import lens_cells
 from layerwidget.trace import LaterLogits
 from tests import tiny
 from tests.tiny import D_VOCAB, N_LAYERS
@@ -94,8 +94,8 @@ def test_a_lens_without_the_last_layer_compares_with_it(
 def test_many_rows_are_decoded_in_groups(
     model: lw.HookedModel, made: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logit_lens, "BLOCK_BYTES", 4 * D_VOCAB * 2 * N_LAYERS)
-    monkeypatch.setattr(logit_lens, "_FINAL_BYTES", 4 * D_VOCAB * 5)
+    monkeypatch.setattr(lens_cells, "BLOCK_BYTES", 4 * D_VOCAB * 2 * N_LAYERS)
+    monkeypatch.setattr(lens_cells, "_FINAL_BYTES", 4 * D_VOCAB * 5)
     found, expected = lw.LogitLens(k=4).run(without_head(model)), lw.LogitLens(k=4).run(model.trace(IDS))
     assert made == [4, 4, 4]
     np.testing.assert_array_equal(found.top_ids, expected.top_ids)

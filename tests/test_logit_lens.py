@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import layerwidget as lw
-from layerwidget.analysis import decoding, logit_lens
+from layerwidget.analysis import decoding, lens_cells
 from tests.tiny import D_VOCAB, N_LAYERS, ids, jensen_shannon, plain_output, tiny
 
 KINDS = ["llama", "gpt2", "gpt_neox", "gemma3"]
@@ -39,8 +39,8 @@ def test_the_last_row_is_the_models_own_prediction(kind: str) -> None:
 def test_every_statistic_in_chunks_of_any_size(
     kind: str, block_bytes: int, block_width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logit_lens, "BLOCK_BYTES", block_bytes)
-    for module in (logit_lens, decoding):
+    monkeypatch.setattr(lens_cells, "BLOCK_BYTES", block_bytes)
+    for module in (lens_cells, decoding):
         monkeypatch.setattr(module, "BLOCK_WIDTH", block_width)
     trace = lw.HookedModel(tiny(kind)).trace(ids(7))
     tokens = (0, 17, D_VOCAB - 1)

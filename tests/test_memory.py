@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.initialization import no_init_weights
 
 import layerwidget as lw
-from layerwidget.analysis import decoding, logit_lens
+from layerwidget.analysis import decoding, lens_cells, logit_lens
 from layerwidget.analysis.logit_lens import logit_lens_steps
 from layerwidget.analysis.tuned_lens import tuned_lens_steps
 from layerwidget.model import cores, decoding as head_decoding
@@ -150,7 +150,7 @@ def test_the_lens_holds_less_than_64_mib(model: lw.HookedModel, held: Held, of: 
     with Peak(held):
         parts = first_parts(question, trace)
     assert parts[-1].done is not None
-    assert parts[-1].done.any(axis=0).sum() == 16
+    assert parts[-1].done.any(axis=0).sum() == 64
     assert 8 * 2**20 < held.most < ALLOWED_BYTES
 
 
@@ -161,7 +161,7 @@ def test_the_lens_of_one_of_many_heads_holds_less_than_64_mib(held: Held) -> Non
     with Peak(held):
         parts = first_parts(QUESTIONS["one head"](model), trace)
     assert parts[-1].done is not None
-    assert parts[-1].done.any(axis=0).sum() == 16
+    assert parts[-1].done.any(axis=0).sum() == 64
     assert 8 * 2**20 < held.most < ALLOWED_BYTES
 
 
@@ -178,9 +178,9 @@ def test_a_soft_capped_lens_holds_less_than_64_mib(capped: lw.HookedModel, held:
     with Peak(held):
         parts = first_parts(QUESTIONS[of](capped), big_trace(capped))
     assert parts[-1].done is not None
-    assert parts[-1].done.any(axis=0).sum() == 16
+    assert parts[-1].done.any(axis=0).sum() == 64
     # The model itself makes two copies: there is room for what is copied from a trace that several passes have made.
-    assert 2 * decoding.BLOCK_BYTES < held.most < 2.5 * decoding.BLOCK_BYTES < ALLOWED_BYTES - logit_lens._FINAL_BYTES
+    assert 2 * decoding.BLOCK_BYTES < held.most < 2.5 * decoding.BLOCK_BYTES < ALLOWED_BYTES - lens_cells._FINAL_BYTES
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +234,7 @@ def test_editing_holds_less_than_64_mib(model: lw.HookedModel, held: Held, monke
             (lens,) = live.update(edited, question, previewed=lambda *_: None, on_screen="16-31", in_sight=sight)
             reused.append(live.reused)
             assert lens.complete
-            assert filled[:3] == ([(32, 1)] if live.reused > half else [(16, 1), (32, 12), (32, 16)])
+            assert filled[:3] == ([(32, 1)] if live.reused > half else [(16, 1), (32, 12), (32, 64)])
     assert reused == [3, N_POS - 1, half]
     # The answer while it is filled, and as it is handed on; those about earlier prompts are capped elsewhere.
     arrays = 2 * sum(array.nbytes for array in vars(lens).values() if isinstance(array, np.ndarray))

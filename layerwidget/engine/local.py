@@ -13,6 +13,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from layerwidget.cancellation import checkpoint
 from layerwidget.engine.kept import KeptAnswers
 from layerwidget.engine.told import Told
 from layerwidget.errors import Cancelled, LayerWidgetError
@@ -196,6 +197,8 @@ class Live:
         try:
             for answer in islice(steps, most):
                 if not _is_whole(answer):
+                    # It is held; nobody wants to see it when the rest is given up.
+                    checkpoint("a part of an answer")
                     told.part(question, answer)
         except Cancelled:
             raise

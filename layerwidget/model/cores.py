@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
@@ -38,31 +39,96 @@ def shared_out(
 
     Args:
         work: called once in every thread, without gradients; it takes pieces until there are none.
-        pieces: what is to be done, in order.
+        pieces: what is to be done, in order. They are made in the caller's thread, one or two before they are wanted.
         device: where the tensors are.
     """
-    rest = _OneByOne(pieces)
     n_threads = n_sharers(device)
-    if n_threads == 1:
-        return [work(rest)]
+    if n_threads == 1 or getattr(_handing, "out", False):
+        return [work(iter(pieces))]
+    handed: _Handed[_Piece] = _Handed(n_threads)
+
+    def share() -> _Found:
+        try:
+            return work(handed)
+        finally:
+            # Nobody else will take what is left when all have failed.
+            handed.leave()
+
+    running: list[Future[_Found]] = []
     try:
-        running = [_pool(n_threads).submit(copy_context().run, work, rest) for _ in range(n_threads)]
+        running += [_pool(n_threads).submit(copy_context().run, share) for _ in range(n_threads)]
     except RuntimeError:  # the interpreter is ending and starts no more threads
-        return [work(rest)]
-    wait(running)
+        handed.close()
+        if not running:
+            return [work(iter(pieces))]
+    n_torch = torch.get_num_threads()
+    _handing.out = True
+    # The others have all cores: what would be split over them would wait for each of them.
+    torch.set_num_threads(1)
+    try:
+        handed.take(pieces)
+    finally:
+        torch.set_num_threads(n_torch)
+        _handing.out = False
+        wait(running)
     return [one.result() for one in running]
 
 
-class _OneByOne(Iterator[_Piece]):
-    """Pieces for several threads."""
+#: Whether this thread hands pieces to others: all of those wait for it, so what it shares out meanwhile it does alone.
+_handing = threading.local()
 
-    def __init__(self, pieces: Iterable[_Piece]) -> None:
-        self._pieces = iter(pieces)
-        self._lock = threading.Lock()
+
+class _Handed(Iterator[_Piece]):
+    """Pieces that one thread hands to several others.
+
+    Args:
+        n: how many take them, and how many pieces wait for somebody at most.
+    """
+
+    def __init__(self, n: int) -> None:
+        self._n, self._n_there = n, n
+        self._waiting: deque[_Piece] = deque()
+        self._open = True
+        self._changed = threading.Condition()
+
+    def take(self, pieces: Iterable[_Piece]) -> None:
+        """Hand out all of them, unless nobody is there any more; what waits is dropped where making them fails."""
+        try:
+            for piece in pieces:
+                with self._changed:
+                    self._changed.wait_for(lambda: len(self._waiting) < self._n or not self._n_there)
+                    if not self._n_there:
+                        return
+                    self._waiting.append(piece)
+                    self._changed.notify_all()
+                # Whoever takes it has it alone.
+                del piece
+        except BaseException:
+            with self._changed:
+                self._waiting.clear()
+            raise
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """No more will come."""
+        with self._changed:
+            self._open = False
+            self._changed.notify_all()
+
+    def leave(self) -> None:
+        """One of those that take pieces takes no more."""
+        with self._changed:
+            self._n_there -= 1
+            self._changed.notify_all()
 
     def __next__(self) -> _Piece:
-        with self._lock:
-            return next(self._pieces)
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or not self._open)
+            if not self._waiting:
+                raise StopIteration
+            self._changed.notify_all()
+            return self._waiting.popleft()
 
 
 def _pool(n_threads: int) -> ThreadPoolExecutor:
