@@ -123,6 +123,26 @@ def test_what_is_shared_out_while_pieces_are_made_is_done_at_once() -> None:
 
 
 @pytest.mark.usefixtures("two_threads")
+def test_nobody_waits_for_threads_that_wait_for_something_else() -> None:
+    """One holds a lock and wants to share something out, another needs that lock to make what the threads wait for."""
+    lock, begun, found = threading.Lock(), threading.Event(), []
+
+    def pieces() -> Iterator[int]:
+        yield 1
+        begun.set()
+        with lock:
+            yield 2
+
+    with lock:
+        other = threading.Thread(target=lambda: found.extend(shared_out(sum, pieces(), CPU)), daemon=True)
+        other.start()
+        assert begun.wait(10)
+        assert shared_out(sum, [3, 4], CPU) == [7]
+    other.join(10)
+    assert sum(found) == 3
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_a_gpu_needs_no_help() -> None:
     assert n_sharers(torch.device("cuda")) == 1
     assert n_sharers(CPU) == 2

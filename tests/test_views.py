@@ -265,8 +265,7 @@ def test_a_long_matrix_of_an_appended_prompt_is_packed_from_its_new_rows_on(monk
     model, question, view = lw.HookedModel(tiny("llama")), lw.Attention(), lw.AttentionView(hide_first=False)
     before: lw.AttentionGrid | None = None
     text = ids(12)
-    # The first one has no room for another position, so all of it moves once.
-    for n_pos, n_same, keys in ((10, 0, [4, 8, 10]), (11, 10, [4, 8, 11]), (12, 11, [12]), (12, 3, [4, 8, 12])):
+    for n_pos, n_same, keys in ((10, 0, [4, 8, 10]), (11, 10, [11]), (12, 11, [12]), (12, 3, [4, 8, 12])):
         packed.clear()
         tokens = text[:n_pos] if n_same != 3 else [*text[:3], 5, *text[4:]]
         (before,) = question.answers(model.trace(tokens), before, n_same, ())
@@ -299,8 +298,21 @@ def test_of_an_appended_prompt_only_the_new_rows_are_packed(monkeypatch: pytest.
     second = shown(text[:7], first, 5)
     third = shown(text[:9], second, 7)
     assert packed == [7, 8]
-    shown([*text[:6], 3, 2], third, 6)
-    assert packed == list(range(8))
+    # In other memory, but the same numbers.
+    other = shown([*text[:6], 3, 2], third, 6)
+    assert not np.shares_memory(other.pattern, third.pattern)
+    assert packed == [6, 7]
+    shorter = shown(text[:4], other, 4)
+    assert packed == []
+    shown([*text[:4], 9], shorter, 4)
+    assert packed == [4]
+    assert not np.shares_memory(shorter.pattern, other.pattern)
+    # Where nobody has kept count, all of it is new.
+    shown([*text[:4], 9], dataclasses.replace(shorter), 4)
+    assert packed == list(range(5))
+    assert third.n_alike(other) == 6
+    assert third.n_alike(dataclasses.replace(third)) == 0
+    assert third.n_alike(lw.Attention("0").run(model.trace(text[:9]))) == 0
     # Four queries to a cell: the last one of the earlier result was not full.
     monkeypatch.setattr(attention_view, "gallery_block", lambda grid: 4)
     packed.clear()

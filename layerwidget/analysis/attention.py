@@ -41,7 +41,9 @@ def attention_steps(
         with leaving_a_core(n_pos - n_same):
             rows = trace.pattern_from(layer, n_same).float().cpu().numpy()
             pattern[index, :, n_same:] = rows if len(heads) == len(rows) else rows[list(heads)]
-    yield AttentionGrid(**about_heads(trace, layers, heads), pattern=pattern)
+    grid = AttentionGrid(**about_heads(trace, layers, heads), pattern=pattern)
+    grid.goes_on_with(before, n_same)
+    yield grid
 
 
 def continued(before: FloatArray, n_same: int, n_pos: int) -> FloatArray:

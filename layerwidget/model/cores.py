@@ -23,6 +23,8 @@ _MOST_SHARERS = 4
 _Piece = TypeVar("_Piece")
 _Found = TypeVar("_Found")
 
+#: Held by whoever shares out.
+_sharing = threading.Lock()
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
 _pools_lock = threading.Lock()
 
@@ -41,10 +43,20 @@ def shared_out(
         work: called once in every thread, without gradients; it takes pieces until there are none.
         pieces: what is to be done, in order. They are made in the caller's thread, one or two before they are wanted.
         device: where the tensors are.
+
+    Where the threads are busy with something else, this one does it alone.
     """
     n_threads = n_sharers(device)
-    if n_threads == 1 or getattr(_handing, "out", False):
+    # Whoever waited for the threads might hold a lock that others need to make their next piece.
+    if n_threads == 1 or not _sharing.acquire(blocking=False):
         return [work(iter(pieces))]
+    try:
+        return _among(n_threads, work, pieces)
+    finally:
+        _sharing.release()
+
+
+def _among(n_threads: int, work: Callable[[Iterator[_Piece]], _Found], pieces: Iterable[_Piece]) -> list[_Found]:
     handed: _Handed[_Piece] = _Handed(n_threads)
 
     def share() -> _Found:
@@ -54,28 +66,20 @@ def shared_out(
             # Nobody else will take what is left when all have failed.
             handed.leave()
 
-    running: list[Future[_Found]] = []
     try:
-        running += [_pool(n_threads).submit(copy_context().run, share) for _ in range(n_threads)]
+        running = [_pool(n_threads).submit(copy_context().run, share) for _ in range(n_threads)]
     except RuntimeError:  # the interpreter is ending and starts no more threads
         handed.close()
-        if not running:
-            return [work(iter(pieces))]
+        return [work(iter(pieces))]
     n_torch = torch.get_num_threads()
-    _handing.out = True
     # The others have all cores: what would be split over them would wait for each of them.
     torch.set_num_threads(1)
     try:
         handed.take(pieces)
     finally:
         torch.set_num_threads(n_torch)
-        _handing.out = False
         wait(running)
     return [one.result() for one in running]
-
-
-#: Whether this thread hands pieces to others: all of those wait for it, so what it shares out meanwhile it does alone.
-_handing = threading.local()
 
 
 class _Handed(Iterator[_Piece]):
@@ -153,6 +157,12 @@ def _share(n_torch: int) -> None:
     torch.set_num_threads(n_torch // min(n_torch, _MOST_SHARERS))
 
 
+def _after_fork() -> None:
+    """Threads do not live on in a child, and what they held is held for ever."""
+    global _sharing
+    _pools.clear()
+    _sharing = threading.Lock()
+
+
 if hasattr(os, "register_at_fork"):
-    # Threads do not live on in a child.
-    os.register_at_fork(after_in_child=_pools.clear)
+    os.register_at_fork(after_in_child=_after_fork)

@@ -17,7 +17,7 @@ from layerwidget.figures.themes import Theme
 from layerwidget.questions.attention import CrossAttentionGrid, HeadGrid
 from layerwidget.widgets.base import View
 from layerwidget.widgets.chosen_matrix import Choice, Chosen, chosen_matrix
-from layerwidget.widgets.gallery_packing import first_share, gallery_row, largest, n_same, thousandth_steps
+from layerwidget.widgets.gallery_packing import first_share, gallery_row, largest, thousandth_steps
 from layerwidget.widgets.messages import Message, packed_message, unpacked_message
 from layerwidget.widgets.picture import Pictured, place_of
 
@@ -110,7 +110,7 @@ class AttentionView(Pictured, View, module="attention_view"):
         limit = largest(grid, hidden) if grid.unit else 1.0
         look = (block, hidden, limit)
         same = before is not None and (before.block, before.without_first, before.limit) == look
-        kept = before.rows[: n_same(before.grid, grid) // block] if before is not None and same else ()
+        kept = before.rows[: before.grid.n_alike(grid) // block] if before is not None and same else ()
         new = [gallery_row(grid, row, *look) for row in range(len(kept), -(-n_pos // block))]
         chosen = chosen_matrix(grid, self._choice(), self.hide_first, before.chosen if before else None)
         self._shown = _Shown(grid, prompt, *look, (*kept, *new), chosen)

@@ -10,7 +10,7 @@ import numpy as np
 from layerwidget.layers import parse_layers
 from layerwidget.questions.attention import HeadGrid
 from layerwidget.results import FloatArray
-from layerwidget.widgets.gallery_packing import cells_of, n_same, queries_of
+from layerwidget.widgets.gallery_packing import cells_of, queries_of
 
 #: A matrix is sent as numbers up to this size: 723 causal tokens, or 512 x 512. Then pointing at one asks nobody.
 NUMBERS_BYTES = 2**20
@@ -112,7 +112,7 @@ def chosen_matrix(grid: HeadGrid, choice: Choice, hide_first: bool, before: Chos
     limit = _largest(grid, choice, hidden) if grid.unit else 1.0
     look = (choice.key, block, hidden, limit)
     alike = before is not None and (before.choice.key, before.block, before.without_first, before.limit) == look
-    kept = before.rows[: n_same(before.grid, grid) // block] if before is not None and alike else ()
+    kept = before.rows[: before.grid.n_alike(grid) // block] if before is not None and alike else ()
     made = Chosen(grid, choice, block, hidden, limit)
     n_rows = -(-len(grid.token_ids) // block)
     new = (cells_of(made.numbers(row)[1], block, hidden, grid.unit, limit) for row in range(len(kept), n_rows))

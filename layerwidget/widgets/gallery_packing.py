@@ -101,10 +101,3 @@ def first_share(grid: HeadGrid) -> float | None:
     rows = grid.matrices[:, :, 1:]
     total = rows.sum(-1)
     return float((rows[..., 0][total > 0] / total[total > 0]).mean()) if (total > 0).any() else None
-
-
-def n_same(before: HeadGrid, after: HeadGrid) -> int:
-    """How many positions of causal patterns are the very same numbers: they lie in the same memory."""
-    one, other = before.matrices, after.matrices
-    alike = one.ctypes.data == other.ctypes.data and one.strides == other.strides and one.shape[:2] == other.shape[:2]
-    return min(one.shape[-1], other.shape[-1]) if alike and after.causal else 0
