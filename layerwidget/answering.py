@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -281,9 +282,9 @@ class Answering:
             status.report = "\n".join([repr(report), edits, changes, *self._model.notes])
         self._explorer.report = report
 
-    def _tidy(self) -> None:
+    def _tidy(self, at_rest: bool = False) -> None:
         """When there is nothing else to do: give back what is free, and say what is not."""
-        if wait_s := give_back():
+        if wait_s := give_back(at_rest):
             self._tidy_in(wait_s)
         self._pass_bytes = self.live.held_pass_bytes
         self._show_work()
@@ -293,7 +294,8 @@ class Answering:
         if self._tidying is not None:
             self._tidying.cancel()
         if not self.turns.closed:
-            self._tidying = threading.Timer(wait_s, self._worker.submit_idle, (self._explorer.stack, self._tidy))
+            at_rest = partial(self._tidy, at_rest=True)
+            self._tidying = threading.Timer(wait_s, self._worker.submit_idle, (self._explorer.stack, at_rest))
             self._tidying.daemon = True
             self._tidying.start()
 

@@ -17,7 +17,7 @@ from layerwidget.analysis.logit_lens import logit_lens_steps
 from layerwidget.cancellation import cancelled_by
 from layerwidget.errors import Cancelled
 from layerwidget.ledger import Added
-from layerwidget.model import continuation, prefix_cache
+from layerwidget.model import continuation, cores, prefix_cache
 from layerwidget.model.continuation import Continuation
 from layerwidget.model.hooked_model import HookedModel
 from layerwidget.questions import OnScreen
@@ -443,8 +443,9 @@ def test_what_is_given_up_half_way_is_not_lost(rows_per_step: int, monkeypatch: 
     from layerwidget.analysis import lens_cells, logit_lens
 
     monkeypatch.setattr(logit_lens, "_ROWS_PER_STEP", rows_per_step)
-    # Two positions at once.
-    monkeypatch.setattr(lens_cells, "BLOCK_BYTES", 4 * tiny.D_VOCAB * 2 * tiny.N_LAYERS)
+    # Two positions at once, and no more than two threads: some are decoded before the rest is given up.
+    monkeypatch.setattr(lens_cells, "BLOCK_BYTES", 4 * lens_cells.BLOCK_WIDTH * 2 * tiny.N_LAYERS)
+    monkeypatch.setattr(cores, "_MOST_SHARERS", 2)
     live = lw.Live(HookedModel(tiny.tiny("llama")))
     question, prompt = lw.LogitLens(k=2), tiny.ids(14)
     parts: list[Any] = []

@@ -25,6 +25,15 @@ def blocked(seed: int = 0) -> BlockedLogits:
     return BlockedLogits(normed, torch.randn(D_VOCAB, D_MODEL, generator=generator), torch.randn(D_VOCAB))
 
 
+def cells_of(logits: Logits, final: Final, tokens: torch.Tensor, jsd: bool = False) -> dict[str, torch.Tensor]:
+    """Of blocks, where they will do."""
+    columns, found = Columns(logits, final, N_LAYERS), dict[int, dict[str, torch.Tensor]]()
+    if jsd or isinstance(logits, WholeLogits):
+        return decode(columns, tokens, K, jsd)
+    decode_in_blocks([columns], tokens, K, found.__setitem__)
+    return found[0]
+
+
 def between(logits: Logits, first: int, stop: int) -> torch.Tensor:
     return logits.between(first, stop, torch.empty(1_000_000)).clone()
 
@@ -37,7 +46,7 @@ def test_blocks_together_say_what_all_logits_say(seed: int, whole: bool) -> None
     tokens = torch.tensor([0, BLOCK_WIDTH - 1, BLOCK_WIDTH, D_VOCAB - 1])
     final = Final.of(every[-1])
     source = WholeLogits(every.flatten(0, 1).clone()) if whole else logits
-    cells = decode(Columns(source, final, N_LAYERS), tokens, K, jsd=True)
+    cells = cells_of(source, final, tokens, jsd=True)
     log_probs = every.double().log_softmax(-1)
     close = {"rtol": 1e-4, "atol": 1e-4, "check_dtype": False}
     expected = log_probs.topk(K)
@@ -67,7 +76,7 @@ def test_long_sums_are_exact_however_large_the_logits(whole: bool) -> None:
     alike = BlockedLogits(torch.zeros(N_POS * N_LAYERS, 4), torch.zeros(2**18, 4), every[0, 0].clone())
     source = WholeLogits(every.flatten(0, 1).clone()) if whole else alike
     every = every if whole else every[:1, :1].expand_as(every)
-    cells = decode(Columns(source, Final.of(every[-1]), N_LAYERS), torch.tensor([0]), K)
+    cells = cells_of(source, Final.of(every[-1]), torch.tensor([0]))
     log_probs = every.double().log_softmax(-1)
     kl = (log_probs[-1].exp() * (log_probs[-1] - log_probs)).sum(-1)
     torch.testing.assert_close(cells["kl_to_final_nats"], kl, rtol=0, atol=1e-4, check_dtype=False)
@@ -79,7 +88,7 @@ def test_a_rank_within_the_listed_tokens_is_their_place() -> None:
     logits = blocked()
     final = Final.of(between(logits, 0, D_VOCAB).unflatten(0, (N_LAYERS, N_POS))[-1])
     tokens = between(logits, 0, D_VOCAB)[0].topk(K).indices
-    cells = decode(Columns(logits, final, N_LAYERS), tokens, K)
+    cells = cells_of(logits, final, tokens)
     assert cells["token_ranks"][0, 0].tolist() == list(range(K))
     listed = cells["top_ids"][..., None, :] == tokens[:, None]
     place = torch.where(listed.any(-1), listed.float().argmax(-1), K)
@@ -95,7 +104,7 @@ def test_masked_tokens_have_no_weight(mask: float, first: int) -> None:
     stop = first + BLOCK_WIDTH
     bias[first:stop] = mask
     final = Final.of(between(logits, 0, D_VOCAB).unflatten(0, (N_LAYERS, N_POS))[-1])
-    cells = decode(Columns(logits, final, N_LAYERS), torch.tensor([0]), K, jsd=True)
+    cells = cells_of(logits, final, torch.tensor([0]), jsd=True)
     kept = torch.cat([between(logits, 0, first), between(logits, stop, D_VOCAB)], -1)
     log_probs = kept.log_softmax(-1).unflatten(0, (N_LAYERS, N_POS))
     torch.testing.assert_close(cells["entropy_nats"], torch.special.entr(log_probs.exp()).sum(-1), rtol=1e-4, atol=1e-4)
@@ -109,7 +118,7 @@ def test_what_is_far_below_the_peak_counts_where_the_final_prediction_says_so() 
     every = between(logits, 0, D_VOCAB).unflatten(0, (N_LAYERS, N_POS))
     log_probs = every.double().log_softmax(-1)
     assert log_probs.min() < -200
-    cells = decode(Columns(logits, Final.of(every[-1]), N_LAYERS), torch.tensor([0]), K, jsd=True)
+    cells = cells_of(logits, Final.of(every[-1]), torch.tensor([0]), jsd=True)
     close = {"rtol": 1e-4, "atol": 1e-4, "check_dtype": False}
     torch.testing.assert_close(cells["entropy_nats"], torch.special.entr(log_probs.exp()).sum(-1), **close)
     kl = (log_probs[-1].exp() * (log_probs[-1] - log_probs)).sum(-1)
@@ -124,9 +133,11 @@ def test_a_layer_whose_logits_are_there_is_decoded_as_if_they_were_not() -> None
     tokens = torch.tensor([0, BLOCK_WIDTH, D_VOCAB - 1])
     last = between(logits, 0, D_VOCAB)[-N_POS:]
     final, held = Final.of(last), last.clone()
-    expected = decode(Columns(logits, final, N_LAYERS), tokens, K)
+    expected = cells_of(logits, final, tokens)
     others = BlockedLogits(logits.normed[:-N_POS], logits.W_U, logits.b_U)
-    cells = decode(Columns(others, final, N_LAYERS - 1, last), tokens, K)
+    found: dict[int, dict[str, torch.Tensor]] = {}
+    decode_in_blocks([Columns(others, final, N_LAYERS - 1, last)], tokens, K, found.__setitem__)
+    cells = found[0]
     assert cells.keys() == expected.keys()
     for name, numbers in cells.items():
         torch.testing.assert_close(numbers, expected[name], rtol=1e-5, atol=1e-5)
@@ -137,12 +148,35 @@ def test_several_are_decoded_as_each_is() -> None:
     several = [blocked(seed) for seed in range(5)]
     finals = [Final.of(between(logits, 0, D_VOCAB)[-N_POS:]) for logits in several]
     columns = [Columns(logits, final, N_LAYERS) for logits, final in zip(several, finals, strict=True)]
-    tokens, found = torch.tensor([7]), {}
+    tokens, found = torch.tensor([7]), dict[int, dict[str, torch.Tensor]]()
     decode_in_blocks(iter(columns), tokens, K, found.__setitem__)
     assert sorted(found) == list(range(5))
     for index, one in enumerate(columns):
-        for name, numbers in decode(one, tokens, K).items():
+        for name, numbers in cells_of(one.logits, one.final, tokens).items():
             torch.testing.assert_close(found[index][name], numbers, rtol=0, atol=0)
+
+
+def test_logits_that_came_whole_are_looked_at_as_they_are() -> None:
+    """Somebody hangs something on the head while a text is decoded: then they are no plain product any more."""
+    logits = blocked()
+    whole = between(logits, 0, D_VOCAB)
+    final, tokens = Final.of(whole[-N_POS:]), torch.tensor([7])
+    others: list[Logits] = [logits, WholeLogits(whole.clone())]
+    found: dict[int, dict[str, torch.Tensor]] = {}
+    decode_in_blocks((Columns(one, final, N_LAYERS) for one in others), tokens, K, found.__setitem__)
+    for name, numbers in found[0].items():
+        torch.testing.assert_close(found[1][name], numbers, rtol=1e-5, atol=1e-5)
+
+
+def test_probabilities_are_fp32_whatever_the_default_is() -> None:
+    logits = torch.randn(3, 50)
+    expected = Final.of(logits)
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        found = Final.of(logits)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found.probs, expected.probs)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 7), (3, 4, 10), (5, 2, 100), (2, 9, 30)])

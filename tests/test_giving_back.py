@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import count
 
 import pytest
 
@@ -17,8 +18,9 @@ def trims(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(memory, "_trimmer", lambda: calls.append)
     monkeypatch.setattr(memory, "_last", -memory._EVERY_S)
     monkeypatch.setattr(memory, "_resident", 0)
-    # However much there is.
-    monkeypatch.setattr(memory, "_MAY_GROW", 0)
+    # Much more than before, whenever it is asked.
+    sizes = count(2**40, 2**40)
+    monkeypatch.setattr(memory, "_resident_bytes", lambda: next(sizes))
     return calls
 
 
@@ -39,11 +41,16 @@ def test_some_is_left_to_the_next_edit(trims: list[int], monkeypatch: pytest.Mon
     monkeypatch.setattr(memory, "_resident_bytes", lambda: resident)
     assert memory.give_back() == 0
     resident += 2**20 - 1
-    assert memory.give_back() == 0
+    assert memory.give_back() == memory.REST_S
     assert trims == [0]
     resident += 1
     assert memory.give_back() == 0
     assert trims == [0, 0]
+    # Of a long text that is gone, all of it, when there is time.
+    resident -= 2**30
+    assert memory.give_back() == memory.REST_S
+    assert memory.give_back(at_rest=True) == 0
+    assert trims == [0, 0, 0]
 
 
 def test_a_system_that_cannot_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,10 +72,10 @@ def test_an_explorer_does_it_after_an_edit(trims: list[int]) -> None:
 
 
 def test_what_the_last_edit_freed_is_given_back_without_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
+    asked: list[bool] = []
 
-    def give_back() -> float:
-        asked.append(len(asked))
+    def give_back(at_rest: bool) -> float:
+        asked.append(at_rest)
         return 0.05 if len(asked) < 3 else 0.0
 
     monkeypatch.setattr("layerwidget.answering.give_back", give_back)
@@ -78,4 +85,4 @@ def test_what_the_last_edit_freed_is_given_back_without_another_one(monkeypatch:
     while len(asked) < 3 and time.monotonic() < deadline:
         time.sleep(0.01)
     explorer.close()
-    assert len(asked) == 3
+    assert asked == [False, True, True]

@@ -18,7 +18,7 @@ from layerwidget.analysis.log_probs import NOTHING, log_probs
 from layerwidget.analysis.looking import MASKED, Sums, look, piece_of, pieces
 from layerwidget.model.cores import n_sharers, shared_out
 from layerwidget.model.crowding import leaving_a_core
-from layerwidget.model.decoding import BlockedLogits, Logits
+from layerwidget.model.decoding import BlockedLogits, Logits, WholeLogits
 
 #: Logits computed at once, of all rows, by all threads.
 BLOCK_BYTES = 16 * 2**20
@@ -43,7 +43,7 @@ class Final:
     @classmethod
     def of(cls, logits: torch.Tensor, n: int = 1) -> Final:
         """From the logits, shape [pos, d_vocab]; `n` of the most probable tokens are told."""
-        probs = torch.empty(logits.shape, device=logits.device)
+        probs = torch.empty(logits.shape, dtype=torch.float32, device=logits.device)
         neg_entropies, tops = [], []
         # A few positions at a time: what is looked at several times stays in the cache, and no copies are held.
         some = max(1, piece_of(logits.device, shared=True) // logits.shape[-1])
@@ -77,22 +77,19 @@ class Columns:
 
 
 def decode(columns: Columns, tokens: torch.Tensor, k: int, jsd: bool = False) -> dict[str, torch.Tensor]:
-    """All cells of some columns.
+    """All cells of some columns, whose logits are there, or are made all at once.
 
     Args:
-        columns: what is decoded; all logits but `last` are written to.
+        columns: what is decoded, without `last`; their logits are written to.
         tokens: ids whose rank and probability are asked for everywhere, shape [token].
         k: how many of the most probable tokens.
-        jsd: whether the Jensen-Shannon divergence is wanted, too: a second look at all of them, so they are held.
+        jsd: whether the Jensen-Shannon divergence is wanted, too: a second look at all logits.
 
     Returns:
         Tensors of shape [layer, pos, ...], named like the arrays of `LensGrid`.
     """
     work, logits = _Work(columns, tokens, k), columns.logits
     if isinstance(logits, BlockedLogits):
-        if not jsd:
-            _share_out([work], work.device)
-            return work.cells
         logits = logits.whole(room_for_logits(work.device))
     every = logits.logits.clamp_(min=MASKED)
     work.look_at_all(every)
@@ -102,7 +99,7 @@ def decode(columns: Columns, tokens: torch.Tensor, k: int, jsd: bool = False) ->
 def decode_in_blocks(
     several: Iterable[Columns], tokens: torch.Tensor, k: int, told: Callable[[int, dict[str, torch.Tensor]], None]
 ) -> None:
-    """What `decode` gives of several, whose logits are not there; the next are asked for while some are looked at.
+    """What `decode` gives of several, a block of the vocabulary at a time: the next are made while some are looked at.
 
     Args:
         several: what is decoded.
@@ -180,12 +177,16 @@ class _Work:
             room: memory for them, one axis, fp32; they may be too many for it.
             looking: taken by whoever looks.
         """
-        assert self._columns is not None
-        logits, last, probs = self._columns.logits, self._columns.last, self._columns.final.probs[:, first:stop]
+        columns = self._columns
+        assert columns is not None
+        logits, last, probs = columns.logits, columns.last, columns.final.probs[:, first:stop]
         n_numbers = len(probs) * len(self._near) * (stop - first)
         room = room if n_numbers <= len(room) else room.new_empty(n_numbers)
         block = room[:n_numbers].view(len(self._near), *probs.shape)
-        logits.between(first, stop, room)
+        made = logits.between(first, stop, room)
+        if isinstance(logits, WholeLogits):
+            # Of a head on which somebody hangs something meanwhile.
+            block[: columns.n_layers] = made.unflatten(0, (-1, len(probs)))
         if last is not None:
             block[-1] = last[:, first:stop]
         if not isinstance(logits, BlockedLogits) or logits.b_U is not None:
@@ -275,7 +276,7 @@ def room_for_logits(device: torch.device) -> torch.Tensor:
     """
     room: torch.Tensor | None = getattr(_held, "room", None)
     if room is None or room.device != device:
-        room = _held.room = torch.empty(BLOCK_BYTES // 4, device=device)
+        room = _held.room = torch.empty(BLOCK_BYTES // 4, dtype=torch.float32, device=device)
     return room
 
 

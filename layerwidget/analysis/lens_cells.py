@@ -67,7 +67,7 @@ def lens_cells(
     decoder, d_vocab = _Decoder(question, trace, layers, rows), trace.anatomy.d_vocab
     # Logits that are looked at twice are held meanwhile: to make them again takes longer than anything else.
     in_blocks = trace.model.decodes_in_blocks and not question.jsd
-    rows_at_once = BLOCK_BYTES // (4 * min(BLOCK_WIDTH if in_blocks else d_vocab, d_vocab))
+    rows_at_once = BLOCK_BYTES // (4 * (BLOCK_WIDTH if in_blocks else d_vocab))
     width = max(1, min(rows_at_once // len(layers), _PROBS_BYTES // (4 * d_vocab)))
     # Few rows are decoded as a whole, the last layer's among them: the head's weights are read once.
     few = decoder.has_ends and 4 * (end - first) * len(layers) * d_vocab <= BLOCK_BYTES
@@ -156,8 +156,9 @@ class _Decoder:
                     some = layers if last is None else layers[:-1]
                     begun.append((layers, start, stop, final.top_ids))
                     yield Columns(self._trace.model.decoded(self._residuals(some, start, stop)), final, len(some), last)
-                # Let go of before the next one is made.
-                del final
+                # Let go of before the next ones are made.
+                del final, own, last
+            del every
 
     def with_ends(self, start: int, stop: int, n_before: int, put: Put) -> None:
         """The cells of a span of few rows: the logits of the last layer are the model's own.

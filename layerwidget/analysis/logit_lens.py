@@ -174,7 +174,7 @@ class _Board:
 
     def _put(self, layers: tuple[int, ...], start: int, stop: int, new: Mapping[str, np.ndarray]) -> None:
         rows = self._rows_of(layers)
-        for name in self.cells.keys() & new.keys():
+        for name in self.cells.keys() - {"neurons"}:
             place: Any = np.s_[start:stop] if name in OF_POSITION else (rows, np.s_[start:stop])
             self.cells[name][place] = new[name]
         self.done[rows, start:stop] = True

@@ -14,24 +14,31 @@ from pathlib import Path
 
 #: It takes some milliseconds, so it is done at most so often.
 _EVERY_S = 2.0
-#: By so much resident memory may grow until it is done again, bytes: some edits need that.
+#: While somebody types, by so much may resident memory grow until it is done again, bytes: some edits need that.
 _MAY_GROW = 48 * 2**20
+#: Whoever has not typed for so long is at rest, seconds.
+REST_S = 30.0
 
 _last = -_EVERY_S
 # What was resident when it had been done.
 _resident = 0
 
 
-def give_back() -> float:
+def give_back(at_rest: bool = False) -> float:
     """Return free pages of the C library's heap, where it is one that can: glibc keeps gaps between what is in use.
 
+    Args:
+        at_rest: whether nobody has typed for a while: then all of it, else only if it has become much more.
+
     Returns:
-        in how many seconds to ask again, because it was done a moment ago; 0.0 when it is done, cannot be, or can wait.
+        in how many seconds to ask again if nobody types until then; 0.0 when it is done, or cannot be.
     """
     global _last, _resident
     trim, now = _trimmer(), time.monotonic()
-    if trim is None or _resident_bytes() < _resident + _MAY_GROW:
+    if trim is None:
         return 0.0
+    if not at_rest and _resident_bytes() < _resident + _MAY_GROW:
+        return REST_S
     if (wait_s := _last + _EVERY_S - now) > 0:
         return wait_s
     _last = now
@@ -41,8 +48,11 @@ def give_back() -> float:
 
 
 def _resident_bytes() -> int:
-    """Memory of this process that is in use, as Linux counts it; only there is a C library that can."""
-    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    """Memory of this process that is in use, as Linux counts it, where the C library is one that can trim."""
+    try:
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    except OSError:  # nobody may look
+        return 0
     return int(pages) * mmap.PAGESIZE
 
 

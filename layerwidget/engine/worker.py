@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import torch
+
 from layerwidget.cancellation import cancelled_by
 from layerwidget.engine.teams import let_team_go
 from layerwidget.errors import Cancelled
@@ -90,7 +92,8 @@ class Worker:
         # Of whoever has asked: he may have computed something before.
         let_team_go()
         if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name="layerwidget", daemon=True)
+            n_torch = torch.get_num_threads()
+            self._thread = threading.Thread(target=self._run, args=(n_torch,), name="layerwidget", daemon=True)
             self._thread.start()
         self._wake.notify_all()
 
@@ -136,7 +139,9 @@ class Worker:
         # A job that has painted a part of its answer starves nobody when the rest is given up.
         return painted >= running.since or now - painted < FRESH_S or now - running.since > LONG_S
 
-    def _run(self) -> None:
+    def _run(self, n_torch: int) -> None:
+        # Else what another thread says for a moment, while this one begins, would hold here for ever.
+        torch.set_num_threads(n_torch)
         while self._wait_for_job():
             running = self._begin(idle=True)
             if running is not None:

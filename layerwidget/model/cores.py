@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
+from itertools import chain, islice
 from typing import TypeVar
 
 import torch
@@ -41,10 +42,11 @@ def shared_out(
 
     Args:
         work: called once in every thread, without gradients; it takes pieces until there are none.
-        pieces: what is to be done, in order. They are made in the caller's thread, one or two before they are wanted.
+        pieces: what is to be done, in order. They are made in the caller's thread: while others are done, as many as
+            there are threads, and one more.
         device: where the tensors are.
 
-    Where the threads are busy with something else, this one does it alone.
+    Where there are no threads, or they are busy with something else, the caller's does it alone.
     """
     n_threads = n_sharers(device)
     # Whoever waited for the threads might hold a lock that others need to make their next piece.
@@ -58,6 +60,9 @@ def shared_out(
 
 def _among(n_threads: int, work: Callable[[Iterator[_Piece]], _Found], pieces: Iterable[_Piece]) -> list[_Found]:
     handed: _Handed[_Piece] = _Handed(n_threads)
+    made = iter(pieces)
+    # By all cores, for nobody has anything else to do yet.
+    first = deque(islice(made, 1))
 
     def share() -> _Found:
         try:
@@ -70,15 +75,27 @@ def _among(n_threads: int, work: Callable[[Iterator[_Piece]], _Found], pieces: I
         running = [_pool(n_threads).submit(copy_context().run, share) for _ in range(n_threads)]
     except RuntimeError:  # the interpreter is ending and starts no more threads
         handed.close()
-        return [work(iter(pieces))]
+        return [work(chain(first, made))]
     n_torch = torch.get_num_threads()
     # The others have all cores: what would be split over them would wait for each of them.
     torch.set_num_threads(1)
     try:
-        handed.take(pieces)
+        while first:
+            handed.take(first.popleft())
+        for piece in made:
+            handed.take(piece)
+            # Whoever takes it has it alone.
+            del piece
+            if not handed.is_wanted:
+                break
+        handed.close()
+        wait(running)
+    except BaseException:
+        handed.close(drop=True)
+        wait(running)
+        raise
     finally:
         torch.set_num_threads(n_torch)
-        wait(running)
     return [one.result() for one in running]
 
 
@@ -95,30 +112,25 @@ class _Handed(Iterator[_Piece]):
         self._open = True
         self._changed = threading.Condition()
 
-    def take(self, pieces: Iterable[_Piece]) -> None:
-        """Hand out all of them, unless nobody is there any more; what waits is dropped where making them fails."""
-        try:
-            for piece in pieces:
-                with self._changed:
-                    self._changed.wait_for(lambda: len(self._waiting) < self._n or not self._n_there)
-                    if not self._n_there:
-                        return
-                    self._waiting.append(piece)
-                    self._changed.notify_all()
-                # Whoever takes it has it alone.
-                del piece
-        except BaseException:
-            with self._changed:
-                self._waiting.clear()
-            raise
-        finally:
-            self.close()
+    def take(self, piece: _Piece) -> None:
+        """Hand out one more, as soon as fewer wait, or nobody is there any more because all have failed."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._waiting) < self._n or not self._n_there)
+            self._waiting.append(piece)
+            self._changed.notify_all()
 
-    def close(self) -> None:
-        """No more will come."""
+    def close(self, drop: bool = False) -> None:
+        """No more will come; what waits is dropped, too, if nobody wants it any more."""
         with self._changed:
             self._open = False
+            if drop:
+                self._waiting.clear()
             self._changed.notify_all()
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anybody is there."""
+        return self._n_there > 0
 
     def leave(self) -> None:
         """One of those that take pieces takes no more."""
