@@ -11,8 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import torch
-
 from layerwidget.cancellation import cancelled_by
 from layerwidget.engine.teams import let_team_go
 from layerwidget.errors import Cancelled
@@ -92,6 +90,9 @@ class Worker:
         # Of whoever has asked: he may have computed something before.
         let_team_go()
         if self._thread is None or not self._thread.is_alive():
+            # Whoever has a model has it; views of results can do without.
+            import torch
+
             n_torch = torch.get_num_threads()
             self._thread = threading.Thread(target=self._run, args=(n_torch,), name="layerwidget", daemon=True)
             self._thread.start()
@@ -140,6 +141,8 @@ class Worker:
         return painted >= running.since or now - painted < FRESH_S or now - running.since > LONG_S
 
     def _run(self, n_torch: int) -> None:
+        import torch
+
         # Else what another thread says for a moment, while this one begins, would hold here for ever.
         torch.set_num_threads(n_torch)
         while self._wait_for_job():

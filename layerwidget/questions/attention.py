@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -24,8 +25,6 @@ class HeadGrid(Grid):
         kv_heads: the key/value head that each of `heads` reads, same length; equal to `heads` without grouping.
         causal: whether no position attends to a later one.
         attention_layers: all layers of the model that have such matrices, ascending.
-        marks: one for each query of a pattern that edits go on with; where two results have the same one, so they have
-            the same numbers.
         quantity: what the numbers are, in a few words; empty where they are plain attention weights.
         unit: of the numbers; empty where they are shares of 1.
     """
@@ -34,7 +33,6 @@ class HeadGrid(Grid):
     kv_heads: tuple[int, ...] = field(metadata=naming("head", "kv_head"))
     causal: bool
     attention_layers: tuple[int, ...]
-    marks: tuple[object, ...] = field(default=(), init=False, repr=False)
 
     quantity: ClassVar[str] = ""
     unit: ClassVar[str] = ""
@@ -50,16 +48,20 @@ class HeadGrid(Grid):
 
     def goes_on_with(self, before: HeadGrid | None, n_same: int) -> None:
         """Note that its first rows are those of an earlier result."""
-        known = () if before is None else before.marks[:n_same]
-        new = (object() for _ in range(len(self.token_ids) - len(known)))
-        object.__setattr__(self, "marks", (*known, *new))
+        known = () if before is None else _marks.get(before, ())[:n_same]
+        _marks[self] = (*known, *(object() for _ in range(len(self.token_ids) - len(known))))
 
     def n_alike(self, other: HeadGrid) -> int:
         """How many of the first rows of both are known to be the same numbers: one was made of the other by an edit."""
         if not self.causal or (self.layers, self.heads) != (other.layers, other.heads):
             return 0
-        pairs = enumerate(zip(self.marks, other.marks, strict=False))
-        return next((row for row, (a, b) in pairs if a is not b), min(len(self.marks), len(other.marks)))
+        marks, others = _marks.get(self, ()), _marks.get(other, ())
+        pairs = enumerate(zip(marks, others, strict=False))
+        return next((row for row, (a, b) in pairs if a is not b), min(len(marks), len(others)))
+
+
+#: Of results that an edit may go on with, one for each row: where two have the same one, they have the same numbers.
+_marks: WeakKeyDictionary[HeadGrid, tuple[object, ...]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
