@@ -37,7 +37,7 @@ _Cells: TypeAlias = dict[str, torch.Tensor]
 OF_POSITION = ("final_ids", "followed_ids")
 #: The model's own logits that are made at once, and held while their columns are decoded.
 _FINAL_BYTES = 12 * 2**20
-#: Probabilities of the model's own prediction that are held; as much again is needed to compute them.
+#: Probabilities of the model's own prediction that are held while a span is decoded.
 _PROBS_BYTES = 8 * 2**20
 
 
