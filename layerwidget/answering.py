@@ -284,6 +284,9 @@ class Answering:
 
     def _tidy(self, at_rest: bool = False) -> None:
         """When there is nothing else to do: give back what is free, and say what is not."""
+        if self._tidying is not None:
+            # Whoever has typed since then is not at rest yet.
+            self._tidying.cancel()
         if wait_s := give_back(at_rest):
             self._tidy_in(wait_s)
         self._pass_bytes = self.live.held_pass_bytes
@@ -291,8 +294,6 @@ class Answering:
 
     def _tidy_in(self, wait_s: float) -> None:
         """Once more: else what the last edit has freed would stay until the next one."""
-        if self._tidying is not None:
-            self._tidying.cancel()
         if not self.turns.closed:
             at_rest = partial(self._tidy, at_rest=True)
             self._tidying = threading.Timer(wait_s, self._worker.submit_idle, (self._explorer.stack, at_rest))

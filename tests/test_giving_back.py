@@ -86,3 +86,18 @@ def test_what_the_last_edit_freed_is_given_back_without_another_one(monkeypatch:
         time.sleep(0.01)
     explorer.close()
     assert asked == [False, True, True]
+
+
+def test_whoever_types_is_not_at_rest_at_the_time_of_an_earlier_edit(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = [30.0]
+    monkeypatch.setattr("layerwidget.answering.give_back", lambda at_rest: waits.pop() if waits else 0.0)
+    explorer = lw.Explorer(lw.HookedModel(tiny("llama"), letters(), "tiny"), "abc")
+    answering, deadline = explorer._answering, time.monotonic() + 30
+    while answering._tidying is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    earlier = answering._tidying
+    assert earlier is not None
+    assert not earlier.finished.is_set()
+    explorer.prompt = "abcd"
+    assert earlier.finished.wait(20)
+    explorer.close()

@@ -90,6 +90,7 @@ def decode(columns: Columns, tokens: torch.Tensor, k: int, jsd: bool = False) ->
     """
     work, logits = _Work(columns, tokens, k), columns.logits
     if isinstance(logits, BlockedLogits):
+        # Those that are there need no room, and it would be held from then on.
         logits = logits.whole(room_for_logits(work.device))
     every = logits.logits.clamp_(min=MASKED)
     work.look_at_all(every)
