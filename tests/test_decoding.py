@@ -144,6 +144,23 @@ def test_a_layer_whose_logits_are_there_is_decoded_as_if_they_were_not() -> None
     assert torch.equal(last, held)
 
 
+@pytest.mark.parametrize("n_late", [0, 2, 10])
+def test_the_largest_are_found_wherever_they_are(n_late: int) -> None:
+    """Most vocabularies begin with the tokens of most use; rows whose largest come later are looked at further."""
+    every = torch.randn(N_LAYERS, N_POS, D_VOCAB)
+    every[..., : 2 * K] += 20
+    # In none, in few, and in most rows: the largest of all, or one that is just listed.
+    row = torch.arange(N_LAYERS * N_POS).view(N_LAYERS, N_POS)
+    listed = torch.where(row % 2 == 0, 99, every.topk(K).values[..., -1] + 1e-3)
+    every[..., -5] = torch.where(row < n_late, listed, every[..., -5])
+    expected = every.topk(K)
+    head = BlockedLogits(torch.eye(N_LAYERS * N_POS), every.flatten(0, 1).T.contiguous(), None)
+    cells = cells_of(head, Final.of(every[-1]), torch.tensor([7]))
+    assert torch.equal(cells["top_ids"], expected.indices)
+    log_probs = expected.values - every.double().logsumexp(-1)[..., None]
+    torch.testing.assert_close(cells["top_probs"].double(), log_probs.exp(), rtol=1e-4, atol=0)
+
+
 def test_several_are_decoded_as_each_is() -> None:
     several = [blocked(seed) for seed in range(5)]
     finals = [Final.of(between(logits, 0, D_VOCAB)[-N_POS:]) for logits in several]

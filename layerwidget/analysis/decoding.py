@@ -158,6 +158,8 @@ class _Work:
             near = torch.cat([near, columns.last.gather(-1, self._asked)[None]])
         self._near = near.clamp_(min=MASKED)
         self._found: dict[int, Sums] = {}
+        # Among what was looked at, k logits are not less: whatever is will not be listed.
+        self._floor: torch.Tensor | None = None
         self._n_looked_at = 0
         self._finding = threading.Lock()
 
@@ -196,7 +198,10 @@ class _Work:
         k, piece = min(self._k, stop - first), piece_of(self.device, shared=False)
         # Short operations of several threads wait for each other's interpreter; meanwhile the others can multiply.
         with looking:
-            sums = look(block, probs, self._near, self._asked - first, k, piece)
+            sums = look(block, probs, self._near, self._asked - first, k, piece, self._floor)
+            if k == self._k:
+                least = sums.top[..., -1]
+                self._floor = least if self._floor is None else torch.maximum(self._floor, least)
         sums.top_ids.add_(first)
         with self._finding:
             self._found[first] = sums

@@ -6,6 +6,7 @@ log-sum-exp). Logits are looked at in pieces that stay in the processor's cache,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -85,7 +86,13 @@ def pieces(block: torch.Tensor, piece: int) -> Iterator[tuple[slice, slice]]:
 
 
 def look(
-    block: torch.Tensor, final_probs: torch.Tensor, near: torch.Tensor, places: torch.Tensor, k: int, piece: int
+    block: torch.Tensor,
+    final_probs: torch.Tensor,
+    near: torch.Tensor,
+    places: torch.Tensor,
+    k: int,
+    piece: int,
+    floor: torch.Tensor | None = None,
 ) -> Sums:
     """Everything about some tokens.
 
@@ -96,19 +103,17 @@ def look(
         places: where in the block they are, shape [pos, asked]; some are before or behind it.
         k: how many of the largest are kept.
         piece: how many logits are looked at at once.
+        floor: k logits of other tokens are not less, shape [layer, pos]. Where all of these are, none of them is among
+            the largest, and minus infinity is given in their place.
     """
     n_layers, n_pos, width = block.shape
     scratch = block.new_empty(min(max(piece, width), block.numel()))
     peak, norm, energy, cross = block.new_empty(4, n_layers, n_pos)
     counted = torch.empty_like(near)
-    # Without groups, each token is one.
-    peaks = block.new_empty(n_layers, n_pos, width // _GROUP) if _in_groups(width, k) else block
     for here in pieces(block, piece):
         logits = block[here]
         room = scratch[: logits.numel()].view(logits.shape)
-        if peaks is not block:
-            torch.amax(_groups(logits), -2, out=peaks[here])
-        torch.amax(peaks[here], -1, out=peak[here])
+        torch.amax(logits, -1, out=peak[here])
         for one, count in zip(near[here].unbind(-1), counted[here].unbind(-1), strict=True):
             # Counting as floats is exact below 2**24 and an order of magnitude faster than summing booleans.
             torch.sum(torch.gt(logits, one[..., None], out=room), -1, out=count)
@@ -117,7 +122,7 @@ def look(
         torch.sub(logits, peak[here][..., None], out=room).clamp_(min=NOTHING).exp_()
         torch.sum(room, -1, out=norm[here])
         torch.sum(room.mul_(logits), -1, out=energy[here])
-    top, top_ids = largest(block, k, None if peaks is block else peaks)
+    top, top_ids = largest(block, k) if floor is None else _largest_of(block, k, peak >= floor)
     at_asked, beyond = _asked(block, near, places)
     return Sums(peak, norm, energy, cross, counted.long() - beyond, at_asked, top, top_ids)
 
@@ -133,26 +138,27 @@ def _asked(logits: torch.Tensor, near: torch.Tensor, places: torch.Tensor) -> tu
     return torch.where(here, own, 0), (here & (own > near)).long()
 
 
-def largest(logits: torch.Tensor, k: int, peaks: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Like `topk` along the last axis, for long ones: the k largest lie in the groups of the k largest peaks.
-
-    Args:
-        logits: shape [..., token].
-        k: how many.
-        peaks: the largest of each group, where they are known.
-    """
-    if not _in_groups(logits.shape[-1], k):
+def largest(logits: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Like `topk` along the last axis, for long ones: the k largest lie in the groups of the k largest peaks."""
+    n = logits.shape[-1]
+    if n % _GROUP or n <= 2 * k * _GROUP:
         top, ids = logits.topk(k)
         return top, ids
     groups = _groups(logits)
-    chosen = (groups.amax(-2) if peaks is None else peaks).topk(k).indices
+    chosen = groups.amax(-2).topk(k).indices
     few = groups.gather(-1, chosen[..., None, :].expand(*chosen.shape[:-1], _GROUP, k)).flatten(-2)
     top, place = few.topk(k)
     return top, chosen.gather(-1, place % k) + place // k * groups.shape[-1]
 
 
-def _in_groups(n: int, k: int) -> bool:
-    return n % _GROUP == 0 and n > 2 * k * _GROUP
+def _largest_of(block: torch.Tensor, k: int, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What `largest` gives of some rows, shape [layer, pos]; minus infinity in the others, unless they are few."""
+    if 2 * int(rows.sum()) > rows.numel():
+        return largest(block, k)
+    top = block.new_full((*rows.shape, k), -math.inf)
+    ids = torch.zeros(top.shape, dtype=torch.long, device=top.device)
+    top[rows], ids[rows] = largest(block[rows], k)
+    return top, ids
 
 
 def _groups(logits: torch.Tensor) -> torch.Tensor:
