@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -221,10 +222,15 @@ class _Fake:
         return {self.key: 10.0 * n + turn}
 
 
-def test_runs_alternate_and_every_turn_begins_with_another() -> None:
+def test_runs_alternate_in_another_order_every_time() -> None:
     log: list[str] = []
-    take_turns([_Fake("a", log), _Fake("b", log)], [3], 3, lambda _: None)
-    assert log == ["check a", "check b", "a0", "b0", "b1", "a1", "a2", "b2"]
+    take_turns([_Fake(key, log) for key in "abcd"], [3], 20, lambda _: None)
+    turns = ["".join(run[0] for run in log[4:] if run[1:] == str(turn)) for turn in range(20)]
+    assert log[:4] == [f"check {key}" for key in "abcd"]
+    assert all(sorted(order) == list("abcd") for order in turns)
+    assert log[4:] == [f"{key}{turn}" for turn, order in enumerate(turns) for key in order]
+    # Everybody runs after everybody else.
+    assert len({pair for order in turns for pair in pairwise(order)}) == 12
 
 
 def test_a_peer_that_breaks_is_reported_and_the_others_go_on() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -79,19 +80,20 @@ def clock_ms(action: Callable[[], Any]) -> float:
 def take_turns(
     contestants: Sequence[Contestant], lengths: Sequence[int], turns: int, say: Callable[[str], None]
 ) -> Recorded:
-    """Check everybody, then run them round robin, every turn through all lengths and beginning with another.
+    """Check everybody, then run them in turns: everybody once at each length, in another order every time.
 
-    So whatever else the machine does for a while, it does to all rows and all columns. The checks warm up.
+    So whatever else the machine does for a while, it does to all rows and all columns; and nobody always runs on caches
+    that the same other one has left. The checks warm up.
     """
     recorded = Recorded({}, {})
     for n in lengths:
         for contestant in contestants:
             _check(contestant, n, recorded)
         say(f"{n} tokens: answers checked")
+    chance = random.Random(0)
     for turn in range(turns):
-        shift = turn % max(1, len(contestants))
         for n in lengths:
-            for contestant in (*contestants[shift:], *contestants[:shift]):
+            for contestant in chance.sample(contestants, len(contestants)):
                 _time(contestant, n, turn, recorded)
         say(f"turn {turn + 1} of {turns}")
     return recorded
