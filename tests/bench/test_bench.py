@@ -224,20 +224,23 @@ class _Fake:
 
 def test_runs_alternate_in_another_order_every_time() -> None:
     log: list[str] = []
-    take_turns([_Fake(key, log) for key in "abcd"], [3], 20, lambda _: None)
-    turns = ["".join(run[0] for run in log[4:] if run[1:] == str(turn)) for turn in range(20)]
+    recorded = take_turns([_Fake(key, log) for key in "abcd"], [3], 20, lambda _: None)
+    turns = ["".join(run[0] for run in log[4:] if run[1:] == str(2 * turn)) for turn in range(20)]
     assert log[:4] == [f"check {key}" for key in "abcd"]
     assert all(sorted(order) == list("abcd") for order in turns)
-    assert log[4:] == [f"{key}{turn}" for turn, order in enumerate(turns) for key in order]
+    # One that is not timed, and one that is.
+    runs = [(key, turn) for turn, order in enumerate(turns) for key in order]
+    assert log[4:] == [f"{key}{nth}" for key, turn in runs for nth in (2 * turn, 2 * turn + 1)]
+    assert recorded.of("a", 3) == [30.0 + 2 * turn + 1 for turn in range(20)]
     # Everybody runs after everybody else.
     assert len({pair for order in turns for pair in pairwise(order)}) == 12
 
 
 def test_a_peer_that_breaks_is_reported_and_the_others_go_on() -> None:
-    recorded = take_turns([_Fake("a", [], fails_at=1), _Fake("b", [])], [3], 3, lambda _: None)
+    recorded = take_turns([_Fake("a", [], fails_at=2), _Fake("b", [])], [3], 3, lambda _: None)
     assert recorded.failures == {"a": "it broke"}
-    assert recorded.of("a", 3) == [30.0]
-    assert recorded.of("b", 3) == [30.0, 31.0, 32.0]
+    assert recorded.of("a", 3) == [31.0]
+    assert recorded.of("b", 3) == [31.0, 33.0, 35.0]
 
 
 @pytest.mark.parametrize(
