@@ -35,7 +35,8 @@ def attention_steps(
     layers, heads = chosen_heads(question.layers, question.heads, trace)
     n_pos = len(trace.tokens)
     shape = (len(layers), len(heads), n_pos, n_pos)
-    pattern = np.zeros(shape, dtype=np.float32) if before is None else continued(before.pattern, n_same, n_pos)
+    # A view of memory that can be written to, as those are that go on with it.
+    pattern = np.zeros(shape, dtype=np.float32)[:] if before is None else continued(before.pattern, n_same, n_pos)
     for index, layer in enumerate(layers if n_same < n_pos else ()):
         checkpoint(f"the attention of layer {layer}")
         with leaving_a_core(n_pos - n_same):
@@ -52,15 +53,16 @@ def continued(before: FloatArray, n_same: int, n_pos: int) -> FloatArray:
     What is appended to goes on in the same memory, which has room for some more positions: nothing is copied. Where
     something is taken away, there is new room at once, for most of the time something else is typed in its place.
     """
-    room = before.base
+    room = before.copy() if before.base is None else before.base
     # A row that is filled is not zero: it belongs to an earlier answer, which went on differently.
-    if room is None or n_same == n_pos or room.shape[-1] < n_pos or room[:, :, n_same:n_pos].any():
+    if n_same == n_pos or room.shape[-1] < n_pos or room[:, :, n_same:n_pos].any():
         side = n_pos + max(16, n_pos // 16)
-        # Every number is written once: most of them are the old ones.
-        room = np.empty((*before.shape[:2], side, side), dtype=np.float32)
-        room[:, :, :n_same, :n_same] = before[:, :, :n_same, :n_same]
-        room[:, :, :n_same, n_same:] = 0
-        room[:, :, n_same:] = 0
+        # Every number is written once, by all cores: most of them are the old ones.
+        new = torch.empty(*before.shape[:2], side, side, dtype=torch.float32)
+        new[:, :, :n_same, :n_same] = torch.from_numpy(room)[:, :, :n_same, :n_same]
+        new[:, :, :n_same, n_same:] = 0
+        new[:, :, n_same:] = 0
+        room = new.numpy()
     return room[:, :, :n_pos, :n_pos]
 
 
