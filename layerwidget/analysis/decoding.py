@@ -200,6 +200,7 @@ class _Work:
         with looking:
             sums = look(block, probs, self._near, self._asked - first, k, piece, self._floor)
             if k == self._k:
+                # Whichever thread writes last: what it writes holds.
                 least = sums.top[..., -1]
                 self._floor = least if self._floor is None else torch.maximum(self._floor, least)
         sums.top_ids.add_(first)

@@ -39,4 +39,6 @@ def kept_words(pass_bytes: int, answer_bytes: int) -> str:
 
 def took_words(took_ms: float) -> str:
     """How long it took: in milliseconds while it is felt as them."""
-    return f"{took_ms:.0f} ms" if took_ms < 10_000 else f"{took_ms / 1000:.0f} s"
+    if took_ms < 999.5:
+        return f"{took_ms:.0f} ms"
+    return f"{took_ms / 1000:.1f} s" if took_ms < 9_950 else f"{took_ms / 1000:.0f} s"

@@ -182,10 +182,10 @@ def _type(page: ExplorerPage, n: int, n_keys: int) -> dict[str, list[float]]:
 def _engine_ms(page: ExplorerPage) -> float:
     """What the line above the prompt says, such as `65 tokens · 1 recomputed · 112 ms`; of one token, as (h) is."""
     text = page.root.locator(".lw-work").text_content() or ""
-    said = re.search(r"([\d.]+) ms", text)
+    said = re.search(r"([\d.]+) (m?)s\b", text)
     assert said is not None, f"The status line says no time: {text!r}"
     assert re.search(r"\b1 recomputed", text), f"Expected a key that makes one token: {text!r}"
-    return float(said.group(1))
+    return float(said.group(1)) * (1 if said.group(2) else 1000)
 
 
 def _drag(page: ExplorerPage, turns: int) -> dict[str, list[float]]:
