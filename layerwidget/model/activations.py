@@ -47,8 +47,8 @@ def trace_of(
     ledgers = {layer.layer: capture.ledger(layer) for layer in anatomy.layers}
     n_pos = len(tokens)
     n_rows = n_pos - first
-    own = _grouped(capture.attention, [(layer.layer, len(layer.attention_sites)) for layer in anatomy.layers])
-    cross = _grouped(capture.cross, [(layer.layer, len(layer.cross_sites)) for layer in anatomy.layers])
+    own = _grouped(capture.attention.own, [(layer.layer, len(layer.attention_sites)) for layer in anatomy.layers])
+    cross = _grouped(capture.attention.cross, [(layer.layer, len(layer.cross_sites)) for layer in anatomy.layers])
     n_source = len(encoder.tokens) if encoder else 0
     return Trace(
         model,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from layerwidget.model.watched import AttentionOp, WatchedPass
+from layerwidget.model.watched import AttentionOp, Call, WatchedPass
 from layerwidget.model.weight_products import is_product, product_flops
 
 _COPIES = frozenset({"expand", "repeat", "repeat_interleave", "index_select"})
@@ -32,8 +32,11 @@ class AttentionSite:
 
     Attributes:
         kernel: `sdpa` (fused: query, key and mask give the pattern) or `softmax` (its output is the pattern).
-        between: the last beginning or end of a call before it, and the first after it.
-        nth: how many operations of this kernel run before it between these moments.
+        by_name: whether it is a call of fused attention by its name in `torch.nn.functional`: there it can be heard
+            without looking at every operation.
+        between: the last beginning or end of a call before it, and the first after it; the layer's own where it is
+            called by its name.
+        nth: how many operations of this kernel (calls by that name) run before it between these moments.
         n_heads: query heads.
         n_kv_heads: key/value heads.
         d_head: width of a query head; 0 where it could not be told.
@@ -53,6 +56,7 @@ class AttentionSite:
     n_sinks: int = 0
     merged: bool = False
     padded: bool = False
+    by_name: bool = False
     flops_per_key: int | None = None
 
     @property
@@ -61,23 +65,30 @@ class AttentionSite:
         return self.merged or self.padded or self.n_sinks > 0
 
 
-def attention_site(watched: WatchedPass, ops: list[AttentionOp], chosen: AttentionOp) -> AttentionSite:
+def attention_site(watched: WatchedPass, layer: Call, ops: list[AttentionOp], chosen: AttentionOp) -> AttentionSite:
     """Describe one of a layer's attention operations.
 
     Args:
         watched: the pass.
-        ops: all attention operations of the layer's call, in order.
+        layer: the layer's call.
+        ops: all attention operations in it, in order.
         chosen: the one to describe.
     """
-    site = _heads(watched, ops, chosen)
-    return replace(site, flops_per_key=_flops_per_key(watched, chosen, site))
+    by_name = chosen.output in watched.fused
+    between, nth = _in_layer(watched, layer, chosen) if by_name else _in_call(watched, ops, chosen)
+    site = _heads(watched, between, nth, chosen)
+    return replace(site, by_name=by_name, flops_per_key=_flops_per_key(watched, chosen, site))
 
 
-def _heads(watched: WatchedPass, ops: list[AttentionOp], chosen: AttentionOp) -> AttentionSite:
+def _in_layer(watched: WatchedPass, layer: Call, op: AttentionOp) -> tuple[tuple[Moment, Moment], int]:
+    """The layer's beginning and end, and how many calls by name come before an operation."""
+    first, last = layer.members[0], layer.members[-1]
+    between = Moment(first.name, first.nth, begins=True), Moment(last.name, last.nth, begins=False)
+    return between, sum(layer.start <= node < op.output for node in watched.fused)
+
+
+def _heads(watched: WatchedPass, between: tuple[Moment, Moment], nth: int, chosen: AttentionOp) -> AttentionSite:
     nodes = watched.flow.nodes
-    between = _between(watched, chosen)
-    alike = [op for op in ops if op.kernel == chosen.kernel and _between(watched, op) == between]
-    nth = alike.index(chosen)
     n_keys = watched.n_keys(chosen)
     merged = watched.is_self_attention(chosen) and watched.is_cross_attention(chosen)
     padded = watched.is_padded(chosen)
@@ -123,6 +134,13 @@ def _value_product(watched: WatchedPass, weights: int) -> int | None:
             if step.parents[0] in same:
                 same.add(number)
     return None
+
+
+def _in_call(watched: WatchedPass, ops: list[AttentionOp], chosen: AttentionOp) -> tuple[tuple[Moment, Moment], int]:
+    """The moments around an operation, and how many like it come before it between them."""
+    between = _between(watched, chosen)
+    alike = [op for op in ops if op.kernel == chosen.kernel and _between(watched, op) == between]
+    return between, alike.index(chosen)
 
 
 def _between(watched: WatchedPass, op: AttentionOp) -> tuple[Moment, Moment]:

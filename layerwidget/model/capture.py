@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,16 +12,12 @@ from torch import nn
 from layerwidget.cancellation import checkpoint
 from layerwidget.ledger import Added, LedgerEntry, Normed, Scaled
 from layerwidget.model.anatomy import Anatomy
-from layerwidget.model.attention_shape import AttentionSite, Moment
+from layerwidget.model.attention_capture import AttentionCapture
 from layerwidget.model.crowding import look_around
-from layerwidget.model.hooking import Act, AttentionCatcher, Hooks, listens
+from layerwidget.model.hooking import Act, Hooks
 from layerwidget.model.parts import Gate, LayerAnatomy, Part, Passage, Port
 from layerwidget.model.paths import Path, tensor_at, value_at, with_tensor_at
-from layerwidget.model.patterns import FusedAttention, PaddedAttention, SoftmaxAttention, Source
 from layerwidget.model.running import weight_at
-
-#: Where to keep an attention operation, under which key, and which one it is.
-_Wanted: TypeAlias = tuple[dict[tuple[int, int], Source], tuple[int, int], AttentionSite]
 
 
 class Capture:
@@ -34,9 +29,7 @@ class Capture:
         added: (layer, number of the part) -> what its module returned, before gate and factors.
         gates: (layer, number of the part) -> what it is multiplied by before that, where another module says so.
         normed: (layer, number of the passage) -> the stream before and after a norm on it.
-        attention: (layer, number of the operation) -> what its self-attention weights can be computed from.
-        cross: the same for attention to the encoder.
-        attended: (layer, number of the operation) -> value and output of fused attention; only with `keep_values`.
+        attention: what its attention weights can be computed from.
 
     Args:
         model: the model.
@@ -60,10 +53,6 @@ class Capture:
         self._anatomy = anatomy
         self._exit = ExitStack()
         self._hooks = Hooks(self)
-        self._catching = ExitStack()
-        self._wanted: list[_Wanted] = []
-        self._kernels: dict[str, int] = {}
-        self.keep_values = keep_values
         self._skipped = skipped
         self._n_pos = n_pos
         self._entered: torch.Tensor | None = None
@@ -74,9 +63,7 @@ class Capture:
         self.added: dict[tuple[int, int], torch.Tensor] = {}
         self.gates: dict[tuple[int, int], torch.Tensor] = {}
         self.normed: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = {}
-        self.attention: dict[tuple[int, int], Source] = {}
-        self.cross: dict[tuple[int, int], Source] = {}
-        self.attended: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = {}
+        self.attention = AttentionCapture(self, anatomy.layout, keep_values)
         for layer in anatomy.layers:
             self._plan(layer)
 
@@ -84,44 +71,12 @@ class Capture:
         """Put the hooks on; once for each capture."""
         self._exit.enter_context(self._hooks.on(self._model, self._together))
         self._together = ()
-        self._exit.callback(self._end_catching)
+        self._exit.enter_context(self.attention.listening())
         return self
 
     def __exit__(self, *exception: object) -> None:
         """Take exactly these hooks off."""
         self._exit.close()
-
-    def catch(self, kernel: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: torch.Tensor) -> None:
-        """Keep an attention operation if it is one that is waited for."""
-        if not listens(self):
-            return
-        nth = self._kernels.get(kernel, 0)
-        self._kernels[kernel] = nth + 1
-        for held, key, site in self._wanted:
-            if (site.kernel, site.nth) == (kernel, nth):
-                source = _source(kernel, args, kwargs, out)
-                held[key] = PaddedAttention(source, self._anatomy.layout) if site.padded else source
-                if self.keep_values and kernel == "sdpa" and held is self.attention:
-                    self.attended[key] = (args[2] if len(args) > 2 else kwargs["value"], out)
-
-    def _watch_for(self, layer: LayerAnatomy) -> None:
-        """Catch the layer's attention operations between the calls next to them: catching slows all operations down."""
-        wanted: dict[tuple[Moment, Moment], list[_Wanted]] = {}
-        for held, sites in ((self.attention, layer.attention_sites), (self.cross, layer.cross_sites)):
-            for number, site in enumerate(sites):
-                wanted.setdefault(site.between, []).append((held, (layer.layer, number), site))
-        for (first, last), here in wanted.items():
-            self._hooks.at(first, partial(self._begin_catching, here))
-            self._hooks.at(last, self._end_catching)
-
-    def _begin_catching(self, wanted: list[_Wanted], _value: Any) -> None:
-        self._end_catching()
-        self._kernels.clear()
-        self._wanted = wanted
-        self._catching.enter_context(AttentionCatcher(self.catch))
-
-    def _end_catching(self, _value: Any = None) -> None:
-        self._catching.close()
 
     def _plan(self, layer: LayerAnatomy) -> None:
         def enter(named: Any) -> None:
@@ -140,7 +95,7 @@ class Capture:
             return output
 
         self._hooks.before(layer.module, layer.call, enter)
-        self._watch_for(layer)
+        self.attention.plan(layer, self._hooks)
         for number, part in enumerate(layer.parts):
             if part.module:
                 self._hooks.after(part.module, part.call, self._keep(layer, number, part))
@@ -154,9 +109,7 @@ class Capture:
 
     def _skip(self, layer: LayerAnatomy, output: Any) -> Any:
         """The layer's output with its input as the stream: it has added nothing, and nobody saw where it looked."""
-        for held, sites in ((self.attention, layer.attention_sites), (self.cross, layer.cross_sites)):
-            for number in range(len(sites)):
-                held.pop((layer.layer, number), None)
+        self.attention.forget(layer)
         for path, value in self._carried.items():
             output = with_tensor_at(output, path, value) if value is not None else output
         assert self._entered is not None, "a layer is left that was not entered"
@@ -234,9 +187,3 @@ def _narrow_rows(output: Any, port: Port) -> torch.Tensor:
     value = tensor_at(output, port.path)
     rows = value.reshape(-1, value.shape[-1])
     return rows.clone() if port.overwritten else rows
-
-
-def _source(
-    kernel: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: torch.Tensor
-) -> FusedAttention | SoftmaxAttention:
-    return SoftmaxAttention(out) if kernel == "softmax" else FusedAttention.from_call(*args, **kwargs)

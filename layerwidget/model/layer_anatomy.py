@@ -144,7 +144,7 @@ class LayerDescriber:
         """The operations of one kind on which the layer's output depends."""
         past = self._watched.ancestors(leaving, start=layer.start)
         used = [op for op in attention if op.output in past and wanted(op)]
-        return tuple(attention_site(self._watched, attention, op) for op in used)
+        return tuple(attention_site(self._watched, layer, attention, op) for op in used)
 
     def _is_parallel(self, contributions: list[Contribution], kinds: list[str], layer: Call) -> bool | None:
         mixing = {one.node for one, kind in zip(contributions, kinds, strict=True) if kind not in ("mlp", "bias")}

@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from layerwidget.model.dataflow import DataFlow
+from layerwidget.model.fused_calls import hearing_fused_attention
 from layerwidget.model.paths import tensors_in
 from layerwidget.model.running import ModelInput
 from layerwidget.model.watched import AttentionOp, Call, WatchedPass
@@ -116,6 +117,11 @@ def watch(model: nn.Module, read: ModelInput, run: Callable[[ModelInput], Any]) 
     watched = WatchedPass(flow, read.ids, read.source, weights=weights)
     recorder = _CallRecorder(watched)
     flow.on_leaf = recorder.name_leaf
-    with _recorded_calls(model, recorder), torch.no_grad(), _AttentionWatcher(watched), flow:
+
+    def heard(_args: Any, _kwargs: Any, out: torch.Tensor) -> None:
+        watched.fused.append(flow.node_of(out))
+
+    hearing = hearing_fused_attention(heard)
+    with _recorded_calls(model, recorder), torch.no_grad(), _AttentionWatcher(watched), flow, hearing:
         run(read)
     return watched

@@ -69,7 +69,7 @@ def _proved(anatomy: Anatomy, capture: Capture, read: ModelInput) -> Anatomy:
     layers = tuple(_verified_layer(layer, capture, read) for layer in anatomy.layers)
     n_pos = read.ids.shape[1]
     sources = [
-        tuple(capture.attention[layer.layer, number] for number in range(len(layer.attention_sites)))
+        tuple(capture.attention.own[layer.layer, number] for number in range(len(layer.attention_sites)))
         for layer in layers
         if layer.attention_sites
     ]
@@ -121,12 +121,12 @@ def _verified_layer(layer: LayerAnatomy, capture: Capture, read: ModelInput) -> 
     if trouble:
         layer = replace(layer, parts=(), passages=(), parallel=None, trouble=trouble)
     n_pos = read.ids.shape[1]
-    own = [_weights(capture.attention, layer, number, n_pos) for number in range(len(layer.attention_sites))]
+    own = [_weights(capture.attention.own, layer, number, n_pos) for number in range(len(layer.attention_sites))]
     holds = [
-        _pattern_holds(site, weights, capture.attended.get((layer.layer, number)))
+        _pattern_holds(site, weights, capture.attention.attended.get((layer.layer, number)))
         for number, (site, weights) in enumerate(zip(layer.attention_sites, own, strict=True))
     ]
-    cross = [_weights(capture.cross, layer, number, n_pos) for number in range(len(layer.cross_sites))]
+    cross = [_weights(capture.attention.cross, layer, number, n_pos) for number in range(len(layer.cross_sites))]
     crossing = all(_pattern_holds(site, one, None) for site, one in zip(layer.cross_sites, cross, strict=True))
     return replace(
         layer,

@@ -89,6 +89,7 @@ class WatchedPass:
         flow: the data-flow graph.
         calls: module calls in the order in which they began; the first is the model's own.
         attention: attention operations in order.
+        fused: what calls of fused attention returned that were made by its name in `torch.nn.functional`, as nodes.
         ids: the token ids whose positions the stream has, shape [batch, pos].
         source: the token ids that the encoder of an encoder-decoder read, shape [batch, source_pos], or None.
         weights: `id` of every parameter and buffer -> its path; offloaded ones exist only during their module's call.
@@ -101,6 +102,7 @@ class WatchedPass:
     source: torch.Tensor | None = None
     calls: list[Call] = field(default_factory=list)
     attention: list[AttentionOp] = field(default_factory=list)
+    fused: list[int] = field(default_factory=list)
     weights: dict[int, str] = field(default_factory=dict)
     n_rows: int = 0
 
