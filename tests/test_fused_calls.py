@@ -1,4 +1,4 @@
-"""Fused attention is heard where it is called by name, by those who listen in this thread; afterwards it is as before."""
+"""Fused attention is heard where it is called by name, by who listens in this thread; afterwards it is as before."""
 
 from __future__ import annotations
 

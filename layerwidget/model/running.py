@@ -79,7 +79,7 @@ def compiled_parts(model: nn.Module) -> bool:
 def inference(model: nn.Module) -> Iterator[None]:
     """No gradients, no dropout, nothing compiled: all modules are inside in evaluation mode, and as before after."""
     training, compiled = [], False
-    for module in model.modules():
+    for module in _modules(model):
         if module.training:
             training.append(module)
         compiled = compiled or module._compiled_call_impl is not None
@@ -91,6 +91,17 @@ def inference(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def _modules(model: nn.Module) -> list[nn.Module]:
+    """All modules once, like `modules()`, which takes longer than some passes: it also makes their names."""
+    found, seen = [model], {id(model)}
+    for module in found:
+        for part in module._modules.values():
+            if part is not None and id(part) not in seen:
+                seen.add(id(part))
+                found.append(part)
+    return found
 
 
 def input_device(model: nn.Module) -> torch.device:
