@@ -7,7 +7,6 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -282,12 +281,11 @@ class Answering:
             status.report = "\n".join([repr(report), edits, changes, *self._model.notes])
         self._explorer.report = report
 
-    def _tidy(self, at_rest: bool = False) -> None:
+    def _tidy(self) -> None:
         """When there is nothing else to do: give back what is free, and say what is not."""
         if self._tidying is not None:
-            # Whoever has typed since then is not at rest yet.
             self._tidying.cancel()
-        if wait_s := give_back(at_rest):
+        if wait_s := give_back():
             self._tidy_in(wait_s)
         self._pass_bytes = self.live.held_pass_bytes
         self._show_work()
@@ -295,8 +293,7 @@ class Answering:
     def _tidy_in(self, wait_s: float) -> None:
         """Once more: else what the last edit has freed would stay until the next one."""
         if not self.turns.closed:
-            at_rest = partial(self._tidy, at_rest=True)
-            self._tidying = threading.Timer(wait_s, self._worker.submit_idle, (self._explorer.stack, at_rest))
+            self._tidying = threading.Timer(wait_s, self._worker.submit_idle, (self._explorer.stack, self._tidy))
             self._tidying.daemon = True
             self._tidying.start()
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from layerwidget.cancellation import checkpoint
 from layerwidget.engine.kept import KeptAnswers
+from layerwidget.engine.memory import editing
 from layerwidget.engine.told import Told
 from layerwidget.errors import Cancelled, LayerWidgetError
 from layerwidget.layers import LayerSelection, parse_layers
@@ -118,6 +119,7 @@ class Live:
         """Do beforehand what the next edit would have to do: prove the ways of reusing something on this model."""
         self._continuation.prepare()
 
+    @editing()
     def update(
         self,
         prompt: str | Sequence[int] | Tokens,

@@ -8,37 +8,53 @@ from __future__ import annotations
 import ctypes
 import mmap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-#: It takes some milliseconds, so it is done at most so often.
-_EVERY_S = 2.0
+#: It takes some milliseconds, and the next edits some more, so it is done at most so often.
+_EVERY_S = 10.0
 #: While somebody types, by so much may resident memory grow until it is done again, bytes: some edits need that.
 _MAY_GROW = 48 * 2**20
-#: Whoever has not typed for so long is at rest, seconds.
+#: Where nobody has edited anything for so long, all are at rest, seconds.
 REST_S = 30.0
 
 _last = -_EVERY_S
 # What was resident when it had been done.
 _resident = 0
+# When somebody in this process last began or finished an edit.
+_edited = 0.0
 
 
-def give_back(at_rest: bool = False) -> float:
+@contextmanager
+def editing() -> Iterator[None]:
+    """Inside, and for a while afterwards, nobody in this process is at rest: it has one heap for all its edits."""
+    global _edited
+    _edited = time.monotonic()
+    try:
+        yield
+    finally:
+        _edited = time.monotonic()
+
+
+def give_back() -> float:
     """Return free pages of the C library's heap, where it is one that can: glibc keeps gaps between what is in use.
 
-    Args:
-        at_rest: whether nobody has typed for a while: then all of it, else only if it has become much more.
+    While somebody edits, this is done only if it has become much more; where all are at rest, once.
 
     Returns:
-        in how many seconds to ask again if nobody types until then; 0.0 when it is done, or cannot be.
+        in how many seconds to ask again; 0.0 when it is done, or cannot be.
     """
     global _last, _resident
     trim, now = _trimmer(), time.monotonic()
     if trim is None:
         return 0.0
-    if not at_rest and _resident_bytes() < _resident + _MAY_GROW:
-        return REST_S
+    rest_s = _edited + REST_S - now
+    if rest_s <= 0 and _last > _edited:
+        return 0.0
+    if rest_s > 0 and _resident_bytes() < _resident + _MAY_GROW:
+        return rest_s
     if (wait_s := _last + _EVERY_S - now) > 0:
         return wait_s
     _last = now
