@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-#: It takes some milliseconds, and the next edits some more, so it is done at most so often.
-_EVERY_S = 10.0
+#: It takes some milliseconds, and the next edit some more, so it is done at most so often.
+_EVERY_S = 2.0
 #: While somebody types, by so much may resident memory grow until it is done again, bytes: some edits need that.
 _MAY_GROW = 48 * 2**20
 #: Where nobody has edited anything for so long, all are at rest, seconds.

@@ -21,7 +21,7 @@ from tests.bench.environments import CACHE, PEERS, PeerProcess
 from tests.bench.hidden import InExplorer
 from tests.bench.report import Results, as_markdown, into_readme, write
 from tests.bench.rows import ROWS
-from tests.bench.timing import Contestant, PeerError, take_turns
+from tests.bench.timing import Contestant, PeerError, Recorded, take_turns
 from tests.bench.workload import Workload
 
 FOLDER = Path(__file__).parent
@@ -76,7 +76,11 @@ def run(model: lw.HookedModel, chosen: set[str], lengths: tuple[int, ...], turns
     """Measure what was chosen; every other row says that it was left out."""
     work = Workload(model)
     with ExitStack() as stack:
-        times = take_turns(_contestants(work, chosen, threads, stack), lengths, turns, _say)
+        times = Recorded({}, {})
+        for group in _groups(_contestants(work, chosen, threads, stack)):
+            recorded = take_turns(group, lengths, turns, _say)
+            times.series |= recorded.series
+            times.failures |= recorded.failures
     times.failures |= {row: "left out" for row in (*ROWS, "browser", "memory") if row not in chosen}
     results = Results(model.name, lengths, turns, threads, times)
     if "browser" in chosen:
@@ -99,6 +103,16 @@ def _contestants(work: Workload, chosen: set[str], threads: int, stack: ExitStac
             found[peer.key] = process = PeerProcess(peer, work, demo_folder(), threads)
             stack.callback(process.close)
     return [found[row] for row in ROWS if row in found]
+
+
+def _groups(contestants: list[Contestant]) -> list[list[Contestant]]:
+    """Who takes turns with whom.
+
+    After an edit, Explorers give memory back to the system, of the whole process; others would get it anew.
+    """
+    explorers = [each for each in contestants if isinstance(each, InExplorer)]
+    others = [each for each in contestants if not isinstance(each, InExplorer)]
+    return [group for group in (others, explorers) if group]
 
 
 def _browser(results: Results) -> None:

@@ -149,8 +149,9 @@ def _settings(results: Results) -> str:
     return (
         f"Made by `python -m tests.bench`: {results.model}, fp32, {results.threads} threads of {os.cpu_count()} CPUs, "
         f"{packages}.\nMedians of {results.turns} turns, in which all rows alternate, each after a run of its own "
-        "that is not timed; quartiles are in brackets or in `tests/bench/table.md`. Every answer was compared with a "
-        "fresh run first.\n"
+        "that is not timed; (h₁) and (h₂) by themselves afterwards, for an Explorer gives memory of the whole process "
+        "back. Quartiles are in brackets or in `tests/bench/table.md`. Every answer was compared with a fresh run "
+        "first.\n"
         "(d), (e) and (f) give every layer's most probable tokens and attention; layerwidget also entropy, KL, ranks "
         "and the probability of the final prediction, and the attention of the 8 layers on screen.\n"
         f"(k) is of {KEYS_PER_TURN * results.turns} keys at each length, after one that warms up, and is compared with "
