@@ -140,6 +140,8 @@ def test_what_a_reader_scrolls_to_is_computed_first(explorer: ExplorerPage) -> N
         page.wait_for_selector(".lw-explorer .lw-lens.lw-partial")
         scroll = explorer.lens.locator(".lw-scroll")
         page.wait_for_function("node => node.scrollLeft > 1000", arg=scroll.element_handle())
+        # Else the reader is back before the kernel has heard that he was away.
+        explorer.notebook.expect_value("ex.lens_view.in_sight[0] > 0", True)
         scroll.evaluate("node => { node.scrollLeft = 0; }")
         explorer.notebook.expect_value("ex.lens_view.in_sight[0]", 0)
         explorer.notebook.run("released = gate; gate = threading.Event()\n" + CLOSED_LATER + "released.set()")
