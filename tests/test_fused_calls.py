@@ -113,6 +113,15 @@ def test_what_others_put_there_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) 
     assert functional.scaled_dot_product_attention is theirs
 
 
+def test_a_call_through_what_was_put_around_a_replacement_is_heard_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", held)
+    with hearing_fused_attention(lambda *_: None):
+        replaced = functional.scaled_dot_product_attention
+        functional.scaled_dot_product_attention = lambda *args, **kwargs: replaced(*args, **kwargs)
+    assert functional.scaled_dot_product_attention is not replaced
+    assert len(listened(arguments())) == 1
+
+
 def test_threads_hear_their_own_calls_only() -> None:
     before, all_listen, leave = functional.scaled_dot_product_attention, Barrier(3), {2: Event(), 3: Event()}
     heard: dict[int, list[int]] = {2: [], 3: []}

@@ -70,8 +70,14 @@ _replacement = _Replacement()
 def _telling(original: Any) -> Any:
     @functools.wraps(original)
     def told(*args: Any, **kwargs: Any) -> Any:
-        out = original(*args, **kwargs)
-        for heard in _hearing.get():
+        hearing = _hearing.get()
+        # What somebody has put around an earlier replacement calls that in turn: it is one call all the same.
+        token = _hearing.set(())
+        try:
+            out = original(*args, **kwargs)
+        finally:
+            _hearing.reset(token)
+        for heard in hearing:
             heard(args, kwargs, out)
         return out
 
