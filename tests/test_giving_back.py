@@ -42,11 +42,19 @@ def test_some_is_left_to_the_next_edit(trims: list[int], monkeypatch: pytest.Mon
     monkeypatch.setattr(memory, "_resident_bytes", lambda: resident)
     assert memory.give_back() == 0
     resident += 2**20 - 1
-    assert 0 < memory.give_back() <= memory.REST_S
+    assert memory.REST_S - 5 < memory.give_back() <= memory.REST_S
     assert trims == [0]
     resident += 1
     assert memory.give_back() == 0
     assert trims == [0, 0]
+    # Of a long text that is gone, all of it, when there is time.
+    resident -= 2**30
+    with memory.editing():
+        pass
+    assert memory.REST_S - 5 < memory.give_back() <= memory.REST_S
+    monkeypatch.setattr(memory, "REST_S", 0.0)
+    assert memory.give_back() == 0
+    assert trims == [0, 0, 0]
 
 
 def test_all_of_it_and_once_when_nobody_in_the_process_edits_any_more(
