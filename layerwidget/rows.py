@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import TypeVar
@@ -27,12 +28,20 @@ def first_rows(parts: Iterable[tuple[_Held, int]], n_same: int) -> list[tuple[_H
 
 def below(held: Mapping[int, _Value], layer: int) -> Mapping[int, _Value]:
     """What is held of the layers below one; it keeps nothing alive of the others, and copies nothing."""
-    if isinstance(held, Pieces | Layered):
+    if isinstance(held, Unmade):
         return held.below(layer)
     return {number: held[number] for number in held if number < layer}
 
 
-class Layered(Mapping[int, _Value]):
+class Unmade(Mapping[int, _Value]):
+    """Layer -> something that is made of what is held when somebody asks for it."""
+
+    @abstractmethod
+    def below(self, layer: int) -> Mapping[int, _Value]:
+        """What is held of the layers below one."""
+
+
+class Layered(Unmade[_Value]):
     """Layer -> something; of the lower layers from one pass, of the upper ones from another.
 
     Args:
@@ -65,7 +74,7 @@ class Layered(Mapping[int, _Value]):
         return Layered(self._lower, self._first, below(self._upper, layer))
 
 
-class Pieces(Mapping[int, _Value]):
+class Pieces(Unmade[_Value]):
     """Layer -> something along the positions; the first pass's, then the next one's.
 
     Args:

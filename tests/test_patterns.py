@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from layerwidget.errors import MissingComponentError
+from layerwidget.model.continuation import Continuation
 from layerwidget.model.hooked_model import HookedModel
-from layerwidget.model.patterns import FusedAttention, PatternRows, SoftmaxAttention
+from layerwidget.model.patterns import FusedAttention, PatternRows, SoftmaxAttention, weights_from
 from tests import tiny
 
 WITH_ATTENTION = [kind for kind in tiny.ALL if kind != "mamba"]
@@ -127,3 +128,27 @@ def test_a_position_that_may_look_nowhere_has_zeros() -> None:
 def test_softmax_output_is_cut_at_the_positions() -> None:
     weights = torch.rand(1, 4, 3, 4, dtype=torch.float16)
     assert torch.equal(PatternRows((SoftmaxAttention(weights),), 0, 3)(), weights[0, :, :, :3].float())
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gpt_neox_sequential", "falcon"])
+@pytest.mark.parametrize("n_new", [1, 2])
+def test_several_layers_at_once_are_each_of_them(kind: str, n_new: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, ids = tiny.hooked(kind), tiny.ids(14)
+    edited = Continuation(model)
+    edited.prepare()
+    edited.trace(model.tokenize(ids[:-n_new]))
+    trace = edited.trace(model.tokenize(ids))
+    assert edited.reused == len(ids) - n_new
+    first, layers = len(ids) - n_new, trace.attention_layers
+    each = [trace.patterns[layer].between(first) for layer in layers]
+    computed: list[int] = []
+    weights = FusedAttention.weights
+    monkeypatch.setattr(
+        FusedAttention, "weights", lambda self, n_pos: (computed.append(n_pos), weights(self, n_pos))[1]
+    )
+    together = list(weights_from([trace.patterns[layer] for layer in layers], first, len(ids)))
+    for one, other, layer in zip(together, each, layers, strict=True):
+        assert one.shape == (trace.anatomy.layers[layer].n_heads, n_new, len(ids))
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+    masked = kind == "falcon"
+    assert len(computed) == (1 if n_new == 1 and not masked else len(layers))

@@ -13,6 +13,7 @@ from layerwidget.cancellation import checkpoint
 from layerwidget.errors import MissingComponentError, SelectionError
 from layerwidget.layers import LayerSelection, parse_layers
 from layerwidget.model.crowding import leaving_a_core
+from layerwidget.model.patterns import weights_from
 from layerwidget.questions import OnScreen, steps
 from layerwidget.questions.attention import Attention, AttentionGrid
 from layerwidget.results import FloatArray
@@ -37,10 +38,11 @@ def attention_steps(
     shape = (len(layers), len(heads), n_pos, n_pos)
     # A view of memory that can be written to, as those are that go on with it.
     pattern = np.zeros(shape, dtype=np.float32)[:] if before is None else continued(before.pattern, n_same, n_pos)
-    for index, layer in enumerate(layers if n_same < n_pos else ()):
-        checkpoint(f"the attention of layer {layer}")
-        with leaving_a_core(n_pos - n_same):
-            rows = trace.pattern_from(layer, n_same).float().cpu().numpy()
+    with leaving_a_core(n_pos - n_same):
+        each = weights_from([trace.patterns[layer] for layer in layers], n_same, n_pos) if n_same < n_pos else ()
+        for index, one in enumerate(each):
+            checkpoint(f"the attention of layer {layers[index]}")
+            rows = one.float().cpu().numpy()
             pattern[index, :, n_same:] = rows if len(heads) == len(rows) else rows[list(heads)]
     grid = AttentionGrid(**about_heads(trace, layers, heads), pattern=pattern)
     grid.goes_on_with(before, n_same)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.capture import Capture
 from layerwidget.model.parts import LayerAnatomy
 from layerwidget.model.patterns import CrossPattern, PatternRows, Source, SplicedPattern
+from layerwidget.rows import Unmade, below
 from layerwidget.tokens import Tokens
 from layerwidget.trace import LaterLogits, Trace
 
@@ -72,8 +73,9 @@ def _grouped(held: Mapping[tuple[int, int], Source], counts: list[tuple[int, int
 
 def _components(
     anatomy: Anatomy, capture: Capture, ledgers: Mapping[int, tuple[LedgerEntry, ...]]
-) -> dict[str, dict[int, torch.Tensor]]:
-    components: dict[str, dict[int, torch.Tensor]] = {"resid_pre": capture.resid_pre, "resid_post": capture.resid_post}
+) -> dict[str, Mapping[int, torch.Tensor]]:
+    ends = {"resid_pre": capture.resid_pre, "resid_post": capture.resid_post}
+    components: dict[str, Mapping[int, torch.Tensor]] = dict(ends)
     for kind, component in _ADDED.items():
         values = {
             number: [entry.value for entry in ledger if isinstance(entry, Added) and entry.kind == kind]
@@ -81,12 +83,45 @@ def _components(
         }
         components[component] = {number: sum(added[1:], start=added[0]) for number, added in values.items() if added}
     middles = {layer.layer: _middle(layer, ledgers[layer.layer]) for layer in anatomy.layers}
-    components["resid_mid"] = {
-        number: next(islice(replayed(capture.resid_pre[number], ledgers[number]), entries - 1, None))
-        for number, entries in middles.items()
-        if entries
-    }
+    n_entries = {number: n for number, n in middles.items() if n}
+    components["resid_mid"] = _Middles(capture.resid_pre, ledgers, n_entries)
     return components
+
+
+class _Middles(Unmade[torch.Tensor]):
+    """Layer -> the stream between attention and FFN, shape [pos, d_model].
+
+    Args:
+        entered: layer -> what entered it, shape [pos, d_model].
+        ledgers: layer -> what happened to that.
+        n_entries: layer -> how much of it before the FFN.
+    """
+
+    def __init__(
+        self,
+        entered: Mapping[int, torch.Tensor],
+        ledgers: Mapping[int, tuple[LedgerEntry, ...]],
+        n_entries: Mapping[int, int],
+    ) -> None:
+        self._entered, self._ledgers, self._n_entries = entered, ledgers, n_entries
+
+    def __getitem__(self, layer: int) -> torch.Tensor:
+        """The stream of a layer."""
+        entries = self._ledgers[layer][: self._n_entries[layer]]
+        return next(islice(replayed(self._entered[layer], entries), len(entries) - 1, None))
+
+    def __iter__(self) -> Iterator[int]:
+        """The layers that have one, ascending."""
+        return iter(self._n_entries)
+
+    def __len__(self) -> int:
+        """How many layers there are."""
+        return len(self._n_entries)
+
+    def below(self, layer: int) -> _Middles:
+        """That of the layers below one."""
+        n_entries = {number: n for number, n in self._n_entries.items() if number < layer}
+        return _Middles(below(self._entered, layer), below(self._ledgers, layer), n_entries)
 
 
 def _middle(layer: LayerAnatomy, ledger: tuple[LedgerEntry, ...]) -> int:

@@ -16,8 +16,23 @@ from layerwidget.model.parts import LayerAnatomy
 from layerwidget.model.patterns import FusedAttention, PaddedAttention, SoftmaxAttention, Source
 from layerwidget.model.stream import StreamLayout
 
-#: Where to keep an attention operation, under which key, and which one it is.
-_Wanted: TypeAlias = tuple[dict[tuple[int, int], Source], tuple[int, int], AttentionSite]
+#: Whether an attention operation looks at the encoder, under which key to keep it, and which one it is.
+_Wanted: TypeAlias = tuple[bool, tuple[int, int], AttentionSite]
+
+
+def listen_for_attention(layer: LayerAnatomy, hooks: Hooks) -> None:
+    """Let whoever listens wait for a layer's operations: by its `attention`, an `AttentionCapture`.
+
+    Those without a name are watched for between the calls next to them: that slows all operations down.
+    """
+    wanted: dict[tuple[bool, Moment, Moment], list[_Wanted]] = {}
+    for crosses, sites in ((False, layer.attention_sites), (True, layer.cross_sites)):
+        for number, site in enumerate(sites):
+            wanted.setdefault((site.by_name, *site.between), []).append((crosses, (layer.layer, number), site))
+    for (by_name, first, last), here in wanted.items():
+        begin, end = (_begin_hearing, _end_hearing) if by_name else (_begin_catching, _end_catching)
+        hooks.at(first, partial(begin, here))
+        hooks.at(last, end)
 
 
 class AttentionCapture:
@@ -37,66 +52,60 @@ class AttentionCapture:
     def __init__(self, listener: object, layout: StreamLayout, keep_values: bool) -> None:
         self._listener, self._layout, self._keeps_values = listener, layout, keep_values
         self._catching = ExitStack()
-        self._hears = False
         # What is waited for at the moment, and how many operations there were since that began.
         self._watched: list[_Wanted] = []
         self._n_watched: dict[str, int] = {}
         self._named: list[_Wanted] = []
         self._n_named = 0
+        # Calls by name, looked at when the pass is done: what was waited for, which one it is, and what it was given.
+        self._heard: list[tuple[list[_Wanted], int, tuple[Any, ...], dict[str, Any], torch.Tensor | None]] = []
+        self._forgotten: set[int] = set()
         self.own: dict[tuple[int, int], Source] = {}
         self.cross: dict[tuple[int, int], Source] = {}
         self.attended: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = {}
 
-    def plan(self, layer: LayerAnatomy, hooks: Hooks) -> None:
-        """Wait for a layer's operations.
-
-        Those without a name are watched for between the calls next to them: that slows all operations down.
-        """
-        wanted: dict[tuple[bool, Moment, Moment], list[_Wanted]] = {}
-        for held, sites in ((self.own, layer.attention_sites), (self.cross, layer.cross_sites)):
-            for number, site in enumerate(sites):
-                wanted.setdefault((site.by_name, *site.between), []).append((held, (layer.layer, number), site))
-        for (by_name, first, last), here in wanted.items():
-            self._hears = self._hears or by_name
-            hooks.at(first, partial(self._begin_hearing if by_name else self._begin_catching, here))
-            hooks.at(last, self._end_hearing if by_name else self._end_catching)
-
     @contextmanager
-    def listening(self) -> Iterator[None]:
-        """For the time of a pass, once."""
+    def listening(self, by_name: bool) -> Iterator[None]:
+        """For the time of a pass, once.
+
+        Args:
+            by_name: whether any operation is called by its name.
+        """
         try:
-            with self._catching, hearing_fused_attention(self._hear) if self._hears else nullcontext():
+            with self._catching, hearing_fused_attention(self._hear) if by_name else nullcontext():
                 yield
+            for wanted, nth, args, kwargs, out in self._heard:
+                self._keep(wanted, "sdpa", nth, args, kwargs, out)
+            for held in (self.own, self.cross):
+                for key in [one for one in held if one[0] in self._forgotten]:
+                    del held[key]
         finally:
+            self._heard.clear()
             # It may be the one who holds this: they would keep each other in memory.
             self._listener = None
 
     def forget(self, layer: LayerAnatomy) -> None:
-        """Let go of the operations of a layer."""
-        for held, sites in ((self.own, layer.attention_sites), (self.cross, layer.cross_sites)):
-            for number in range(len(sites)):
-                held.pop((layer.layer, number), None)
+        """Let go of the operations of a layer, when the pass is done."""
+        self._forgotten.add(layer.layer)
 
-    def _begin_hearing(self, wanted: list[_Wanted], _value: Any) -> None:
+    def hear(self, wanted: list[_Wanted]) -> None:
+        """From now on, keep operations called by their name that are among these."""
         self._named, self._n_named = wanted, 0
 
-    def _end_hearing(self, _value: Any) -> None:
-        self._named = []
+    def catch(self, wanted: list[_Wanted]) -> None:
+        """From now on, look at all operations, and keep those that are among these; none, and look no more."""
+        self._catching.close()
+        if wanted:
+            self._n_watched.clear()
+            self._watched = wanted
+            self._catching.enter_context(AttentionCatcher(self._catch))
 
     def _hear(self, args: tuple[Any, ...], kwargs: dict[str, Any], out: torch.Tensor) -> None:
         if listens(self._listener):
-            nth = self._n_named
+            # What it returned is as large as what it was given, and is not held without need.
+            if self._named:
+                self._heard.append((self._named, self._n_named, args, kwargs, out if self._keeps_values else None))
             self._n_named += 1
-            self._keep(self._named, "sdpa", nth, args, kwargs, out)
-
-    def _begin_catching(self, wanted: list[_Wanted], _value: Any) -> None:
-        self._end_catching()
-        self._n_watched.clear()
-        self._watched = wanted
-        self._catching.enter_context(AttentionCatcher(self._catch))
-
-    def _end_catching(self, _value: Any = None) -> None:
-        self._catching.close()
 
     def _catch(self, kernel: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: torch.Tensor) -> None:
         if listens(self._listener):
@@ -111,18 +120,38 @@ class AttentionCapture:
         nth: int,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        out: torch.Tensor,
+        out: torch.Tensor | None,
     ) -> None:
         """Keep an operation if it is one that is waited for."""
-        for held, key, site in wanted:
-            if (site.kernel, site.nth) == (kernel, nth):
+        for crosses, key, site in wanted:
+            if site.nth == nth and site.kernel == kernel:
                 source = _source(kernel, args, kwargs, out)
+                held = self.cross if crosses else self.own
                 held[key] = PaddedAttention(source, self._layout) if site.padded else source
-                if self._keeps_values and kernel == "sdpa" and held is self.own:
+                if self._keeps_values and kernel == "sdpa" and not crosses and out is not None:
                     self.attended[key] = (args[2] if len(args) > 2 else kwargs["value"], out)
 
 
+def _begin_hearing(wanted: list[_Wanted], listener: Any, _value: Any) -> None:
+    listener.attention.hear(wanted)
+
+
+def _end_hearing(listener: Any, _value: Any) -> None:
+    listener.attention.hear([])
+
+
+def _begin_catching(wanted: list[_Wanted], listener: Any, _value: Any) -> None:
+    listener.attention.catch(wanted)
+
+
+def _end_catching(listener: Any, _value: Any) -> None:
+    listener.attention.catch([])
+
+
 def _source(
-    kernel: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: torch.Tensor
+    kernel: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: torch.Tensor | None
 ) -> FusedAttention | SoftmaxAttention:
-    return SoftmaxAttention(out) if kernel == "softmax" else FusedAttention.from_call(*args, **kwargs)
+    if kernel != "softmax":
+        return FusedAttention.from_call(*args, **kwargs)
+    assert out is not None, "a softmax returns the weights"
+    return SoftmaxAttention(out)

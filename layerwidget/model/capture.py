@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
+from functools import partial
+from types import TracebackType
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -12,12 +14,54 @@ from torch import nn
 from layerwidget.cancellation import checkpoint
 from layerwidget.ledger import Added, LedgerEntry, Normed, Scaled
 from layerwidget.model.anatomy import Anatomy
-from layerwidget.model.attention_capture import AttentionCapture
+from layerwidget.model.attention_capture import AttentionCapture, listen_for_attention
 from layerwidget.model.crowding import look_around
-from layerwidget.model.hooking import Act, Hooks
-from layerwidget.model.parts import Gate, LayerAnatomy, Part, Passage, Port
+from layerwidget.model.hooking import Hooks
+from layerwidget.model.parts import LayerAnatomy, Port
 from layerwidget.model.paths import Path, tensor_at, value_at, with_tensor_at
 from layerwidget.model.running import weight_at
+
+#: Number of a layer, and of one of its parts, or of its passages.
+_Key: TypeAlias = tuple[int, int]
+
+
+class CapturePlan:
+    """Where captures listen, in every pass through a stack of layers.
+
+    Args:
+        anatomy: the stack's.
+
+    Attributes:
+        anatomy: the stack's.
+        hooks: what a capture does at which calls.
+        by_name: whether it hears attention by its name.
+    """
+
+    def __init__(self, anatomy: Anatomy) -> None:
+        self.anatomy = anatomy
+        self.hooks = Hooks()
+        self.by_name = any(
+            site.by_name for layer in anatomy.layers for site in (*layer.attention_sites, *layer.cross_sites)
+        )
+        for layer in anatomy.layers:
+            self._listen_to(layer)
+
+    def _listen_to(self, layer: LayerAnatomy) -> None:
+        hooks = self.hooks
+        hooks.before(layer.module, layer.call, partial(_enter, layer))
+        listen_for_attention(layer, hooks)
+        for number, part in enumerate(layer.parts):
+            key = layer.layer, number
+            if part.module:
+                hooks.after(part.module, part.call, partial(_keep_narrow if part.gate else _keep, key, part.output))
+            if part.gate:
+                hooks.after(part.gate.module, part.gate.call, partial(_keep_gate, key, part.gate.output))
+        for number, passage in enumerate(layer.passages):
+            key = layer.layer, number
+            if passage.module:
+                hooks.before(passage.module, passage.call, partial(_norm_enter, key, passage.input))
+                hooks.after(passage.module, passage.call, partial(_norm_leave, key, passage.output))
+        hooks.after(*layer.last, partial(_leave, layer))
 
 
 class Capture:
@@ -33,7 +77,7 @@ class Capture:
 
     Args:
         model: the model.
-        anatomy: where to listen.
+        plan: where to listen.
         keep_values: also keep what verifies the attention weights.
         skipped: these layers return their input.
         beside: captures of other stacks in the same pass, which go on listening.
@@ -43,69 +87,76 @@ class Capture:
     def __init__(
         self,
         model: nn.Module,
-        anatomy: Anatomy,
+        plan: CapturePlan,
         keep_values: bool = False,
         skipped: frozenset[int] = frozenset(),
         beside: tuple[Capture, ...] = (),
         n_pos: int | None = None,
     ) -> None:
         self._model = model
-        self._anatomy = anatomy
+        self._plan = plan
+        self._anatomy = plan.anatomy
         self._exit = ExitStack()
-        self._hooks = Hooks(self)
         self._skipped = skipped
         self._n_pos = n_pos
         self._entered: torch.Tensor | None = None
-        self._together = (*beside, self)
+        self._beside = beside
         self._carried: dict[Path, Any] = {}
+        # Where to keep rows of the stream, under which key, and the stream: looked at when the pass is done.
+        self._seen: list[tuple[dict[Any, torch.Tensor], int | _Key, torch.Tensor]] = []
         self.resid_pre: dict[int, torch.Tensor] = {}
         self.resid_post: dict[int, torch.Tensor] = {}
-        self.added: dict[tuple[int, int], torch.Tensor] = {}
-        self.gates: dict[tuple[int, int], torch.Tensor] = {}
-        self.normed: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = {}
-        self.attention = AttentionCapture(self, anatomy.layout, keep_values)
-        for layer in anatomy.layers:
-            self._plan(layer)
+        self.added: dict[_Key, torch.Tensor] = {}
+        self.gates: dict[_Key, torch.Tensor] = {}
+        self.normed: dict[_Key, tuple[torch.Tensor, torch.Tensor]] = {}
+        self.attention = AttentionCapture(self, self._anatomy.layout, keep_values)
 
     def __enter__(self) -> Capture:
         """Put the hooks on; once for each capture."""
-        self._exit.enter_context(self._hooks.on(self._model, self._together))
-        self._together = ()
-        self._exit.enter_context(self.attention.listening())
+        self._exit.enter_context(self._plan.hooks.on(self._model, self, (*self._beside, self)))
+        self._exit.enter_context(self.attention.listening(self._plan.by_name))
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        """Take exactly these hooks off."""
-        self._exit.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, trouble: BaseException | None, at: TracebackType | None
+    ) -> None:
+        """Take exactly these hooks off, and look at what they saw."""
+        self._exit.__exit__(kind, trouble, at)
+        if trouble is None:
+            for held, key, stream in self._seen:
+                held[key] = self._anatomy.layout.rows(stream, self._n_pos)
+        self._seen.clear()
 
-    def _plan(self, layer: LayerAnatomy) -> None:
-        def enter(named: Any) -> None:
-            checkpoint(f"layer {layer.layer} of {self._anatomy.name}")
-            look_around()
-            self.resid_pre[layer.layer] = self._rows(named, layer.input)
-            if layer.layer in self._skipped:
-                # A copy, because the layer may write into it.
-                self._entered = tensor_at(named, layer.input.path).clone()
-                self._carried = {out: value_at(named, place) for out, place in layer.carried}
+    def enter(self, layer: LayerAnatomy, named: Any) -> None:
+        """A layer is called: here a pass can be given up."""
+        checkpoint(f"layer {layer.layer} of {self._anatomy.name}")
+        look_around()
+        self.keep(self.resid_pre, layer.layer, layer.input, named)
+        if layer.layer in self._skipped:
+            # A copy, because the layer may write into it.
+            self._entered = tensor_at(named, layer.input.path).clone()
+            self._carried = {out: value_at(named, place) for out, place in layer.carried}
 
-        def leave(output: Any) -> Any:
-            if layer.layer in self._skipped:
-                output = self._skip(layer, output)
-            self.resid_post[layer.layer] = self._rows(output, layer.output)
-            return output
+    def leave(self, layer: LayerAnatomy, output: Any) -> Any:
+        """A layer is done; what it returns, or is to return."""
+        if layer.layer in self._skipped:
+            output = self._skip(layer, output)
+        self.keep(self.resid_post, layer.layer, layer.output, output)
+        return output
 
-        self._hooks.before(layer.module, layer.call, enter)
-        self.attention.plan(layer, self._hooks)
-        for number, part in enumerate(layer.parts):
-            if part.module:
-                self._hooks.after(part.module, part.call, self._keep(layer, number, part))
-            if part.gate:
-                self._hooks.after(part.gate.module, part.gate.call, self._keep_gate(layer, number, part.gate))
-        for number, passage in enumerate(layer.passages):
-            if passage.module:
-                self._hooks.before(passage.module, passage.call, self._norm_enter(layer, number, passage))
-                self._hooks.after(passage.module, passage.call, self._norm_leave(layer, number, passage))
-        self._hooks.after(*layer.last, leave)
+    def keep(self, held: dict[Any, torch.Tensor], key: int | _Key, place: Port, value: Any) -> None:
+        """Keep the rows of the stream in something, shape [pos, d_model].
+
+        They are read when the pass is done: while it runs, what belongs to it leaves room for little else in the
+        processor's caches.
+        """
+        stream = tensor_at(value, place.path)
+        self._seen.append((held, key, stream.clone() if place.overwritten else stream))
+
+    def rows(self, value: Any, place: Port) -> torch.Tensor:
+        """The rows of the stream in something, shape [pos, d_model]."""
+        rows = self._anatomy.layout.rows(tensor_at(value, place.path), self._n_pos)
+        return rows.clone() if place.overwritten else rows
 
     def _skip(self, layer: LayerAnatomy, output: Any) -> Any:
         """The layer's output with its input as the stream: it has added nothing, and nobody saw where it looked."""
@@ -113,7 +164,7 @@ class Capture:
         for path, value in self._carried.items():
             output = with_tensor_at(output, path, value) if value is not None else output
         assert self._entered is not None, "a layer is left that was not entered"
-        self.resid_pre[layer.layer] = self._anatomy.layout.rows(self._entered, self._n_pos).clone()
+        self._seen.append((self.resid_pre, layer.layer, self._entered.clone()))
         return with_tensor_at(output, layer.output.path, self._entered)
 
     def ledger(self, layer: LayerAnatomy) -> tuple[LedgerEntry, ...]:
@@ -147,39 +198,38 @@ class Capture:
             value = value * self._factor(factor)
         return value
 
-    def _keep(self, layer: LayerAnatomy, number: int, part: Part) -> Act:
-        def keep(output: Any) -> None:
-            rows = _narrow_rows if part.gate else self._rows
-            self.added[layer.layer, number] = rows(output, part.output)
-
-        return keep
-
-    def _keep_gate(self, layer: LayerAnatomy, number: int, gate: Gate) -> Act:
-        def keep(output: Any) -> None:
-            self.gates[layer.layer, number] = _narrow_rows(output, gate.output)
-
-        return keep
-
-    def _norm_enter(self, layer: LayerAnatomy, number: int, passage: Passage) -> Act:
-        def enter(named: Any) -> None:
-            before = self._rows(named, passage.input)
-            self.normed[layer.layer, number] = (before, before)
-
-        return enter
-
-    def _norm_leave(self, layer: LayerAnatomy, number: int, passage: Passage) -> Act:
-        def leave(output: Any) -> None:
-            before, _ = self.normed[layer.layer, number]
-            self.normed[layer.layer, number] = (before, self._rows(output, passage.output))
-
-        return leave
-
-    def _rows(self, value: Any, port: Port) -> torch.Tensor:
-        rows = self._anatomy.layout.rows(tensor_at(value, port.path), self._n_pos)
-        return rows.clone() if port.overwritten else rows
-
     def _factor(self, factor: float | str) -> torch.Tensor | float:
         return weight_at(self._model, factor) if isinstance(factor, str) else factor
+
+
+def _enter(layer: LayerAnatomy, capture: Capture, named: Any) -> None:
+    capture.enter(layer, named)
+
+
+def _leave(layer: LayerAnatomy, capture: Capture, output: Any) -> Any:
+    return capture.leave(layer, output)
+
+
+def _keep(key: _Key, place: Port, capture: Capture, output: Any) -> None:
+    capture.keep(capture.added, key, place, output)
+
+
+def _keep_narrow(key: _Key, place: Port, capture: Capture, output: Any) -> None:
+    capture.added[key] = _narrow_rows(output, place)
+
+
+def _keep_gate(key: _Key, place: Port, capture: Capture, output: Any) -> None:
+    capture.gates[key] = _narrow_rows(output, place)
+
+
+def _norm_enter(key: _Key, place: Port, capture: Capture, named: Any) -> None:
+    before = capture.rows(named, place)
+    capture.normed[key] = (before, before)
+
+
+def _norm_leave(key: _Key, place: Port, capture: Capture, output: Any) -> None:
+    before, _ = capture.normed[key]
+    capture.normed[key] = (before, capture.rows(output, place))
 
 
 def _narrow_rows(output: Any, port: Port) -> torch.Tensor:

@@ -49,10 +49,10 @@ class ExpertsCall:
         module = again.module_of(again.ffn.down)
         calls: list[dict[str, Any]] = []
         returned: list[Any] = []
-        hooks = Hooks(again)
-        hooks.before("", 0, calls.append)
-        hooks.after("", 0, returned.append)
-        with hooks.on(module, (again,)):
+        hooks = Hooks()
+        hooks.before("", 0, lambda _, named: calls.append(named))
+        hooks.after("", 0, lambda _, output: returned.append(output))
+        with hooks.on(module, again):
             output = again.output(rows)
         places = _places(calls[0], len(rows), again.ffn.n_experts) if calls else None
         if places is None or not isinstance(returned[0], torch.Tensor) or returned[0].shape != output.shape:

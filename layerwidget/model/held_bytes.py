@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from layerwidget.rows import Layered, Pieces
+from layerwidget.rows import Unmade
 from layerwidget.trace import Trace
 
 
@@ -32,11 +32,11 @@ def held_bytes(*held: object) -> int:
 
 
 def _inside(value: Any) -> Iterable[Any]:
-    """What is directly in a value; nothing is put together of rows that came from several passes."""
+    """What is directly in a value; nothing is made of it."""
     if isinstance(value, Trace):
         # All but the model, which is not held for the prompt.
         return [one for name, one in vars(value).items() if name != "model"]
-    if isinstance(value, Pieces | Layered) or (is_dataclass(value) and not isinstance(value, type)):
+    if isinstance(value, Unmade) or (is_dataclass(value) and not isinstance(value, type)):
         return vars(value).values()
     if isinstance(value, Mapping):
         return value.values()

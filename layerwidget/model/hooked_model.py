@@ -17,7 +17,7 @@ from layerwidget.errors import PromptError, QuestionError, StructureError
 from layerwidget.model.activations import trace_of
 from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.cache_size import CacheSizes, measured_cache, of_an_encoder
-from layerwidget.model.capture import Capture
+from layerwidget.model.capture import Capture, CapturePlan
 from layerwidget.model.config import n_embeddings, name_of, trained_length
 from layerwidget.model.crowding import leaving_a_core
 from layerwidget.model.decoding import Logits, WholeLogits
@@ -89,6 +89,7 @@ class HookedModel:
             proved = self._proved(located)
         encoder = proved.encoder and replace(proved.encoder, cache_sizes=of_an_encoder)
         self.anatomy = replace(proved, cache_sizes=cache(self._measure_cache), encoder=encoder)
+        self._plans: tuple[CapturePlan, ...] = ()
 
     def _measure_cache(self) -> CacheSizes:
         with self.lock, inference(self.hf_model):
@@ -236,9 +237,11 @@ class HookedModel:
         n_rows = len(tokens) - first
         with self.lock, inference(self.hf_model), ExitStack() as hooks:
             hf_model, anatomy = self._at_rest(resting) if resting else (self.hf_model, self.anatomy)
-            capture = hooks.enter_context(Capture(hf_model, anatomy, skipped=skipped, n_pos=n_rows))
+            plan = CapturePlan(anatomy) if resting else self._plan_for(anatomy)
+            capture = hooks.enter_context(Capture(hf_model, plan, skipped=skipped, n_pos=n_rows))
             if self.anatomy.encoder and source is not None:
-                other = Capture(self.hf_model, self.anatomy.encoder, beside=(capture,), n_pos=len(source))
+                listening = self._plan_for(self.anatomy.encoder)
+                other = Capture(self.hf_model, listening, beside=(capture,), n_pos=len(source))
                 encoder = hooks.enter_context(other)
             with leaving_a_core(n_rows):
                 output = self._run(hf_model, read, cache, not later, len(tokens))
@@ -247,6 +250,14 @@ class HookedModel:
         if self.anatomy.encoder and source is not None:
             encoded = trace_of(self, self.anatomy.encoder, encoder, source, None, interventions)
         return trace_of(self, anatomy, capture, tokens, logits, interventions, encoded, first)
+
+    def _plan_for(self, anatomy: Anatomy) -> CapturePlan:
+        """Where to listen: made once for the anatomy of each stack."""
+        plan = next((one for one in self._plans if one.anatomy is anatomy), None)
+        if plan is None:
+            plan = CapturePlan(anatomy)
+            self._plans = (plan, *self._plans)[:2]
+        return plan
 
     def _run(self, hf_model: nn.Module, read: ModelInput, cache: Any, with_logits: bool, n_pos: int) -> Any:
         """The pass itself; a model with a table of positions has none past its length."""
@@ -363,8 +374,8 @@ class HookedModel:
         if not self.decodes_in_blocks:
             return WholeLogits(self.tail(rows, differentiable=differentiable))
         self._check_rows(rows)
-        with self.lock, inference(self.hf_model), torch.set_grad_enabled(differentiable):
-            return self._tail_in_fp32.blocked(rows)
+        with self.lock:
+            return self._tail_in_fp32.blocked(rows, differentiable)
 
     def _check_rows(self, rows: torch.Tensor) -> None:
         if rows.dim() != 2 or rows.shape[1] != self.anatomy.d_model:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeAlias
@@ -15,8 +15,8 @@ from layerwidget.model.attention_shape import Moment
 from layerwidget.model.running import submodule
 from layerwidget.model.tracing import KERNELS
 
-#: What to do at a call; what it returns, if anything, replaces what it was given.
-Act: TypeAlias = Callable[[Any], Any]
+#: What a listener does at a call, with what is given there; what it returns, if anything, replaces that.
+Act: TypeAlias = Callable[[Any, Any], Any]
 _Table: TypeAlias = dict[str, dict[int, Act]]
 
 _listening: ContextVar[tuple[object, ...]] = ContextVar("layerwidget_listening", default=())
@@ -28,14 +28,9 @@ def listens(listener: object) -> bool:
 
 
 class Hooks:
-    """What is to be done before and after which calls.
+    """What is to be done before and after which calls: the same in every pass, by whoever listens to that."""
 
-    Args:
-        listener: whose they are.
-    """
-
-    def __init__(self, listener: object) -> None:
-        self._listener: object = listener
+    def __init__(self) -> None:
         self._before: _Table = {}
         self._after: _Table = {}
 
@@ -55,31 +50,27 @@ class Hooks:
         _then(self._after, name, call, act)
 
     @contextmanager
-    def on(self, model: nn.Module, together: tuple[object, ...]) -> Iterator[None]:
-        """Put them on, once: afterwards nothing is to be done any more.
+    def on(self, model: nn.Module, listener: object, together: tuple[object, ...] | None = None) -> Iterator[None]:
+        """Put them on for one pass.
 
         Args:
             model: the model.
-            together: who listens to the passes inside.
+            listener: who does it.
+            together: who listens to the passes inside; the listener alone by default.
         """
         handles: list[RemovableHandle] = []
-        token = _listening.set(together)
+        token = _listening.set((listener,) if together is None else together)
         try:
             for name, acts in self._before.items():
-                hook = _entering(self._listener, acts)
+                hook = _entering(listener, acts)
                 handles.append(submodule(model, name).register_forward_pre_hook(hook, with_kwargs=True))
             for name, acts in self._after.items():
-                handles.append(submodule(model, name).register_forward_hook(_leaving(self._listener, acts)))
+                handles.append(submodule(model, name).register_forward_hook(_leaving(listener, acts)))
             yield
         finally:
             for handle in handles:
                 handle.remove()
             _listening.reset(token)
-            # What was to be done knows its listener, and the listener these hooks: all that it has recorded would stay
-            # in memory until the garbage collector comes by.
-            self._listener = None
-            self._before.clear()
-            self._after.clear()
 
 
 class AttentionCatcher(TorchFunctionMode):
@@ -102,36 +93,38 @@ def _then(table: _Table, name: str, call: int, act: Act) -> None:
     """Do something at a call, after what is done there already."""
     earlier = table.setdefault(name, {}).get(call)
 
-    def both(value: Any) -> Any:
-        changed = earlier(value) if earlier is not None else None
-        changed_again = act(value if changed is None else changed)
+    def both(listener: Any, value: Any) -> Any:
+        changed = earlier(listener, value) if earlier is not None else None
+        changed_again = act(listener, value if changed is None else changed)
         return changed if changed_again is None else changed_again
 
     table[name][call] = act if earlier is None else both
 
 
-def _entering(listener: object, acts: dict[int, Act]) -> Callable[..., None]:
+def _entering(listener: object, acts: Mapping[int, Act]) -> Callable[..., Any]:
     count = -1
 
     def hook(module: nn.Module, args: Any, kwargs: Any) -> Any:
         nonlocal count
-        if not listens(listener):
+        if listener not in _listening.get():
             return None
         count += 1
-        changed = acts[count]({"args": args, "kwargs": kwargs}) if count in acts else None
+        act = acts.get(count)
+        changed = None if act is None else act(listener, {"args": args, "kwargs": kwargs})
         return None if changed is None else (changed["args"], changed["kwargs"])
 
     return hook
 
 
-def _leaving(listener: object, acts: dict[int, Act]) -> Callable[..., Any]:
+def _leaving(listener: object, acts: Mapping[int, Act]) -> Callable[..., Any]:
     count = -1
 
     def hook(module: nn.Module, args: Any, output: Any) -> Any:
         nonlocal count
-        if not listens(listener):
+        if listener not in _listening.get():
             return None
         count += 1
-        return acts[count](output) if count in acts else None
+        act = acts.get(count)
+        return None if act is None else act(listener, output)
 
     return hook

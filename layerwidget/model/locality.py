@@ -82,19 +82,20 @@ class _Again:
         runner = self.layer.runner
         kwargs = {key: None if isinstance(value, Cache) else value for key, value in runner.kwargs.items()}
         args = [None if isinstance(value, Cache) else value for value in runner.args]
-        hooks = Hooks(self)
-        hooks.before(self.layer.name, self.nth[id(self.layer)], lambda named: with_tensor_at(named, self.place, stream))
+        hooks = Hooks()
+        first = self.nth[id(self.layer)]
+        hooks.before(self.layer.name, first, lambda _, named: with_tensor_at(named, self.place, stream))
         hooks.after(
             self.chosen.name,
             self.nth[id(self.chosen)],
-            lambda output: caught.append(tensor_at(output, self.path).clone()),
+            lambda _, output: caught.append(tensor_at(output, self.path).clone()),
         )
         for call in self.frozen:
             hooks.after(call.name, self.nth[id(call)], partial(_as_before, call.output))
-        with torch.no_grad(), hooks.on(self.model, (self,)):
+        with torch.no_grad(), hooks.on(self.model, self):
             runner.module(*args, **kwargs)
         return caught[0]
 
 
-def _as_before(output: Any, computed: Any) -> Any:
+def _as_before(output: Any, listener: Any, computed: Any) -> Any:
     return output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -11,6 +12,7 @@ import torch
 from layerwidget.errors import MissingComponentError
 from layerwidget.model.stream import StreamLayout
 from layerwidget.plain import registered
+from layerwidget.trace import Pattern
 
 _NO_VALUES = "Its attention is not one fused operation, so what each head reads is not kept."
 
@@ -53,11 +55,13 @@ class FusedAttention:
     def weights(self, n_pos: int) -> torch.Tensor:
         """Attention weights, shape [head, query_pos, key], fp32. A position that may look nowhere has zeros."""
         query, key = self.query.float(), self.key.float()
+        shape = (*query.shape[:-1], key.shape[-2])
         if query.dim() > 2 and key.shape[-3] != query.shape[-3]:
-            key = key.repeat_interleave(query.shape[-3] // key.shape[-3], dim=-3)
+            # The heads of a group lie along the query axis for the product, so that no key is copied for each of them.
+            query = query.unflatten(-3, (key.shape[-3], -1)).flatten(-3, -2)
         scale = 1.0 / math.sqrt(query.shape[-1]) if self.scale is None else self.scale
         # In place: of thousands of tokens, every copy is hundreds of megabytes.
-        scores = (query @ key.transpose(-2, -1)).mul_(scale)
+        scores = (query @ key.transpose(-2, -1)).reshape(shape).mul_(scale)
         if self.is_causal:
             allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
             scores.masked_fill_(allowed.logical_not_(), -math.inf)
@@ -68,6 +72,11 @@ class FusedAttention:
         weights = scores.softmax(dim=-1).nan_to_num_(nan=0.0)
         # With one position, transformers may lay the heads of a group along the query axis: this undoes it.
         return weights.reshape(-1, n_pos, weights.shape[-1])
+
+    @property
+    def form(self) -> tuple[object, ...]:
+        """What operations that can be computed together have in common."""
+        return self.query.shape, self.key.shape, self.query.dtype, self.query.device, self.scale
 
     def values(self, n_heads: int) -> torch.Tensor:
         """What each head reads at each key, shape [head, key, d_value], fp32."""
@@ -283,6 +292,14 @@ class SplicedPattern:
         """Weights of one position, shape [head, key_pos], and what they weigh, shape [head, key_pos, d_value], fp32."""
         return next(part for part in self.parts if position < part.first + part.n_rows).row(position)
 
+    def fused_from(self, first: int) -> FusedAttention | None:
+        """The only operation behind the positions from `first` on, if it is fused and each sees all of its keys."""
+        part = self.parts[-1]
+        if first < part.first or len(part.sources) > 1 or not isinstance(part.sources[0], FusedAttention):
+            return None
+        cut = part.sources[0].rows(first - part.first, part.n_rows, part.n_rows)
+        return None if cut.is_causal or cut.mask is not None or cut.query.dim() < 3 else cut
+
     def then(self, n_same: int, after: SplicedPattern | None) -> SplicedPattern:
         """The first positions of these, and then those of another pass."""
         newest = None if after is None else after.parts[-1].sources
@@ -292,6 +309,27 @@ class SplicedPattern:
             if n_rows > 0:
                 kept.append(part.head(n_rows, newest))
         return SplicedPattern((*kept, *(after.parts if after else ())))
+
+
+def weights_from(patterns: Sequence[Pattern], first: int, n_pos: int) -> Iterator[torch.Tensor]:
+    """Weights of several layers at the positions from `first` on, each of shape [head, query_pos, key_pos], fp32.
+
+    Those of one position are computed for all layers at once: operations on few numbers all take about as long.
+
+    Args:
+        patterns: the layers'.
+        first: the first position.
+        n_pos: how many there are in all.
+    """
+    spliced = [pattern for pattern in patterns if isinstance(pattern, SplicedPattern)]
+    few = n_pos - first == 1 and len(spliced) == len(patterns)
+    found = [one for pattern in spliced if (one := pattern.fused_from(first)) is not None] if few else []
+    if len(found) == len(patterns) and len({one.form for one in found}) == 1:
+        queries, keys = torch.cat([one.query for one in found]), torch.cat([one.key for one in found])
+        together = FusedAttention(queries, keys, None, False, found[0].scale)
+        yield from together.weights(1)[..., :n_pos].chunk(len(found))
+    else:
+        yield from (pattern.between(first) for pattern in patterns)
 
 
 @registered

@@ -28,6 +28,8 @@ class CroppedCache:
 
     def __init__(self, cache: Any) -> None:
         self.cache = cache
+        # How many positions each layer holds, as long as no pass may have been given up half-way.
+        self._n_held: int | None = None
 
     @property
     def contents(self) -> list[dict[str, Any]]:
@@ -44,11 +46,14 @@ class CroppedCache:
 
     def rewind(self, n_pos: int) -> None:
         """Hold the first positions alone; a pass that was given up half-way leaves layers of different lengths."""
-        for layer in self.cache.layers:
-            layer.crop(-max(0, layer.get_seq_length() - n_pos))
+        if n_pos != self._n_held:
+            for layer in self.cache.layers:
+                layer.crop(-max(0, layer.get_seq_length() - n_pos))
+        self._n_held = None
 
     def keep(self, n_pos: int) -> None:
         """A pass up to here is done."""
+        self._n_held = n_pos
 
     def complete(self, other: CroppedCache) -> None:
         """Take from another cache what the pass that filled this one left empty: that of layers that did not run."""

@@ -18,7 +18,7 @@ from torch import nn
 from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.decoding import BlockedLogits
 from layerwidget.model.paths import Path, tensor_at, with_tensor_at
-from layerwidget.model.running import ModelInput, converted, run_model, shallow_twin, submodule, weight_dtype
+from layerwidget.model.running import ModelInput, converted, inference, run_model, shallow_twin, submodule, weight_dtype
 from layerwidget.model.stream import StreamLayout
 
 _CHUNK = 512
@@ -94,12 +94,20 @@ class Tail:
         direct = self._is_direct(read, read.ids.device)
         return direct and _is_plain_product(submodule(self._twin, self._anatomy.head or ""))
 
-    def blocked(self, rows: torch.Tensor) -> BlockedLogits:
-        """Logits of residual vectors, shape [n, d_model], to be computed in blocks. Only if `in_blocks` says so."""
+    def blocked(self, rows: torch.Tensor, differentiable: bool = False) -> BlockedLogits:
+        """Logits of residual vectors, to be computed in blocks. Only if `in_blocks` says so.
+
+        Args:
+            rows: shape [n, d_model].
+            differentiable: whether what enters the head remembers how it was made of the rows.
+        """
         head = submodule(self._twin, self._anatomy.head or "")
         assert isinstance(head, nn.Linear)
         bias = None if head.bias is None else head.bias.detach()
-        return BlockedLogits(self._normed(rows.to(self._dtype)).flatten(0, -2), head.weight.detach(), bias)
+        # All that runs is the norm: to look at every module of a model takes as long as one of its layers.
+        with inference(submodule(self._twin, self._anatomy.final_norm or "")), torch.set_grad_enabled(differentiable):
+            normed = self._normed(rows.to(self._dtype)).flatten(0, -2)
+        return BlockedLogits(normed, head.weight.detach(), bias)
 
     def _is_direct(self, read: ModelInput, device: torch.device) -> bool:
         if self._direct is None:

@@ -13,7 +13,7 @@ from layerwidget.errors import StructureError
 from layerwidget.ledger import Added, ledger_error
 from layerwidget.model.anatomy import Anatomy, absent_components
 from layerwidget.model.attention_shape import AttentionSite
-from layerwidget.model.capture import Capture
+from layerwidget.model.capture import Capture, CapturePlan
 from layerwidget.model.locate import random_ids
 from layerwidget.model.parts import LayerAnatomy
 from layerwidget.model.paths import tensor_at
@@ -42,10 +42,10 @@ def verified(model: nn.Module, anatomy: Anatomy, n_ctx: int | None, replay: Repl
     read = sample(anatomy, n_pos, seed=2).to(input_device(model))
     plain = tensor_at(run_model(model, read), anatomy.logits)[0]
     with ExitStack() as hooks:
-        capture = hooks.enter_context(Capture(model, anatomy, keep_values=True, n_pos=n_pos))
+        capture = hooks.enter_context(Capture(model, CapturePlan(anatomy), keep_values=True, n_pos=n_pos))
         if anatomy.encoder:
             n_source = None if read.source is None else read.source.shape[1]
-            other = Capture(model, anatomy.encoder, keep_values=True, beside=(capture,), n_pos=n_source)
+            other = Capture(model, CapturePlan(anatomy.encoder), keep_values=True, beside=(capture,), n_pos=n_source)
             encoder = hooks.enter_context(other)
         hooked = tensor_at(run_model(model, read), anatomy.logits)[0]
     _check_logits(anatomy, capture, plain, hooked, replay)
