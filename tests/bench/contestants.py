@@ -206,13 +206,17 @@ class _Edited(_Here):
 
 
 class Append(_Edited):
-    """One token more than what is shown."""
+    """One token more than what was typed before.
+
+    What is shown before is computed, not recalled: an engine that recalls an answer still holds the prompt after that
+    one, and would have to cut it first. The cache of the plain pass is cut before it is timed, too.
+    """
 
     key = "append"
 
     def prepared(self, n: int, turn: int) -> Callable[[], Any]:
         """From n - 1 tokens to n."""
-        live, ids = self.live(n), self.work.appended(n, turn)
+        live, ids = self.live(n), self.work.going_on(n, turn)
         self.work.update(live, ids[:-1])
         return partial(self.work.update, live, ids)
 

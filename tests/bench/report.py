@@ -154,6 +154,8 @@ def _settings(results: Results) -> str:
         "first.\n"
         "(d), (e) and (f) give every layer's most probable tokens and attention; layerwidget also entropy, KL, ranks "
         "and the probability of the final prediction, and the attention of the 8 layers on screen.\n"
+        "(b) and (h) go on from a cache of the tokens before the last one: cutting off what the turn before has "
+        "left there is not timed.\n"
         f"(k) is of {KEYS_PER_TURN * results.turns} keys at each length, after one that warms up, and is compared with "
         "the edit alone (k₀): (h) in the same kernel, in the same minutes, an edit after each key."
     )

@@ -59,6 +59,10 @@ class Workload:
         """The prompt of n - 1 tokens and another last one in every turn, which nobody can have kept."""
         return [*self.prompt(n - 1), self._other(turn)]
 
+    def going_on(self, n: int, turn: int) -> list[int]:
+        """A prompt of n tokens of which the last two are others in every turn: the one without the last is new, too."""
+        return [*self.prompt(n - 2), self._other(turn), self._other(turn + 1)]
+
     def typed(self, n: int, turn: int) -> tuple[str, str]:
         """A text of n - 1 tokens, and the same with one more, which is another one in every turn from -2 on.
 
