@@ -1,4 +1,4 @@
-"""Rows that came from several passes, put together only when somebody looks."""
+"""Rows that came from several passes, or have to be computed: put together, or made, only when somebody looks."""
 
 from __future__ import annotations
 
@@ -41,6 +41,21 @@ class Unmade(Mapping[int, _Value]):
         """What is held of the layers below one."""
 
 
+class Rowwise(Unmade[torch.Tensor]):
+    """Layer -> rows, shape [pos, ...], of which some can be made without the others."""
+
+    @abstractmethod
+    def between(self, layer: int, start: int, stop: int) -> torch.Tensor:
+        """Some rows of a layer, shape [stop - start, ...]."""
+
+
+def rows_between(held: Mapping[int, torch.Tensor], layer: int, start: int, stop: int) -> torch.Tensor:
+    """Some rows of a layer, shape [stop - start, ...]; others are not made where that can be helped."""
+    while isinstance(held, Layered):
+        held = held.part(layer)
+    return held.between(layer, start, stop) if isinstance(held, Rowwise) else held[layer][start:stop]
+
+
 class Layered(Unmade[_Value]):
     """Layer -> something; of the lower layers from one pass, of the upper ones from another.
 
@@ -57,7 +72,11 @@ class Layered(Unmade[_Value]):
 
     def __getitem__(self, layer: int) -> _Value:
         """What is held of a layer."""
-        return (self._lower if layer < self._first else self._upper)[layer]
+        return self.part(layer)[layer]
+
+    def part(self, layer: int) -> Mapping[int, _Value]:
+        """What holds a layer."""
+        return self._lower if layer < self._first else self._upper
 
     def __iter__(self) -> Iterator[int]:
         """The layers, ascending in the order of the pass."""
@@ -102,7 +121,7 @@ class Pieces(Unmade[_Value]):
         return pieces if len(parts) <= MOST_PARTS else {number: pieces[number] for number in pieces}
 
 
-class Rows(Pieces[torch.Tensor]):
+class Rows(Pieces[torch.Tensor], Rowwise):
     """Layer -> rows, shape [pos, ...]; the rows of the first pass, then those of the next.
 
     Args:
@@ -121,7 +140,7 @@ class Rows(Pieces[torch.Tensor]):
     def __getitem__(self, layer: int) -> torch.Tensor:
         """All rows of a layer, shape [pos, ...]."""
         if layer not in self._whole:
-            pieces = [held[layer][:n_rows] for held, n_rows in self._parts]
+            pieces = [rows_between(held, layer, 0, n_rows) for held, n_rows in self._parts]
             if len(pieces) == 1:
                 return pieces[0]
             self._whole[layer] = torch.cat(pieces)
@@ -133,7 +152,7 @@ class Rows(Pieces[torch.Tensor]):
         for held, n_rows in self._parts:
             begin, end = max(start - first, 0), min(stop - first, n_rows)
             if begin < end:
-                found.append(held[layer][begin:end])
+                found.append(rows_between(held, layer, begin, end))
             first += n_rows
         return found[0] if len(found) == 1 else torch.cat(found)
 

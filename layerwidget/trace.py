@@ -10,7 +10,7 @@ import torch
 
 from layerwidget.errors import MissingComponentError
 from layerwidget.ledger import Added, LedgerEntry
-from layerwidget.rows import Rows
+from layerwidget.rows import Rows, rows_between
 from layerwidget.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -165,8 +165,7 @@ class Trace:
         """
         if layer not in self.layers_with(component):
             raise MissingComponentError(f"Layer {layer} of {self.anatomy.name} has no {component!r}.")
-        held = self.activations[component]
-        return held.between(layer, start, stop) if isinstance(held, Rows) else held[layer][start:stop]
+        return rows_between(self.activations[component], layer, start, stop)
 
     def stack(self, name: str) -> Trace:
         """What the same pass left behind in another stack of layers.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 import layerwidget as lw
 from layerwidget.engine.kept import KeptAnswers
 from layerwidget.engine.work_words import kept_words, took_words
+from layerwidget.ledger import replayed
 from layerwidget.model.held_bytes import held_bytes
 from tests import tiny
 
@@ -80,12 +82,36 @@ def test_a_live_prompt_says_what_it_holds(kind: str) -> None:
     }
     without_cache = held_bytes(trace)
     assert sum(stream.values()) < without_cache <= live.held_pass_bytes
+    others = [rows for name, rows in trace.activations.items() if name != "resid_mid"]
+    assert held_bytes(trace.activations, trace.ledgers) == held_bytes(*others, trace.ledgers)
     before, of_stream = live.held_pass_bytes, held_bytes(trace.activations)
     longer = [*prompt, *tiny.ids(12, 4)]
     live.update(longer, question)
     assert held_bytes(live._continuation.trace(live.model.tokenize(longer)).activations) == 2 * of_stream
     # Masks, and keys that are repeated for the heads that share them, come on top.
     assert 1.5 * before < live.held_pass_bytes < 3.5 * before
+
+
+def test_of_what_is_added_up_when_somebody_asks_only_the_rows_asked_for_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, ids = tiny.hooked("llama"), tiny.ids(12)
+    whole = model.trace(ids).resid_mid
+    edited = lw.Live(lw.HookedModel(model.hf_model))
+    edited.prepare()
+    edited.update(ids[:8], lw.LogitLens())
+    edited.update(ids, lw.LogitLens())
+    assert edited.reused == 8
+    made: list[int] = []
+
+    def counted(entered: torch.Tensor, entries: Any) -> Any:
+        made.append(len(entered))
+        return replayed(entered, entries)
+
+    monkeypatch.setattr("layerwidget.model.activations.replayed", counted)
+    trace = edited._continuation.trace(edited.model.tokenize(ids))
+    for start, stop, n_made in ((2, 5, [3]), (9, 10, [1]), (6, 11, [2, 3])):
+        made.clear()
+        torch.testing.assert_close(trace.rows("resid_mid", 1, start, stop), whole[1, start:stop], rtol=0, atol=1e-4)
+        assert made == n_made
 
 
 def test_every_storage_counts_once() -> None:

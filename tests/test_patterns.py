@@ -10,7 +10,7 @@ import torch
 from layerwidget.errors import MissingComponentError
 from layerwidget.model.continuation import Continuation
 from layerwidget.model.hooked_model import HookedModel
-from layerwidget.model.patterns import FusedAttention, PatternRows, SoftmaxAttention, weights_from
+from layerwidget.model.patterns import FusedAttention, PatternRows, SoftmaxAttention, SplicedPattern, weights_from
 from tests import tiny
 
 WITH_ATTENTION = [kind for kind in tiny.ALL if kind != "mamba"]
@@ -152,3 +152,14 @@ def test_several_layers_at_once_are_each_of_them(kind: str, n_new: int, monkeypa
         torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
     masked = kind == "falcon"
     assert len(computed) == (1 if n_new == 1 and not masked else len(layers))
+
+
+def test_layers_of_several_forms_are_looked_at_one_by_one() -> None:
+    def pattern(n_heads: int, n_kv: int) -> SplicedPattern:
+        query, key = torch.randn(1, n_heads, 1, 6), torch.randn(1, n_kv, 9, 6)
+        return SplicedPattern((PatternRows((FusedAttention(query, key, None, False, None),), 8, 1),))
+
+    patterns = [pattern(4, 4), pattern(4, 2), pattern(6, 2)]
+    for one, other in zip(weights_from(patterns, 8, 9), patterns, strict=True):
+        assert torch.equal(one, other.between(8))
+        torch.testing.assert_close(one.sum(-1), torch.ones(one.shape[:2]))

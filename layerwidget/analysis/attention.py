@@ -39,10 +39,10 @@ def attention_steps(
     # A view of memory that can be written to, as those are that go on with it.
     pattern = np.zeros(shape, dtype=np.float32)[:] if before is None else continued(before.pattern, n_same, n_pos)
     with leaving_a_core(n_pos - n_same):
-        each = weights_from([trace.patterns[layer] for layer in layers], n_same, n_pos) if n_same < n_pos else ()
-        for index, one in enumerate(each):
-            checkpoint(f"the attention of layer {layers[index]}")
-            rows = one.float().cpu().numpy()
+        each = weights_from([trace.patterns[layer] for layer in layers], n_same, n_pos)
+        for index, layer in enumerate(layers if n_same < n_pos else ()):
+            checkpoint(f"the attention of layer {layer}")
+            rows = next(each).float().cpu().numpy()
             pattern[index, :, n_same:] = rows if len(heads) == len(rows) else rows[list(heads)]
     grid = AttentionGrid(**about_heads(trace, layers, heads), pattern=pattern)
     grid.goes_on_with(before, n_same)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from layerwidget.ledger import Added, LedgerEntry, replayed
+from layerwidget.ledger import Added, LedgerEntry, replayed, rows_of
 from layerwidget.model.anatomy import Anatomy
 from layerwidget.model.capture import Capture
 from layerwidget.model.parts import LayerAnatomy
 from layerwidget.model.patterns import CrossPattern, PatternRows, Source, SplicedPattern
-from layerwidget.rows import Unmade, below
+from layerwidget.rows import Rowwise, below
 from layerwidget.tokens import Tokens
 from layerwidget.trace import LaterLogits, Trace
 
@@ -88,7 +88,7 @@ def _components(
     return components
 
 
-class _Middles(Unmade[torch.Tensor]):
+class _Middles(Rowwise):
     """Layer -> the stream between attention and FFN, shape [pos, d_model].
 
     Args:
@@ -107,8 +107,13 @@ class _Middles(Unmade[torch.Tensor]):
 
     def __getitem__(self, layer: int) -> torch.Tensor:
         """The stream of a layer."""
-        entries = self._ledgers[layer][: self._n_entries[layer]]
-        return next(islice(replayed(self._entered[layer], entries), len(entries) - 1, None))
+        return self.between(layer, 0, len(self._entered[layer]))
+
+    def between(self, layer: int, start: int, stop: int) -> torch.Tensor:
+        """The stream of a layer at some positions."""
+        rows = slice(start, stop)
+        entries = [rows_of(entry, rows) for entry in self._ledgers[layer][: self._n_entries[layer]]]
+        return next(islice(replayed(self._entered[layer][rows], entries), len(entries) - 1, None))
 
     def __iter__(self) -> Iterator[int]:
         """The layers that have one, ascending."""

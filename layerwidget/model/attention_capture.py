@@ -36,7 +36,7 @@ def listen_for_attention(layer: LayerAnatomy, hooks: Hooks) -> None:
 
 
 class AttentionCapture:
-    """What the attention weights of a pass can be computed from.
+    """What the attention weights of a pass can be computed from, when it is done.
 
     Attributes:
         own: (layer, number of the operation) -> what its self-attention weights can be computed from.

@@ -67,6 +67,8 @@ class CapturePlan:
 class Capture:
     """Context manager; whatever the model computes inside, in this thread, is recorded.
 
+    The attributes are filled when the pass is done; after one that failed they hold nothing of use.
+
     Attributes:
         resid_pre: layer -> what entered it, shape [pos, d_model].
         resid_post: layer -> what left it.
@@ -102,8 +104,8 @@ class Capture:
         self._entered: torch.Tensor | None = None
         self._beside = beside
         self._carried: dict[Path, Any] = {}
-        # Where to keep rows of the stream, under which key, and the stream: looked at when the pass is done.
-        self._seen: list[tuple[dict[Any, torch.Tensor], int | _Key, torch.Tensor]] = []
+        # Where to keep rows of the stream, under which key, and the stream, or its rows where they are no view of it.
+        self._seen: list[tuple[dict[Any, torch.Tensor], int | _Key, torch.Tensor, bool]] = []
         self.resid_pre: dict[int, torch.Tensor] = {}
         self.resid_post: dict[int, torch.Tensor] = {}
         self.added: dict[_Key, torch.Tensor] = {}
@@ -121,11 +123,13 @@ class Capture:
         self, kind: type[BaseException] | None, trouble: BaseException | None, at: TracebackType | None
     ) -> None:
         """Take exactly these hooks off, and look at what they saw."""
-        self._exit.__exit__(kind, trouble, at)
-        if trouble is None:
-            for held, key, stream in self._seen:
-                held[key] = self._anatomy.layout.rows(stream, self._n_pos)
-        self._seen.clear()
+        try:
+            self._exit.__exit__(kind, trouble, at)
+            if trouble is None:
+                for held, key, seen, has_rows in self._seen:
+                    held[key] = seen if has_rows else self._anatomy.layout.rows(seen, self._n_pos)
+        finally:
+            self._seen.clear()
 
     def enter(self, layer: LayerAnatomy, named: Any) -> None:
         """A layer is called: here a pass can be given up."""
@@ -150,8 +154,9 @@ class Capture:
         They are read when the pass is done: while it runs, what belongs to it leaves room for little else in the
         processor's caches.
         """
-        stream = tensor_at(value, place.path)
-        self._seen.append((held, key, stream.clone() if place.overwritten else stream))
+        at_once = place.overwritten or self._anatomy.layout.has_rows_apart
+        seen = self.rows(value, place) if at_once else tensor_at(value, place.path)
+        self._seen.append((held, key, seen, at_once))
 
     def rows(self, value: Any, place: Port) -> torch.Tensor:
         """The rows of the stream in something, shape [pos, d_model]."""
@@ -164,7 +169,8 @@ class Capture:
         for path, value in self._carried.items():
             output = with_tensor_at(output, path, value) if value is not None else output
         assert self._entered is not None, "a layer is left that was not entered"
-        self._seen.append((self.resid_pre, layer.layer, self._entered.clone()))
+        rows = self._anatomy.layout.rows(self._entered, self._n_pos).clone()
+        self._seen.append((self.resid_pre, layer.layer, rows, True))
         return with_tensor_at(output, layer.output.path, self._entered)
 
     def ledger(self, layer: LayerAnatomy) -> tuple[LedgerEntry, ...]:
@@ -199,7 +205,8 @@ class Capture:
         return value
 
     def _factor(self, factor: float | str) -> torch.Tensor | float:
-        return weight_at(self._model, factor) if isinstance(factor, str) else factor
+        # A copy: the trace may be asked after somebody has changed the weight.
+        return weight_at(self._model, factor).clone() if isinstance(factor, str) else factor
 
 
 def _enter(layer: LayerAnatomy, capture: Capture, named: Any) -> None:

@@ -14,6 +14,8 @@ from layerwidget.model.stream import StreamLayout
 from layerwidget.plain import registered
 from layerwidget.trace import Pattern
 
+#: Keys of several layers that are copied to be looked at together.
+_FEW_NUMBERS = 2**20
 _NO_VALUES = "Its attention is not one fused operation, so what each head reads is not kept."
 
 
@@ -324,7 +326,8 @@ def weights_from(patterns: Sequence[Pattern], first: int, n_pos: int) -> Iterato
     spliced = [pattern for pattern in patterns if isinstance(pattern, SplicedPattern)]
     few = n_pos - first == 1 and len(spliced) == len(patterns)
     found = [one for pattern in spliced if (one := pattern.fused_from(first)) is not None] if few else []
-    if len(found) == len(patterns) and len({one.form for one in found}) == 1:
+    few = sum(one.key.numel() for one in found) <= _FEW_NUMBERS
+    if few and len(found) == len(patterns) and len({one.form for one in found}) == 1:
         queries, keys = torch.cat([one.query for one in found]), torch.cat([one.key for one in found])
         together = FusedAttention(queries, keys, None, False, found[0].scale)
         yield from together.weights(1)[..., :n_pos].chunk(len(found))

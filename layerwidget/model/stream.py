@@ -30,6 +30,11 @@ class StreamLayout:
     inner: tuple[int, ...]
     place: str = "all"
 
+    @property
+    def has_rows_apart(self) -> bool:
+        """Whether `rows` copies, or takes some rows of many."""
+        return self.place != "all" or self.axes.startswith("streams") or self.axes.endswith("pos")
+
     def rows(self, stream: torch.Tensor, n_pos: int | None = None) -> torch.Tensor:
         """The rows of a stream that holds one prompt of so many positions, shape [pos, d_model]; a view if possible."""
         if self.axes.startswith("streams"):

@@ -17,7 +17,7 @@ from layerwidget.analysis.decoding import BLOCK_BYTES, BLOCK_WIDTH
 from tests.bench.answers import check_live, check_logits, check_probs
 from tests.bench.hidden import InExplorer
 from tests.bench.peers.serving import K
-from tests.bench.timing import Contestant, Times, clock_ms
+from tests.bench.timing import REST_S, Contestant, Times, clock_ms
 from tests.bench.workload import Workload
 from tests.tiny import eager_twin
 
@@ -50,8 +50,10 @@ class _Here(ABC):
 
     @torch.no_grad()
     def times_ms(self, n: int, turn: int) -> Times:
-        """How long one run takes."""
-        return {self.key: clock_ms(self.prepared(n, turn))}
+        """How long one run takes, after a rest: what comes before it may have been a run."""
+        run = self.prepared(n, turn)
+        time.sleep(REST_S)
+        return {self.key: clock_ms(run)}
 
 
 class Forward(_Here):
