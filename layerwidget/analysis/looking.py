@@ -7,7 +7,6 @@ log-sum-exp). Logits are looked at in pieces that stay in the processor's cache,
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -108,7 +107,7 @@ def look(
             the largest, and minus infinity is given in their place.
     """
     n_layers, n_pos, width = block.shape
-    scratch = _scratch(block, min(max(piece, width), block.numel()))
+    scratch = block.new_empty(min(max(piece, width), block.numel()))
     peak, norm, energy, cross = block.new_empty(4, n_layers, n_pos)
     counted = torch.empty_like(near)
     for here in pieces(block, piece):
@@ -126,19 +125,6 @@ def look(
     top, top_ids = largest(block, k) if floor is None else _largest_of(block, k, peak >= floor)
     at_asked, beyond = _asked(block, near, places)
     return Sums(peak, norm, energy, cross, counted.long() - beyond, at_asked, top, top_ids)
-
-
-_held = threading.local()
-
-
-def _scratch(block: torch.Tensor, n: int) -> torch.Tensor:
-    """Memory for so many numbers; a thread uses the same again, for the first touch of new memory takes its time."""
-    held: torch.Tensor | None = getattr(_held, "scratch", None)
-    if held is None or len(held) < n or (held.device, held.dtype) != (block.device, block.dtype):
-        held = block.new_empty(n)
-        if n <= _SHARED_PIECE:
-            _held.scratch = held
-    return held[:n]
 
 
 def _asked(logits: torch.Tensor, near: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | int]:
