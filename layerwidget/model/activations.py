@@ -74,16 +74,17 @@ def _grouped(held: Mapping[tuple[int, int], Source], counts: list[tuple[int, int
 def _components(
     anatomy: Anatomy, capture: Capture, ledgers: Mapping[int, tuple[LedgerEntry, ...]]
 ) -> dict[str, Mapping[int, torch.Tensor]]:
-    ends = {"resid_pre": capture.resid_pre, "resid_post": capture.resid_post}
-    components: dict[str, Mapping[int, torch.Tensor]] = dict(ends)
+    components: dict[str, Mapping[int, torch.Tensor]] = {
+        "resid_pre": capture.resid_pre,
+        "resid_post": capture.resid_post,
+    }
     for kind, component in _ADDED.items():
         values = {
             number: [entry.value for entry in ledger if isinstance(entry, Added) and entry.kind == kind]
             for number, ledger in ledgers.items()
         }
         components[component] = {number: sum(added[1:], start=added[0]) for number, added in values.items() if added}
-    middles = {layer.layer: _middle(layer, ledgers[layer.layer]) for layer in anatomy.layers}
-    n_entries = {number: n for number, n in middles.items() if n}
+    n_entries = {layer.layer: n for layer in anatomy.layers if (n := _middle(layer, ledgers[layer.layer]))}
     components["resid_mid"] = _Middles(capture.resid_pre, ledgers, n_entries)
     return components
 

@@ -30,9 +30,9 @@ def listen_for_attention(layer: LayerAnatomy, hooks: Hooks) -> None:
         for number, site in enumerate(sites):
             wanted.setdefault((site.by_name, *site.between), []).append((crosses, (layer.layer, number), site))
     for (by_name, first, last), here in wanted.items():
-        begin, end = (_begin_hearing, _end_hearing) if by_name else (_begin_catching, _end_catching)
-        hooks.at(first, partial(begin, here))
-        hooks.at(last, end)
+        wait = _hear if by_name else _catch
+        hooks.at(first, partial(wait, here))
+        hooks.at(last, partial(wait, []))
 
 
 class AttentionCapture:
@@ -132,20 +132,12 @@ class AttentionCapture:
                     self.attended[key] = (args[2] if len(args) > 2 else kwargs["value"], out)
 
 
-def _begin_hearing(wanted: list[_Wanted], listener: Any, _value: Any) -> None:
+def _hear(wanted: list[_Wanted], listener: Any, _value: Any) -> None:
     listener.attention.hear(wanted)
 
 
-def _end_hearing(listener: Any, _value: Any) -> None:
-    listener.attention.hear([])
-
-
-def _begin_catching(wanted: list[_Wanted], listener: Any, _value: Any) -> None:
+def _catch(wanted: list[_Wanted], listener: Any, _value: Any) -> None:
     listener.attention.catch(wanted)
-
-
-def _end_catching(listener: Any, _value: Any) -> None:
-    listener.attention.catch([])
 
 
 def _source(

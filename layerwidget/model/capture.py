@@ -48,7 +48,7 @@ class CapturePlan:
 
     def _listen_to(self, layer: LayerAnatomy) -> None:
         hooks = self.hooks
-        hooks.before(layer.module, layer.call, partial(_enter, layer))
+        hooks.before(layer.module, layer.call, partial(Capture.enter, layer=layer))
         listen_for_attention(layer, hooks)
         for number, part in enumerate(layer.parts):
             key = layer.layer, number
@@ -61,7 +61,7 @@ class CapturePlan:
             if passage.module:
                 hooks.before(passage.module, passage.call, partial(_norm_enter, key, passage.input))
                 hooks.after(passage.module, passage.call, partial(_norm_leave, key, passage.output))
-        hooks.after(*layer.last, partial(_leave, layer))
+        hooks.after(*layer.last, partial(Capture.leave, layer=layer))
 
 
 class Capture:
@@ -131,7 +131,7 @@ class Capture:
         finally:
             self._seen.clear()
 
-    def enter(self, layer: LayerAnatomy, named: Any) -> None:
+    def enter(self, named: Any, layer: LayerAnatomy) -> None:
         """A layer is called: here a pass can be given up."""
         checkpoint(f"layer {layer.layer} of {self._anatomy.name}")
         look_around()
@@ -141,7 +141,7 @@ class Capture:
             self._entered = tensor_at(named, layer.input.path).clone()
             self._carried = {out: value_at(named, place) for out, place in layer.carried}
 
-    def leave(self, layer: LayerAnatomy, output: Any) -> Any:
+    def leave(self, output: Any, layer: LayerAnatomy) -> Any:
         """A layer is done; what it returns, or is to return."""
         if layer.layer in self._skipped:
             output = self._skip(layer, output)
@@ -207,14 +207,6 @@ class Capture:
     def _factor(self, factor: float | str) -> torch.Tensor | float:
         # A copy: the trace may be asked after somebody has changed the weight.
         return weight_at(self._model, factor).clone() if isinstance(factor, str) else factor
-
-
-def _enter(layer: LayerAnatomy, capture: Capture, named: Any) -> None:
-    capture.enter(layer, named)
-
-
-def _leave(layer: LayerAnatomy, capture: Capture, output: Any) -> Any:
-    return capture.leave(layer, output)
 
 
 def _keep(key: _Key, place: Port, capture: Capture, output: Any) -> None:

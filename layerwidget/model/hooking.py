@@ -106,7 +106,7 @@ def _entering(listener: object, acts: Mapping[int, Act]) -> Callable[..., Any]:
 
     def hook(module: nn.Module, args: Any, kwargs: Any) -> Any:
         nonlocal count
-        if listener not in _listening.get():
+        if not listens(listener):
             return None
         count += 1
         act = acts.get(count)
@@ -121,7 +121,7 @@ def _leaving(listener: object, acts: Mapping[int, Act]) -> Callable[..., Any]:
 
     def hook(module: nn.Module, args: Any, output: Any) -> Any:
         nonlocal count
-        if listener not in _listening.get():
+        if not listens(listener):
             return None
         count += 1
         act = acts.get(count)

@@ -323,11 +323,10 @@ def weights_from(patterns: Sequence[Pattern], first: int, n_pos: int) -> Iterato
         first: the first position.
         n_pos: how many there are in all.
     """
-    spliced = [pattern for pattern in patterns if isinstance(pattern, SplicedPattern)]
-    few = n_pos - first == 1 and len(spliced) == len(patterns)
-    found = [one for pattern in spliced if (one := pattern.fused_from(first)) is not None] if few else []
-    few = sum(one.key.numel() for one in found) <= _FEW_NUMBERS
-    if few and len(found) == len(patterns) and len({one.form for one in found}) == 1:
+    spliced = [pattern for pattern in patterns if isinstance(pattern, SplicedPattern)] if n_pos - first == 1 else []
+    found = [one for pattern in spliced if (one := pattern.fused_from(first)) is not None]
+    alike = len(found) == len(patterns) and len({one.form for one in found}) == 1
+    if alike and sum(one.key.numel() for one in found) <= _FEW_NUMBERS:
         queries, keys = torch.cat([one.query for one in found]), torch.cat([one.key for one in found])
         together = FusedAttention(queries, keys, None, False, found[0].scale)
         yield from together.weights(1)[..., :n_pos].chunk(len(found))
