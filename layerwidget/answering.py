@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from layerwidget.analysis.check import check
 from layerwidget.engine.local import Live
 from layerwidget.engine.memory import give_back
+from layerwidget.engine.teams import let_team_go
 from layerwidget.engine.turns import Turns
 from layerwidget.engine.work_words import computed_words, kept_words, tokens_words, took_words
 from layerwidget.engine.worker import Worker
@@ -23,6 +24,7 @@ from layerwidget.widgets.base import View
 from layerwidget.widgets.neurons_view import NeuronsView
 from layerwidget.widgets.page import Page, Standpoint
 from layerwidget.widgets.parts import parts_of
+from layerwidget.widgets.shell import after_each_cell
 from layerwidget.widgets.tuned_page import TunedPage
 
 if TYPE_CHECKING:
@@ -57,6 +59,8 @@ class Answering:
         # Whoever types at once does not wait for a proof that is made when nothing else is to do.
         self.live = Live(self._model, proves_at_once=False)
         self._worker = Worker.of(self._model)
+        # What a cell computes would leave threads behind, which slow down every edit after it.
+        after_each_cell(let_team_go)
         self.turns = Turns(self._worker, explorer, self._answer, self._answered, self._stopped)
         self.tokens: Tokens | None = None
         self.follows_last = True

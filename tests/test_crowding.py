@@ -1,108 +1,93 @@
-"""A pass over a few positions begins with all cores, and leaves one to whoever holds it up."""
+"""A pass over a few positions leaves a core to others exactly while they want it."""
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
 
 from layerwidget.model import capture, crowding
-from layerwidget.model.crowding import CROWDED_S, FEW_ROWS, is_crowded, leaving_a_core, look_around
+from layerwidget.model.crowding import FEW_ROWS, is_crowded, leaving_a_core, look_around
 from tests import tiny
 
-#: How long a layer takes that nobody holds up, seconds.
-LAYER_S = 0.002
+N_CORES = 2
 
 
 @dataclass
 class Machine:
-    """A clock, and how often threads were pushed off their cores."""
+    """How many threads run, or wait for a core; the pass itself uses as many as torch does."""
 
-    now: float = 1000.0
-    pushed: int | None = 7
+    others: int | None = 0
 
-    def layers(self, *times_s: float, pushes: int = 0) -> None:
-        """Layers that take so long, in each of which threads are pushed off so often."""
-        look_around()
-        for time_s in times_s:
-            self.now += time_s
-            self.pushed = None if self.pushed is None else self.pushed + pushes
-            look_around()
+    @property
+    def n_running(self) -> int | None:
+        return None if self.others is None else self.others + torch.get_num_threads()
 
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(N_CORES)
     found = Machine()
-    monkeypatch.setattr(crowding, "_n_cores", lambda: 2)
-    monkeypatch.setattr(crowding, "_n_pushed_off", lambda: found.pushed)
-    monkeypatch.setattr(crowding, "monotonic", lambda: found.now)
-    monkeypatch.setattr(crowding._Watch, "crowded_until", 0.0)
+    monkeypatch.setattr(crowding, "_n_cores", lambda: N_CORES)
+    monkeypatch.setattr(crowding.os, "cpu_count", lambda: N_CORES)
+    monkeypatch.setattr(crowding, "_n_running", lambda: found.n_running)
     yield found
     torch.set_num_threads(before)
 
 
 def test_all_cores_work_where_nobody_wants_one(machine: Machine) -> None:
     with leaving_a_core(1):
-        machine.layers(LAYER_S, LAYER_S, 2 * LAYER_S)
-        assert torch.get_num_threads() == 2
+        look_around()
+        assert torch.get_num_threads() == N_CORES
     assert not is_crowded()
 
 
-@pytest.mark.parametrize(("slow_s", "pushes"), [(LAYER_S, 10), (10 * LAYER_S, 0)])
-def test_pushes_that_cost_nothing_and_slow_layers_that_nobody_pushed_do_not_count(
-    machine: Machine, slow_s: float, pushes: int
-) -> None:
-    with leaving_a_core(1):
-        machine.layers(LAYER_S, slow_s, slow_s, slow_s, pushes=pushes)
-        assert torch.get_num_threads() == 2
-
-
-def test_one_layer_that_is_held_up_is_an_accident(machine: Machine) -> None:
-    with leaving_a_core(1):
-        machine.layers(LAYER_S, 10 * LAYER_S, LAYER_S, pushes=1)
-        assert torch.get_num_threads() == 2
-
-
-def test_who_holds_a_pass_up_gets_a_core_for_a_while(machine: Machine) -> None:
-    with leaving_a_core(1):
-        machine.layers(LAYER_S, 10 * LAYER_S, 10 * LAYER_S, pushes=1)
-        assert torch.get_num_threads() == 1
-    assert torch.get_num_threads() == 2
-    machine.now += CROWDED_S / 2
-    assert is_crowded()
+def test_a_core_is_left_while_somebody_wants_it(machine: Machine) -> None:
     with leaving_a_core(FEW_ROWS):
+        found = []
+        for machine.others in (0, 1, 5, 1, 0, 0, 1):
+            look_around()
+            found.append(torch.get_num_threads())
+        assert found == [2, 1, 1, 1, 2, 2, 1]
+    assert torch.get_num_threads() == N_CORES
+
+
+def test_who_wants_one_at_the_beginning_gets_it(machine: Machine) -> None:
+    machine.others = 1
+    assert is_crowded()
+    with leaving_a_core(1):
         assert torch.get_num_threads() == 1
     with leaving_a_core(FEW_ROWS + 1):
-        assert torch.get_num_threads() == 2
-    machine.now += CROWDED_S
-    assert not is_crowded()
-    with leaving_a_core(1):
-        assert torch.get_num_threads() == 2
+        look_around()
+        assert torch.get_num_threads() == N_CORES
 
 
-def test_where_nobody_counts_a_core_is_always_left(machine: Machine) -> None:
-    machine.pushed = None
+def test_where_nobody_can_tell_a_core_is_always_left(machine: Machine) -> None:
+    machine.others = None
     with leaving_a_core(1):
+        look_around()
         assert torch.get_num_threads() == 1
     assert is_crowded()
 
 
 def test_threads_are_set_back_after_an_error(machine: Machine) -> None:
-    machine.pushed = None
+    machine.others = 1
     with pytest.raises(ValueError, match="in the middle"), leaving_a_core(1):
         raise ValueError("in the middle")
-    assert torch.get_num_threads() == 2
+    assert torch.get_num_threads() == N_CORES
 
 
 def test_a_core_is_left_already_where_there_are_more(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine.pushed = None
+    machine.others = 9
     monkeypatch.setattr(crowding, "_n_cores", lambda: 5)
     with leaving_a_core(1):
-        assert torch.get_num_threads() == 2
+        assert torch.get_num_threads() == N_CORES
 
 
 def test_a_pass_looks_around_at_every_layer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +99,35 @@ def test_a_pass_looks_around_at_every_layer(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(looks) == model.anatomy.n_layers
 
 
-def test_pushes_are_counted_here() -> None:
-    pushed = crowding._n_pushed_off()
-    assert pushed is not None
-    assert pushed >= 0
+@pytest.mark.parametrize(
+    ("said", "expected"), [("0.78 1.09 1.23 2/79 1116\n", 2), ("0.00 0.00 0.00 0/0 0\n", None), ("", None)]
+)
+def test_what_linux_says_is_read(
+    said: str, expected: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crowding, "_RUNNING", tmp_path / "loadavg")
+    assert crowding._n_running() is None
+    (tmp_path / "loadavg").write_text(said, encoding="ascii")
+    assert crowding._n_running() == expected
+
+
+@pytest.mark.skipif(not crowding._RUNNING.exists(), reason="counts threads as Linux does")
+def test_threads_that_run_are_counted_here() -> None:
+    done, seen = threading.Event(), []
+
+    def compute() -> None:
+        matrix = torch.ones(256, 256)
+        while not done.is_set():
+            torch.mm(matrix, matrix)
+
+    others = [threading.Thread(target=compute) for _ in range(3)]
+    for other in others:
+        other.start()
+    deadline = time.monotonic() + 30
+    while max(seen, default=0) < 3 and time.monotonic() < deadline:
+        seen.append(crowding._n_running() or 0)
+    done.set()
+    for other in others:
+        other.join()
+    # Without the global lock, which one of them may wait for.
+    assert max(seen) >= 3

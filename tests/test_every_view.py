@@ -157,7 +157,7 @@ def test_it_can_be_frozen(drawn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[Callable[[], None]] = []
     events = SimpleNamespace(register=lambda event, call: done.append(call), unregister=lambda event, call: None)
     shell = SimpleNamespace(events=events, observe=lambda call, name: None)
-    monkeypatch.setattr(still, "_shell", lambda: shell)
+    monkeypatch.setattr(still, "interactive_shell", lambda: shell)
     monkeypatch.setattr(still, "publish", lambda bundle, name, update=False: outputs.update({name: bundle}))
     monkeypatch.setattr(still, "png_aside", lambda svg, scale: png(svg, 0.1))
     drawn._ipython_display_()

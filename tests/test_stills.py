@@ -156,7 +156,8 @@ def test_what_cannot_be_drawn_is_shown_alive(monkeypatch: pytest.MonkeyPatch) ->
     published: list[dict] = []
     done: list = []
     events = SimpleNamespace(register=lambda event, call: done.append(call), unregister=lambda event, call: None)
-    monkeypatch.setattr(still, "_shell", lambda: SimpleNamespace(events=events, observe=lambda call, name: None))
+    shell = SimpleNamespace(events=events, observe=lambda call, name: None)
+    monkeypatch.setattr(still, "interactive_shell", lambda: shell)
     monkeypatch.setattr(still, "publish", lambda bundle, display_id, update=False: published.append(bundle))
     view = lw.HeatGrid()
     monkeypatch.setattr(view, "to_svg", lambda: 1 / 0)

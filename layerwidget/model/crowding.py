@@ -1,40 +1,33 @@
 """A pass over a few positions, beside a browser that wants a core too.
 
 Such a pass is hundreds of short operations. Split over all cores, each of them is done when its slowest part is: where
-another process takes a core, a pass was seen to take ten times as long, and with a core less it takes half as long
-again. So it begins with all of them, and leaves one to others as soon as they want it.
+another process takes a core, the pass waits for it again and again, and the core that waits is lost to both. With a
+core less it takes up to twice as long. So it leaves one to others exactly while they want it: a browser draws the text
+that was typed while the first layers run, and then waits for the rest.
 """
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from time import monotonic
+from pathlib import Path
 
 import torch
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
-
 #: A pass over so many positions at most leaves a core to others: it reads every weight for a few products.
 FEW_ROWS = 4
-#: Others that wanted a core are left one for so long, seconds.
-CROWDED_S = 3.0
-#: A layer that takes so many times as long as the fastest one was held up; so many of them in a pass are no accident.
-_HELD_UP, _NO_ACCIDENT = 3, 2
+
+#: Where Linux says how many threads of the whole machine run, or wait for a core: `0.78 1.09 1.23 2/79 1116` has 2.
+_RUNNING = Path("/proc/loadavg")
 
 
 @contextmanager
 def leaving_a_core(n_rows: int) -> Iterator[None]:
-    """Inside, operations of this thread leave one core to other processes that want it, if they look at few rows.
+    """Inside, operations of this thread leave one core to others while they want it, if they look at few rows.
 
-    They want it if they have pushed a thread of this process off its core, which `look_around` sees, in the last
-    `CROWDED_S`. Where nobody can tell, they always do.
+    Whether they do is seen when it begins, and at every `look_around`. Where nobody can tell, they always do.
 
     Args:
         n_rows: at how many.
@@ -44,8 +37,10 @@ def leaving_a_core(n_rows: int) -> Iterator[None]:
     if n_rows > FEW_ROWS or fewer == before:
         yield
         return
-    token = _watch.set(_Watch(fewer))
+    watch = _Watch(before, fewer)
+    token = _watch.set(watch)
     try:
+        watch.look()
         yield
     finally:
         _watch.reset(token)
@@ -53,57 +48,52 @@ def leaving_a_core(n_rows: int) -> Iterator[None]:
 
 
 def look_around() -> None:
-    """Leave a core from now on if another process wants it: for a pass between two layers."""
+    """Leave a core from now on if somebody else wants it, or take it again: for a pass between two layers."""
     watch = _watch.get()
     if watch is not None:
         watch.look()
 
 
 def is_crowded() -> bool:
-    """Whether another process wanted a core in the last `CROWDED_S`, as far as anybody can tell."""
-    return _n_pushed_off() is None or monotonic() < _Watch.crowded_until
+    """Whether others want one of the cores on which this thread's operations run, as far as anybody can tell."""
+    n_threads = torch.get_num_threads()
+    return _others_wait(n_threads, n_threads)
 
 
 class _Watch:
-    """Whether another process wants a core, told by a pass that was held up.
+    """How many threads one pass uses.
 
     Args:
-        fewer: how many threads leave one.
+        most: where nobody else wants a core.
+        fewer: where somebody does.
     """
 
-    crowded_until = -math.inf
-
-    def __init__(self, fewer: int) -> None:
-        self._fewer = fewer
-        self._fastest_s, self._n_held_up = math.inf, 0
-        # When the last layer began, and how often a thread had been pushed off by then.
-        self._last: tuple[float, int | None] | None = None
-        self._watches = not is_crowded()
-        if not self._watches:
-            torch.set_num_threads(fewer)
+    def __init__(self, most: int, fewer: int) -> None:
+        self._most, self._fewer, self._now = most, fewer, most
 
     def look(self) -> None:
-        """See what has happened since the last time."""
-        if not self._watches:
-            return
-        now, pushed = monotonic(), _n_pushed_off()
-        if self._last is not None:
-            since, pushed_before = self._last
-            self._fastest_s = min(self._fastest_s, now - since)
-            # Threads are pushed off for moments, too, by nobody in particular.
-            self._n_held_up += now - since > _HELD_UP * self._fastest_s and pushed != pushed_before
-        self._last = now, pushed
-        if self._n_held_up == _NO_ACCIDENT:
-            self._watches, _Watch.crowded_until = False, now + CROWDED_S
-            torch.set_num_threads(self._fewer)
+        """Use as many as there is room for."""
+        wanted = self._fewer if _others_wait(self._now, self._most) else self._most
+        if wanted != self._now:
+            torch.set_num_threads(wanted)
+            self._now = wanted
 
 
 _watch: ContextVar[_Watch | None] = ContextVar("layerwidget_watch", default=None)
 
 
-def _n_pushed_off() -> int | None:
-    """How often a thread of this process had to leave its core to others, so far; None where nobody counts it."""
-    return None if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+def _others_wait(now: int, most: int) -> bool:
+    """Whether somebody has to wait for a core when this thread's operations run on `most`, where `now` run already."""
+    running = _n_running()
+    return running is None or running - now + most > (os.cpu_count() or 1)
+
+
+def _n_running() -> int | None:
+    """How many threads of the machine run or could run, this one among them; None where nobody says it."""
+    try:
+        return int(_RUNNING.read_bytes().split()[3].partition(b"/")[0]) or None
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 def _n_cores() -> int:

@@ -22,6 +22,7 @@ from typing import Any
 from ipywidgets.embed import dependency_state
 
 from layerwidget.figures.raster import png_aside
+from layerwidget.widgets.shell import interactive_shell
 
 #: A picture is made when nothing has changed for so long.
 QUIET_S = 3.0
@@ -60,7 +61,7 @@ class Stills:
         """Display the widget; its picture follows when the cell is done."""
         live, still = uuid.uuid4().hex, uuid.uuid4().hex
         publish(_live_bundle(self._widget), live)
-        shell = _shell()
+        shell = interactive_shell()
         if shell is None:
             return
         for watched in self._watched():
@@ -95,7 +96,7 @@ class Stills:
         return _hidden_bundle(self._widget.to_svg(), self._widget.to_text(), _room(self._widget))
 
     def _cell_done(self, *_result: object) -> None:
-        shell = _shell()
+        shell = interactive_shell()
         assert shell is not None
         shell.events.unregister("post_run_cell", self._cell_done)
         self._settle()
@@ -189,7 +190,7 @@ def _held_open() -> Iterator[None]:
 
     It is told on one thread that it ends, and a moment later another closes everything.
     """
-    shell, done = _shell(), threading.Event()
+    shell, done = interactive_shell(), threading.Event()
     loop = getattr(getattr(shell, "kernel", None), "io_loop", None)
     if loop is not None:
         loop.add_callback(done.wait, MOST_HELD_S)
@@ -199,12 +200,6 @@ def _held_open() -> Iterator[None]:
         # Returns when what was published before has left the process.
         sys.stdout.flush()
         done.set()
-
-
-def _shell() -> Any:
-    from IPython import get_ipython
-
-    return get_ipython()
 
 
 def _live_bundle(widget: Any) -> dict[str, Any]:
