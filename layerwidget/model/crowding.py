@@ -8,16 +8,29 @@ that was typed while the first layers run, and then waits for the rest.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from time import monotonic
 
 import torch
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 #: A pass over so many positions at most leaves a core to others: it reads every weight for a few products.
 FEW_ROWS = 4
+#: The system's own threads want a core for moments: who is in the way at so many looks in a row wants it for longer.
+_NO_ACCIDENT = 2
+#: Nobody looks more often than this, in seconds: about as long as the system lets one thread run before the next.
+_EVERY_S = 0.003
+#: How long what was seen holds for what follows a pass, seconds.
+_MOMENT_S = 0.02
 
 #: Where Linux says how many threads of the whole machine run, or wait for a core: `0.78 1.09 1.23 2/79 1116` has 2.
 _RUNNING = Path("/proc/loadavg")
@@ -37,10 +50,8 @@ def leaving_a_core(n_rows: int) -> Iterator[None]:
     if n_rows > FEW_ROWS or fewer == before:
         yield
         return
-    watch = _Watch(before, fewer)
-    token = _watch.set(watch)
+    token = _watch.set(_Watch(before, fewer))
     try:
-        watch.look()
         yield
     finally:
         _watch.reset(token)
@@ -55,28 +66,58 @@ def look_around() -> None:
 
 
 def is_crowded() -> bool:
-    """Whether others want one of the cores on which this thread's operations run, as far as anybody can tell."""
+    """Whether others want one of the cores on which this thread's operations run, as far as anybody can tell.
+
+    What a pass has seen a moment ago still holds.
+    """
+    if monotonic() - _Watch.seen_at < _MOMENT_S:
+        return _Watch.crowded
     n_threads = torch.get_num_threads()
     return _others_wait(n_threads, n_threads)
 
 
 class _Watch:
-    """How many threads one pass uses.
+    """How many threads one pass uses: it begins with as many as there is room for.
 
     Args:
         most: where nobody else wants a core.
         fewer: where somebody does.
+
+    Attributes:
+        crowded: whether somebody else wanted a core when any of them last looked.
+        seen_at: when that was.
     """
+
+    crowded, seen_at = False, -math.inf
 
     def __init__(self, most: int, fewer: int) -> None:
         self._most, self._fewer, self._now = most, fewer, most
+        self._pushed = _n_pushed_off()
+        # How often in a row somebody was seen to wait.
+        self._n_waiting = 0
+        self._use(fewer if is_crowded() else most)
 
     def look(self) -> None:
-        """Use as many as there is room for."""
-        wanted = self._fewer if _others_wait(self._now, self._most) else self._most
-        if wanted != self._now:
-            torch.set_num_threads(wanted)
-            self._now = wanted
+        """Use as many threads as there is room for now."""
+        if (now := monotonic()) - _Watch.seen_at < _EVERY_S:
+            return
+        pushed, self._pushed = self._pushed, _n_pushed_off()
+        if self._now < self._most:
+            if not _others_wait(self._now, self._most):
+                self._use(self._most)
+        elif pushed == self._pushed:
+            # Nobody has wanted a core that this thread uses: to know that takes less time than to count who runs.
+            self._n_waiting = 0
+        else:
+            self._n_waiting = self._n_waiting + 1 if _others_wait(self._now, self._most) else 0
+            if self._n_waiting == _NO_ACCIDENT:
+                self._use(self._fewer)
+        _Watch.crowded, _Watch.seen_at = self._now < self._most, now
+
+    def _use(self, n_threads: int) -> None:
+        if n_threads != self._now:
+            torch.set_num_threads(n_threads)
+        self._now, self._n_waiting = n_threads, 0
 
 
 _watch: ContextVar[_Watch | None] = ContextVar("layerwidget_watch", default=None)
@@ -94,6 +135,11 @@ def _n_running() -> int | None:
         return int(_RUNNING.read_bytes().split()[3].partition(b"/")[0]) or None
     except (OSError, IndexError, ValueError):
         return None
+
+
+def _n_pushed_off() -> int | None:
+    """How often a thread of this process had to leave its core to others, so far; None where nobody counts it."""
+    return None if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 def _n_cores() -> int:
