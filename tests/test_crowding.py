@@ -22,7 +22,7 @@ N_CORES = 2
 class Machine:
     """How many threads run, or wait for a core; the pass itself uses as many as torch does."""
 
-    others: int | None = 0
+    others: int = 0
     n_pushed: int = 0
     now: float = 1000.0
 
@@ -36,9 +36,8 @@ class Machine:
         self.n_pushed += bool(self.others)
         return self.n_pushed
 
-    @property
-    def n_running(self) -> int | None:
-        return None if self.others is None else self.others + torch.get_num_threads()
+    def n_running(self) -> int:
+        return self.others + torch.get_num_threads()
 
 
 @pytest.fixture
@@ -48,7 +47,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     found = Machine()
     monkeypatch.setattr(crowding, "_n_cores", lambda: N_CORES)
     monkeypatch.setattr(crowding.os, "cpu_count", lambda: N_CORES)
-    monkeypatch.setattr(crowding, "_n_running", lambda: found.n_running)
+    monkeypatch.setattr(crowding, "_n_running", found.n_running)
     monkeypatch.setattr(crowding, "_n_pushed_off", found.pushed)
     monkeypatch.setattr(crowding, "monotonic", lambda: found.now)
     monkeypatch.setattr(crowding._Watch, "seen_at", 0.0)
@@ -117,8 +116,23 @@ def test_nobody_is_counted_while_nobody_pushes(machine: Machine, monkeypatch: py
         assert torch.get_num_threads() == N_CORES
 
 
-def test_where_nobody_can_tell_a_core_is_always_left(machine: Machine) -> None:
-    machine.others = None
+def test_where_nobody_says_who_waits_a_core_is_left_to_whoever_pushes(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crowding, "_n_running", lambda: None)
+    with leaving_a_core(1):
+        found = []
+        for machine.others in (0, 1, 0, 1, 1, 0, 0):
+            machine.layer()
+            found.append(torch.get_num_threads())
+        assert found == [2, 2, 2, 2, 1, 1, 1]
+    machine.now += 1
+    assert not is_crowded()
+
+
+def test_where_nobody_can_tell_a_core_is_always_left(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crowding, "_n_running", lambda: None)
+    monkeypatch.setattr(crowding, "resource", None)
     with leaving_a_core(1):
         machine.layer()
         assert torch.get_num_threads() == 1

@@ -40,7 +40,9 @@ _RUNNING = Path("/proc/loadavg")
 def leaving_a_core(n_rows: int) -> Iterator[None]:
     """Inside, operations of this thread leave one core to others while they want it, if they look at few rows.
 
-    Whether they do is seen when it begins, and at every `look_around`. Where nobody can tell, they always do.
+    Whether they do is seen when it begins, and at every `look_around`. Where the system does not say who waits, such as
+    macOS, it begins with all cores, and whoever pushes it off one has that for the rest; where it does not say that
+    either, such as Windows, they always do.
 
     Args:
         n_rows: at how many.
@@ -73,7 +75,7 @@ def is_crowded() -> bool:
     if monotonic() - _Watch.seen_at < _MOMENT_S:
         return _Watch.crowded
     n_threads = torch.get_num_threads()
-    return _others_wait(n_threads, n_threads)
+    return _others_wait(n_threads, n_threads, unless_told=resource is None)
 
 
 class _Watch:
@@ -103,13 +105,14 @@ class _Watch:
             return
         pushed, self._pushed = self._pushed, _n_pushed_off()
         if self._now < self._most:
-            if not _others_wait(self._now, self._most):
+            if not _others_wait(self._now, self._most, unless_told=True):
                 self._use(self._most)
         elif pushed == self._pushed:
             # Nobody has wanted a core that this thread uses: to know that takes less time than to count who runs.
             self._n_waiting = 0
         else:
-            self._n_waiting = self._n_waiting + 1 if _others_wait(self._now, self._most) else 0
+            waiting = _others_wait(self._now, self._most, unless_told=True)
+            self._n_waiting = self._n_waiting + 1 if waiting else 0
             if self._n_waiting == _NO_ACCIDENT:
                 self._use(self._fewer)
         _Watch.crowded, _Watch.seen_at = self._now < self._most, now
@@ -123,10 +126,16 @@ class _Watch:
 _watch: ContextVar[_Watch | None] = ContextVar("layerwidget_watch", default=None)
 
 
-def _others_wait(now: int, most: int) -> bool:
-    """Whether somebody has to wait for a core when this thread's operations run on `most`, where `now` run already."""
+def _others_wait(now: int, most: int, unless_told: bool) -> bool:
+    """Whether somebody has to wait for a core when this thread's operations run on `most`, where `now` run already.
+
+    Args:
+        now: so many threads run for them.
+        most: so many would.
+        unless_told: the answer where the system does not say who waits.
+    """
     running = _n_running()
-    return running is None or running - now + most > (os.cpu_count() or 1)
+    return unless_told if running is None else running - now + most > (os.cpu_count() or 1)
 
 
 def _n_running() -> int | None:
