@@ -1,4 +1,4 @@
-"""A pass over a few positions leaves a core to others exactly while they want it."""
+"""A pass over a few positions leaves a core to others while they want it."""
 
 from __future__ import annotations
 
@@ -149,6 +149,7 @@ def test_threads_are_set_back_after_an_error(machine: Machine) -> None:
 def test_a_core_is_left_already_where_there_are_more(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.others = 9
     monkeypatch.setattr(crowding, "_n_cores", lambda: 5)
+    monkeypatch.setattr(crowding.os, "cpu_count", lambda: 5)
     with leaving_a_core(1):
         assert torch.get_num_threads() == N_CORES
 
@@ -174,23 +175,55 @@ def test_what_linux_says_is_read(
     assert crowding._n_running() == expected
 
 
-@pytest.mark.skipif(not crowding._RUNNING.exists(), reason="counts threads as Linux does")
+def test_who_may_use_some_cores_counts_those_who_push(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crowding.os, "cpu_count", lambda: 64)
+    with leaving_a_core(1):
+        machine.layer()
+        assert torch.get_num_threads() == N_CORES
+        machine.others = 1
+        machine.layer()
+        machine.layer()
+        assert torch.get_num_threads() == 1
+
+
+def test_more_threads_than_cores_come_back_when_the_machine_is_idle(machine: Machine) -> None:
+    torch.set_num_threads(2 * N_CORES)
+    with leaving_a_core(1):
+        for machine.others in (1, 1, 0):
+            machine.layer()
+        assert torch.get_num_threads() == 2 * N_CORES
+
+
+def test_who_looks_often_does_not_keep_others_from_looking(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow, fast = crowding._Watch(N_CORES, 1), crowding._Watch(N_CORES, 1)
+    machine.others = 1
+    monkeypatch.setattr(crowding, "_n_running", lambda: 5)
+    for _ in range(2):
+        machine.now += 0.005
+        fast.look()
+        slow.look()
+    assert (fast._now, slow._now) == (1, 1)
+
+
+@pytest.mark.skipif(crowding._n_running() is None, reason="counts threads as Linux does")
 def test_threads_that_run_are_counted_here() -> None:
-    done, seen = threading.Event(), []
+    done = threading.Event()
 
     def compute() -> None:
         matrix = torch.ones(256, 256)
         while not done.is_set():
             torch.mm(matrix, matrix)
 
-    others = [threading.Thread(target=compute) for _ in range(3)]
-    for other in others:
-        other.start()
-    deadline = time.monotonic() + 30
-    while max(seen, default=0) < 3 and time.monotonic() < deadline:
-        seen.append(crowding._n_running() or 0)
-    done.set()
-    for other in others:
-        other.join()
-    # Without the global lock, which one of them may wait for.
-    assert max(seen) >= 3
+    others = [threading.Thread(target=compute, daemon=True) for _ in range(3)]
+    most, deadline = 0, time.monotonic() + 30
+    try:
+        for other in others:
+            other.start()
+        # One of them may wait for Python's lock.
+        while most < 3 and time.monotonic() < deadline:
+            most = max(most, crowding._n_running() or 0)
+    finally:
+        done.set()
+        for other in others:
+            other.join()
+    assert most >= 3

@@ -2,8 +2,8 @@
 
 Such a pass is hundreds of short operations. Split over all cores, each of them is done when its slowest part is: where
 another process takes a core, the pass waits for it again and again, and the core that waits is lost to both. With a
-core less it takes up to twice as long. So it leaves one to others exactly while they want it: a browser draws the text
-that was typed while the first layers run, and then waits for the rest.
+core less it takes up to twice as long. So it leaves one to others while they want it: a browser draws the text that was
+typed while the first layers run, and then waits for the rest.
 """
 
 from __future__ import annotations
@@ -52,8 +52,10 @@ def leaving_a_core(n_rows: int) -> Iterator[None]:
     if n_rows > FEW_ROWS or fewer == before:
         yield
         return
-    token = _watch.set(_Watch(before, fewer))
+    watch = _Watch(before, fewer)
+    token = _watch.set(watch)
     try:
+        watch.begin()
         yield
     finally:
         _watch.reset(token)
@@ -79,7 +81,7 @@ def is_crowded() -> bool:
 
 
 class _Watch:
-    """How many threads one pass uses: it begins with as many as there is room for.
+    """How many threads one pass uses.
 
     Args:
         most: where nobody else wants a core.
@@ -94,33 +96,33 @@ class _Watch:
 
     def __init__(self, most: int, fewer: int) -> None:
         self._most, self._fewer, self._now = most, fewer, most
-        self._pushed = _n_pushed_off()
-        # How often in a row somebody was seen to wait.
+        self._looked_at, self._pushed = -math.inf, _n_pushed_off()
+        # At how many looks in a row somebody was seen to wait.
         self._n_waiting = 0
-        self._use(fewer if is_crowded() else most)
+
+    def begin(self) -> None:
+        """Use as many threads as there seems to be room for: what does not look around keeps to that."""
+        self._use(self._fewer if is_crowded() else self._most)
 
     def look(self) -> None:
         """Use as many threads as there is room for now."""
-        if (now := monotonic()) - _Watch.seen_at < _EVERY_S:
+        if (now := monotonic()) - self._looked_at < _EVERY_S:
             return
-        pushed, self._pushed = self._pushed, _n_pushed_off()
-        if self._now < self._most:
-            if not _others_wait(self._now, self._most, unless_told=True):
-                self._use(self._most)
-        elif pushed == self._pushed:
-            # Nobody has wanted a core that this thread uses: to know that takes less time than to count who runs.
-            self._n_waiting = 0
-        else:
-            waiting = _others_wait(self._now, self._most, unless_told=True)
-            self._n_waiting = self._n_waiting + 1 if waiting else 0
-            if self._n_waiting == _NO_ACCIDENT:
-                self._use(self._fewer)
+        pushed, self._pushed, self._looked_at = self._pushed, _n_pushed_off(), now
+        # Where nobody was pushed off, nobody wants a core: to know that takes less time than to count who runs.
+        asks = self._now < self._most or pushed != self._pushed
+        waits = asks and _others_wait(self._now, self._most, unless_told=True)
+        self._n_waiting = self._n_waiting + 1 if waits else 0
+        if not waits:
+            self._use(self._most)
+        elif self._n_waiting >= _NO_ACCIDENT:
+            self._use(self._fewer)
         _Watch.crowded, _Watch.seen_at = self._now < self._most, now
 
     def _use(self, n_threads: int) -> None:
         if n_threads != self._now:
             torch.set_num_threads(n_threads)
-        self._now, self._n_waiting = n_threads, 0
+            self._now = n_threads
 
 
 _watch: ContextVar[_Watch | None] = ContextVar("layerwidget_watch", default=None)
@@ -129,13 +131,18 @@ _watch: ContextVar[_Watch | None] = ContextVar("layerwidget_watch", default=None
 def _others_wait(now: int, most: int, unless_told: bool) -> bool:
     """Whether somebody has to wait for a core when this thread's operations run on `most`, where `now` run already.
 
+    Where some of these sleep, such as those that were let go, one who waits may be taken for one of them; the next
+    looks see it.
+
     Args:
         now: so many threads run for them.
         most: so many would.
         unless_told: the answer where the system does not say who waits.
     """
-    running = _n_running()
-    return unless_told if running is None else running - now + most > (os.cpu_count() or 1)
+    n_cores = _n_cores()
+    # What runs is counted on all cores of the machine: of a process that may use some of them, that says nothing.
+    running = _n_running() if n_cores == os.cpu_count() else None
+    return unless_told if running is None else running - now + min(most, n_cores) > n_cores
 
 
 def _n_running() -> int | None:

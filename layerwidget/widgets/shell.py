@@ -14,9 +14,9 @@ def interactive_shell() -> Any:
 
 
 def after_each_cell(action: Callable[[], None]) -> None:
-    """Do something whenever a cell is done, on the thread that ran it; once, however often asked.
+    """Do something whenever a cell or a widget's message is done, on the thread that ran it.
 
-    Nothing, where nobody runs cells.
+    Once, however often it was asked for, and for as long as the process lives; never where nobody runs cells.
     """
     shell = interactive_shell()
     if shell is not None:
