@@ -101,3 +101,17 @@ def test_what_cannot_be_decoded_is_said() -> None:
     assert 1 not in lw.LogitLens(component="neuron_out").run(skipped).layers
     with pytest.raises(lw.SelectionError, match=r"None of the layers \(1,\) has 'neuron_out'"):
         lw.LogitLens("1", component="neuron_out").run(skipped)
+
+
+@pytest.mark.parametrize("neuron", [None, (1, 5)])
+def test_an_answer_that_was_given_up_half_way_is_finished(neuron: tuple[int, int] | None) -> None:
+    model = hooked("llama")
+    trace = model.trace(tiny.ids(12))
+    question = lw.LogitLens(component="neuron_out", neuron=neuron)
+    part = next(iter(question.answers(trace, None, 0, OnScreen((1, 2), 8, 12))))
+    assert not part.complete
+    *_, found = question.answers(trace, part, 12, OnScreen((1, 2), 8, 12))
+    expected = question.run(trace)
+    np.testing.assert_array_equal(found.neurons, expected.neurons)
+    np.testing.assert_array_equal(found.top_ids, expected.top_ids)
+    np.testing.assert_allclose(found.top_probs, expected.top_probs, atol=1e-6)

@@ -150,8 +150,6 @@ class _Board:
             cells["followed_ids"] = np.zeros((n_pos, *shapes["followed_ranks"]), np.int64)
         if rows is None and question.head is not None:
             rows = HeadRows(trace, question.head)
-        if of_neurons:
-            rows = NeuronRows(trace, question.neuron, n_same if before is not None else 0)
         board = cls(question, trace, layers, cells, np.zeros((len(layers), n_pos), dtype=bool), rows)
         if before is not None:
             if before.complete and n_same == len(before.token_ids):
@@ -160,6 +158,9 @@ class _Board:
             for name, array in board.cells.items():
                 place = np.s_[:n_same] if name in OF_POSITION else np.s_[:, :n_same]
                 array[place] = getattr(before, name)[place]
+        if of_neurons:
+            # An answer that was given up half-way may want some that are older than the edit.
+            board.rows = NeuronRows(trace, question.neuron, int(np.append(board.done.all(axis=0), False).argmin()))
         return board
 
     @torch.no_grad()
