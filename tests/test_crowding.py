@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -205,7 +206,13 @@ def test_who_looks_often_does_not_keep_others_from_looking(machine: Machine, mon
     assert (fast._now, slow._now) == (1, 1)
 
 
-@pytest.mark.skipif(crowding._n_running() is None, reason="counts threads as Linux does")
+def test_pushes_are_counted_here() -> None:
+    pushed = crowding._n_pushed_off()
+    assert pushed is not None
+    assert pushed >= 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts threads as Linux does")
 def test_threads_that_run_are_counted_here() -> None:
     done = threading.Event()
 

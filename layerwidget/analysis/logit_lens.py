@@ -65,7 +65,7 @@ def lens_steps(
     """What `logit_lens_steps` gives; of `rows` in the place of the component where there are some."""
     layers, n_pos = _layers(question, trace), len(trace.tokens)
     board = _Board.of(question, trace, layers, before, n_same, rows)
-    missing = np.flatnonzero(~board.done.all(axis=0))
+    missing = board.missing
     per_step = max(1, _ROWS_PER_STEP // len(layers)) if on_screen.layers else n_pos
     in_sight = (on_screen.first <= missing) & (missing < on_screen.stop)
     runs = [(run, n_pos) for run in _runs(missing[in_sight], n_pos)]
@@ -160,8 +160,14 @@ class _Board:
                 array[place] = getattr(before, name)[place]
         if of_neurons:
             # An answer that was given up half-way may want some that are older than the edit.
-            board.rows = NeuronRows(trace, question.neuron, int(np.append(board.done.all(axis=0), False).argmin()))
+            first = next(iter(board.missing.tolist()), n_pos)
+            board.rows = NeuronRows(trace, question.neuron, first)
         return board
+
+    @property
+    def missing(self) -> np.ndarray:
+        """The positions at which not every layer is done, ascending."""
+        return np.flatnonzero(~self.done.all(axis=0))
 
     @torch.no_grad()
     def fill(self, layers: tuple[int, ...], start: int, stop: int, n_before: int = 0) -> None:
