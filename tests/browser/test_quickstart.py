@@ -122,6 +122,31 @@ def test_a_page_that_loses_binary_data_draws_all_the_same(explorer: ExplorerPage
         notebook.run("lossy.close()")
 
 
+#: Of each chip: whether its text is cut off at its edge, and how far it sticks out of the chip.
+CUTS = """(chips) => chips.map((chip) => {
+    const box = chip.firstChild;
+    const cut = getComputedStyle(box).overflowX !== "visible";
+    const text = document.createRange();
+    text.selectNodeContents(box);
+    const { right } = (cut ? box : text).getBoundingClientRect();
+    return [cut, right - chip.getBoundingClientRect().right, chip.offsetWidth];
+})"""
+
+
+def test_only_what_is_too_long_for_its_chip_is_cut_off(explorer: ExplorerPage) -> None:
+    # What cuts off takes the page time at every frame, be it needed or not.
+    notebook, long = explorer.notebook, "=" * 64
+    notebook.run(f"ex.prompt = 'The incomprehensibilities of Paris 東京の塔 \\u202e ﷽ 🙂\\n{long}'; ex.wait()")
+    explorer.settle()
+    chips = explorer.chips.evaluate_all(CUTS)
+    texts = explorer.root.locator(".lw-chip-text").all_inner_texts()
+    assert len(chips) == len(texts)
+    assert all(out < 0 and width <= 240 for _, out, width in chips), chips
+    assert not any(cut for (cut, *_), text in zip(chips, texts, strict=True) if text.isascii() and len(text) <= 12)
+    assert sum(not cut for cut, *_ in chips) > len(chips) / 2
+    assert dict(zip(texts, chips, strict=True))[long][0]
+
+
 def drag_end(explorer: ExplorerPage, part: str, by_layers: float) -> None:
     x, y, height = explorer.grab_thumb(part)
     mouse = explorer.notebook.page.mouse
