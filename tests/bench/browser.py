@@ -25,7 +25,7 @@ DRAG_S = 2.0
 DRAG_TOKENS = 64
 SETTLED_MS = 60_000
 #: At each length; single keys vary more than whole edits do.
-KEYS_PER_TURN = 2
+KEYS_PER_TURN = 4
 #: Each of them makes another last token, and changes no other.
 _KEYS = " rain on the sea now"
 
@@ -176,10 +176,10 @@ def _type(page: ExplorerPage, n: int, n_keys: int) -> dict[str, list[float]]:
         found["settled"].append(moments["settled"])
         found["engine"].append(_engine_ms(page))
         page.notebook.run(f"edit = alone.prepared({n}, {turn})")
-        # As long as before a key: what a machine has not done for a while takes it longer.
-        page.notebook.page.wait_for_timeout(300)
-        # In a cell, after which Explorers tidy up; they do not after the value of an expression.
-        page.notebook.run("took_ms = clock_ms(edit)")
+        # In a cell, after which Explorers tidy up; they do not after the value of an expression. It rests as long as
+        # before a key, for what a machine has not done for a while takes it longer, and while JupyterLab draws that a
+        # cell has begun, which is no part of an edit.
+        page.notebook.run("time.sleep(0.3)\ntook_ms = clock_ms(edit)")
         found["alone"].append(page.notebook.value("took_ms"))
     return {row: values[1:] for row, values in found.items()}
 
