@@ -21,6 +21,7 @@ from layerwidget.errors import Cancelled, LayerWidgetError
 from layerwidget.layers import LayerSelection, parse_layers
 from layerwidget.model.continuation import Continuation, common_length
 from layerwidget.model.interventions import canonical
+from layerwidget.model.reading_pace import measure_pace
 from layerwidget.questions import DerivedQuestion, OnScreen, TraceQuestion, sources
 from layerwidget.tokens import Tokens
 
@@ -116,8 +117,12 @@ class Live:
         return self._continuation.how_layers
 
     def prepare(self) -> None:
-        """Do beforehand what the next edit would have to do: prove the ways of reusing something on this model."""
+        """Do beforehand what the next edit would have to do: prove the ways of reusing something on this model.
+
+        Once in a process, it is also found out how many threads a pass over one position has use for.
+        """
         self._continuation.prepare()
+        measure_pace()
 
     @editing()
     def update(

@@ -37,7 +37,7 @@ _RUNNING = Path("/proc/loadavg")
 
 
 @contextmanager
-def leaving_a_core(n_rows: int) -> Iterator[None]:
+def leaving_a_core(n_rows: int, most: int | None = None) -> Iterator[None]:
     """Inside, operations of this thread leave one core to others while they want it, if they look at few rows.
 
     Whether they do is seen when it begins, and at every `look_around`. Where the system does not say who waits, such as
@@ -46,16 +46,20 @@ def leaving_a_core(n_rows: int) -> Iterator[None]:
 
     Args:
         n_rows: at how many.
+        most: so many threads at most have something to do, if they are fewer than there are.
     """
     before = torch.get_num_threads()
-    fewer = min(before, max(1, _n_cores() - 1))
+    most = before if most is None else min(most, before)
+    fewer = min(most, max(1, _n_cores() - 1))
     if n_rows > FEW_ROWS or fewer == before:
         yield
         return
-    watch = _Watch(before, fewer)
+    watch = _Watch(most, fewer) if fewer < most else None
     token = _watch.set(watch)
     try:
-        watch.begin()
+        torch.set_num_threads(most)
+        if watch is not None:
+            watch.begin()
         yield
     finally:
         _watch.reset(token)

@@ -25,6 +25,7 @@ from layerwidget.model.interventions import skipped_layers
 from layerwidget.model.locate import Located, locate, probe
 from layerwidget.model.paths import tensor_at
 from layerwidget.model.prompts import check_ids, ids_of_numbers, ids_of_text, target_ids
+from layerwidget.model.reading_pace import n_useful
 from layerwidget.model.resuming import twin_at_rest
 from layerwidget.model.running import (
     ModelInput,
@@ -243,7 +244,7 @@ class HookedModel:
                 listening = self._plan_for(self.anatomy.encoder)
                 other = Capture(self.hf_model, listening, beside=(capture,), n_pos=len(source))
                 encoder = hooks.enter_context(other)
-            with leaving_a_core(n_rows):
+            with leaving_a_core(n_rows, n_useful() if n_rows == 1 else None):
                 output = self._run(hf_model, read, cache, not later, len(tokens))
         logits = LaterLogits() if later else tensor_at(output, anatomy.logits)[0]
         encoded = None
