@@ -140,6 +140,14 @@ def test_where_nobody_can_tell_a_core_is_always_left(machine: Machine, monkeypat
     assert is_crowded()
 
 
+def test_threads_that_have_nothing_to_do_are_left_out(machine: Machine) -> None:
+    with leaving_a_core(1, most=1):
+        for machine.others in (0, 1, 1, 0):
+            machine.layer()
+            assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == N_CORES
+
+
 def test_threads_are_set_back_after_an_error(machine: Machine) -> None:
     machine.others = 1
     with pytest.raises(ValueError, match="in the middle"), leaving_a_core(1):
