@@ -21,6 +21,7 @@ from layerwidget.errors import LayerWidgetError, PromptError
 from layerwidget.questions import TraceQuestion
 from layerwidget.widgets.attribution_view import AttributionView
 from layerwidget.widgets.base import View
+from layerwidget.widgets.layer_figure import LayerFigure, ahead_of_answers
 from layerwidget.widgets.neurons_view import NeuronsView
 from layerwidget.widgets.page import Page, Standpoint
 from layerwidget.widgets.parts import parts_of
@@ -76,6 +77,8 @@ class Answering:
         self._saying = threading.RLock()
         # The thread that takes the reader along with the end of a prompt, while it does so.
         self._taking_along: int | None = None
+        # Figures that were not drawn yet at the position that the reader was taken along to.
+        self._behind: list[LayerFigure] = []
         # What was said of the last picture, and the memory of its pass as it was counted last.
         self._said: tuple[str, ...] | None = None
         self._pass_bytes = 0
@@ -233,16 +236,19 @@ class Answering:
         """Ask what is wanted, and show each answer as soon as it is there."""
         explorer = self._explorer
         found: dict[str, Any] = {}
+        begun: list[tuple[Page, str, Any]] = []
         refusals: dict[str, LayerWidgetError] = {}
 
         def previewed(question: TraceQuestion[Any], answer: Any) -> None:
             for page, name in wanted[question]:
                 page.answer(name, answer, prompt)
+                page.finish(name, answer, prompt)
             self._worker.painted(explorer)
 
         def answered(question: TraceQuestion[Any], answer: Any) -> None:
             for page, name in wanted[question]:
                 found[name] = answer
+                begun.append((page, name, answer))
                 page.answer(name, answer, prompt)
 
         def refused(question: TraceQuestion[Any], error: LayerWidgetError) -> None:
@@ -250,21 +256,33 @@ class Answering:
                 refusals[name] = error
                 page.refuse(name, error, prompt)
 
-        self.live.update(
-            standpoint.tokens,
-            *wanted,
-            interventions=standpoint.interventions,
-            answered=answered,
-            previewed=previewed,
-            refused=refused,
-            on_screen=standpoint.layers,
-            in_sight=tuple(explorer.lens_view.in_sight),
-        )
+        try:
+            self.live.update(
+                standpoint.tokens,
+                *wanted,
+                interventions=standpoint.interventions,
+                answered=answered,
+                previewed=previewed,
+                refused=refused,
+                on_screen=standpoint.layers,
+                in_sight=tuple(explorer.lens_view.in_sight),
+            )
+        finally:
+            # Also when the rest is given up: what belongs together is about the same prompt.
+            for page, name, answer in begun:
+                page.finish(name, answer, prompt)
         explorer.refusals = refusals
         explorer.results = MappingProxyType(found)
 
+    def _catch_up(self) -> None:
+        # Not of an edit that was given up for a newer one: the answers to that are on their way.
+        behind, self._behind = self._behind, []
+        for figure in behind:
+            figure.catch_up()
+
     def _answered(self, error: Exception | None) -> None:
         try:
+            self._catch_up()
             self._show_error(error)
         finally:
             if self._explorer.report is None:
@@ -272,6 +290,7 @@ class Answering:
             self._worker.submit_idle(self._explorer.stack, self._tidy)
 
     def _stopped(self) -> None:
+        self._catch_up()
         self._explorer.status.state = "stopped"
 
     def _check(self) -> None:
@@ -323,7 +342,9 @@ class Answering:
         if self.follows_last or position >= n_pos - 1:
             self.follows_last, self._taking_along = True, threading.get_ident()
             try:
-                self._explorer.position = n_pos - 1
+                with ahead_of_answers() as behind:
+                    self._explorer.position = n_pos - 1
+                self._behind += behind
             finally:
                 self._taking_along = None
 

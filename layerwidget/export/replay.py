@@ -193,6 +193,7 @@ def _text_of(one: RecordedPrompt) -> str:
 def _draw(page: Page, name: str, answer: Any, prompt: str) -> None:
     try:
         page.answer(name, answer, prompt)
+        page.finish(name, answer, prompt)
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise RecordingError(f"The recorded {name!r} cannot be drawn: {error}. The file is damaged.") from error
 

@@ -39,6 +39,8 @@ from layerwidget.widgets.traits import MAX_PINNED
 #: How wide its picture becomes, in px.
 _WIDEST = 640
 
+_ahead = threading.local()
+
 
 class LayerFigure(PicturedBox):
     """A figure whose x axis is the layer; the layers in view are shaded, the chosen layer is marked.
@@ -78,6 +80,7 @@ class LayerFigure(PicturedBox):
         # Results come from the model's thread, choices from the reader's.
         self._drawing = threading.RLock()
         self._n_layers = 0
+        self._is_behind = False
         self.bars: bqplot.Bars | None = None
         self.dots: bqplot.Scatter | None = None
         self._build_scales()
@@ -98,7 +101,7 @@ class LayerFigure(PicturedBox):
         self.observe(self._redraw, "quantity")
         self.observe(self._resize, "scale")
         for name in self.follows:
-            self.driver.observe(self._redraw, name)
+            self.driver.observe(self._follow, name)
         self.driver.observe(self._mark, ["layers", "layer"])
         self.driver.observe(self._redraw, "told")
 
@@ -247,8 +250,23 @@ class LayerFigure(PicturedBox):
 
     # How it is drawn
 
+    def catch_up(self) -> None:
+        """Follow where the reader was taken along to, if no answer has come with it."""
+        with self._drawing:
+            if self._is_behind:
+                self._redraw(None)
+
+    def _follow(self, change: dict[str, Any]) -> None:
+        behind: list[LayerFigure] | None = getattr(_ahead, "behind", None)
+        if behind is None or change["name"] != "position":
+            self._redraw(change)
+        else:
+            self._is_behind = True
+            behind.append(self)
+
     def _redraw(self, _change: object) -> None:
         with self._drawing:
+            self._is_behind = False
             curves = self._curves() if self._n_layers else None
             self._band.visible = self._cursor.visible = curves is not None
             self._show_marks(curves)
@@ -366,6 +384,21 @@ class LayerFigure(PicturedBox):
             label.value = f"● {name}" if name else ""
             label.layout.display = None if name else "none"
             label.style.text_color = colour
+
+
+@contextmanager
+def ahead_of_answers() -> Iterator[list[LayerFigure]]:
+    """Meanwhile this thread moves the position to where answers are on their way: figures do not follow it yet.
+
+    What they hold is about the text before, of which nobody wants to see that position. Yields those that are behind:
+    `catch_up` is for when all answers are there.
+    """
+    found: list[LayerFigure] = []
+    _ahead.behind = found
+    try:
+        yield found
+    finally:
+        _ahead.behind = None
 
 
 @contextmanager

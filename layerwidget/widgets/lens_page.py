@@ -104,12 +104,16 @@ class LensPage(Page):
             self.attention_view.show(None, prompt, note)
 
     def answer(self, name: str, answer: Any, prompt: str) -> None:
-        """Draw the lens, and the curves with it; or attention."""
+        """Draw the lens, or attention."""
         if name == "attention":
             self.attention_view.show(answer, prompt)
         else:
             self.lens_view.empty = TYPE_A_PROMPT
             self.lens_view.show(answer, prompt)
+
+    def finish(self, name: str, answer: Any, prompt: str) -> None:
+        """Draw the curves of the lens: they are redrawn in several steps, for which the grid does not wait."""
+        if name == "lens":
             self.curves.show(answer, prompt)
 
     def refuse(self, name: str, error: LayerWidgetError, prompt: str) -> None:

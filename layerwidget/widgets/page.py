@@ -184,6 +184,12 @@ class Page(PicturedBox):
     def answer(self, name: str, answer: Any, prompt: str) -> None:
         """Draw an answer, perhaps in part, to the question of that name about a prompt."""
 
+    def finish(self, name: str, answer: Any, prompt: str) -> None:
+        """Draw what of an answer comes second: called after `answer`, once the other answers are there as well.
+
+        A browser reads all that it is told before it draws any of it: what is told here does not hold up the rest.
+        """
+
     def refuse(self, name: str, error: LayerWidgetError, prompt: str) -> None:
         """Say why this model or prompt has no such answer. By default the whole explorer says so."""
         raise error
