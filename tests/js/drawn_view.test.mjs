@@ -126,6 +126,41 @@ test("a text that is typed, and a place that leads nowhere else, draw nothing", 
   assert.equal(frames.size, 1);
 });
 
+test("a place in a text that is being typed, to which the kernel leads, is drawn with its answer", () => {
+  const { model, shared, drawn, answer } = opened();
+  const lead = (position) => { model.set("position", position); model.tell("change:position"); };
+  answer();
+  nextFrame();
+  drawn.length = 0;
+  shared.tell("prompt", "one and");
+  lead(0);
+  assert.equal(frames.size, 0);
+  answer({ prompt: "one and" });
+  nextFrame();
+  assert.deepEqual(drawn, [{ hover: null, here: 0 }]);
+  // Where somebody here goes is drawn at once, in whatever is there.
+  shared.tell("prompt", "one");
+  shared.set({ position: 1 });
+  nextFrame();
+  assert.equal(drawn.length, 2);
+});
+
+test("a place to which the kernel has led is drawn when the text that was typed is gone", () => {
+  const { model, shared, drawn, answer } = opened();
+  answer();
+  nextFrame();
+  drawn.length = 0;
+  shared.tell("prompt", "one");
+  model.set("position", 0);
+  model.tell("change:position");
+  assert.equal(frames.size, 0);
+  shared.tell("prompt", "one two");
+  nextFrame();
+  assert.deepEqual(drawn, [{ hover: null, here: 0 }]);
+  shared.tell("prompt", "one two three");
+  assert.equal(frames.size, 0);
+});
+
 test("what is pointed at is drawn once, and forgotten with new data", () => {
   const { view, drawn, answer } = opened();
   answer();

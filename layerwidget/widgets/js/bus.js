@@ -28,20 +28,20 @@ export function shareTraits(model, names, own = []) {
   let saving = 0;
   const echoes = new Map();
   const handlers = new Set();
-  const hear = (name, value) => {
-    for (const handler of [...handlers]) if (handler(name, value) === true) return true;
+  const hear = (name, value, told) => {
+    for (const handler of [...handlers]) if (handler(name, value, told) === true) return true;
     return false;
   };
-  const put = (name, value) => {
+  const put = (name, value, told = false) => {
     if (sameValue(group.values.get(name), value)) return;
     group.values.set(name, value);
-    for (const listener of [...group.listeners]) listener(name, value);
+    for (const listener of [...group.listeners]) listener(name, value, told);
   };
   const fromKernel = (name) => {
     clearTimeout(echoes.get(name));
     const wait = (group.changedAt.get(name) ?? -Infinity) + ECHO_MS - performance.now();
     if (wait > 0) echoes.set(name, setTimeout(() => fromKernel(name), wait));
-    else put(name, model.get(name));
+    else put(name, model.get(name), true);
   };
   const watched = [
     ...names.map((name) => [`change:${name}`, () => fromKernel(name)]),
@@ -85,6 +85,7 @@ export function shareTraits(model, names, own = []) {
     },
     /** What the whole group has one of. */
     common: () => group.common,
+    /** `handler` hears of each change: its name, the value, and whether the kernel tells it, not somebody here. */
     listen(handler) {
       handlers.add(handler);
       return () => handlers.delete(handler);

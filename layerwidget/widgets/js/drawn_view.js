@@ -3,7 +3,7 @@
 import { sameValue } from "./bus.js";
 import { readPalette } from "./colour.js";
 import { onFrame, watchLook } from "./dom.js";
-import { dimStale, isText } from "./store.js";
+import { dimStale, isStale, isText } from "./store.js";
 
 /** Calls `later` after the next frame, when what has come by now is drawn. */
 export function afterFrame(later) {
@@ -44,6 +44,7 @@ export function openView({ model, el, store, shared }, parts) {
   let scene = null;
   let hover = null;
   let drawnColumn = null;
+  let behind = false;
 
   const dim = () => dimStale(el, shared, store.data);
   const draw = onFrame(() => {
@@ -54,6 +55,7 @@ export function openView({ model, el, store, shared }, parts) {
     el.classList.toggle("lw-ready", ready);
     begin?.(data);
     dim();
+    behind = false;
     palette = readPalette(el, palette);
     scene = ready ? parts.scene(data, { palette, hover }) : null;
     if (!scene) {
@@ -66,10 +68,16 @@ export function openView({ model, el, store, shared }, parts) {
     // What is not complete is not the answer to the prompt yet.
     el.dataset.prompt = data.done ? "" : data.prompt ?? "";
   });
+  // Where the kernel leads to in a text that is not drawn yet is drawn with its answer, or when that text is gone.
+  const isAhead = (name, told) => told && name === "position" && scene && isStale(shared, scene.data);
+  const isBack = () => behind && scene && !isStale(shared, scene.data);
   const staysThere = (name) => column && scene && columnNames.includes(name) && column(scene.data) === drawnColumn;
-  shared.listen((name) => {
+  shared.listen((name, _value, told) => {
     // Typing changes nothing in the picture until its answer is there.
-    if (isText(name)) dim();
+    if (isText(name)) {
+      dim();
+      if (isBack()) draw();
+    } else if (isAhead(name, told)) behind = true;
     else if (!staysThere(name) && !heard?.(name)) draw();
   });
   for (const trait of traits) model.on(`change:${trait}`, draw);

@@ -155,7 +155,7 @@ export default {
     });
 
     for (const name of ["min", "max", "bands"]) model.on(`change:${name}`, build);
-    shared.listen((name) => { if (name !== "prompt") draw(); });
+    shared.listen((name) => { if (name === "layers" || name === "layer") draw(); });
     build();
     return () => {
       shared.close();

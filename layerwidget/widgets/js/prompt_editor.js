@@ -68,8 +68,9 @@ export default withStore(({ model, el, store }) => {
     const text = area.value.toWellFormed ? area.value.toWellFormed() : area.value;
     replaced = text !== area.value;
     model.set("prompt", text);
-    tell();
+    // The kernel first: it takes longest.
     model.save_changes();
+    tell();
     fitHeight();
   };
   const fromKernel = () => {
