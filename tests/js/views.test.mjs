@@ -752,6 +752,43 @@ test("of a grid of thousands of tokens, only the cells and labels in view are dr
   assert.equal(spacer.style.width, `${26 + 4000 * column + 674 % column}px`);
 });
 
+test("what is led to is in sight in the one drawing of it, and only a scroll that came later needs another", () => {
+  const canvas = fakeCanvas();
+  const spacer = { style: {} };
+  let [asked, left] = [0, 0];
+  // As in a page: nothing is scrolled to beyond the end.
+  const scroll = {
+    clientWidth: 700, clientHeight: 424, scrollTop: 0, dataset: {},
+    get scrollLeft() { asked += 1; return left = Math.max(0, Math.min(left, parseFloat(spacer.style.width ?? 0) - 700)); },
+    set scrollLeft(x) { left = x; },
+  };
+  const drawn = [];
+  const grid = makeLayerGrid({ canvas, spacer, scroll }, (context, scene, size, each) => {
+    const columns = new Set();
+    each((layer, column) => columns.add(column));
+    drawn.push([Math.min(...columns), Math.max(...columns)]);
+  });
+  const scene = (count, column) => ({ rows: [1, 0], labels: Array(count).fill("t"), palette: { least: 0 }, here: { layer: 1, column } });
+  assert.equal(grid.isScrolled(), false);
+  grid.draw(scene(64, 63), true);
+  assert.deepEqual(drawn, [[46, 63]]);
+  assert.equal(grid.isScrolled(), false);
+  // One more token, as it is typed; then one less.
+  grid.draw(scene(65, 64), true);
+  grid.draw(scene(64, 63), true);
+  assert.deepEqual(drawn.slice(1), [[47, 64], [46, 63]]);
+  assert.equal(grid.isScrolled(), false);
+  // What is in sight is measured once, and nothing moves to it.
+  asked = 0;
+  grid.draw(scene(64, 50), true);
+  assert.deepEqual([drawn.at(-1), asked], [[46, 63], 1]);
+  // Where nobody is led, nothing moves.
+  grid.draw(scene(64, 3));
+  assert.deepEqual(drawn.at(-1), [46, 63]);
+  scroll.scrollLeft = 0;
+  assert.equal(grid.isScrolled(), true);
+});
+
 test("the bars of source tokens are as wide as fits, and alike on both sides of zero", () => {
   assert.deepEqual([sourceWidth(5, 500), sourceWidth(21, 510), sourceWidth(3000, 500)], [52, 24, 12]);
   assert.deepEqual(sourceEnds([1, 3]), [0, 3]);

@@ -60,10 +60,11 @@ export function makeLayerGrid({ canvas, spacer, scroll }, paint) {
     const [x, y] = [scroll.scrollLeft, scroll.scrollTop];
     // Scrolled to its end, the grid begins with a whole column.
     const over = columns * column > room ? Math.max(0, room) % column : 2;
-    spacer.style.width = `${NUMBERS_WIDTH + columns * column + over}px`;
+    const across = NUMBERS_WIDTH + columns * column + over;
+    spacer.style.width = `${across}px`;
     spacer.style.height = `${body + LABELS_HEIGHT}px`;
     return {
-      rows, column, row, width, room, foot, x, y, columns, height: Math.min(height, body + LABELS_HEIGHT),
+      rows, column, row, width, across, room, foot, x, y, columns, height: Math.min(height, body + LABELS_HEIGHT),
       visibleRows: [Math.floor(y / row), Math.min(rows.length, Math.ceil((y + foot) / row))],
       visibleColumns: [Math.floor(x / column), Math.min(columns, Math.ceil((x + room) / column))],
     };
@@ -113,14 +114,26 @@ export function makeLayerGrid({ canvas, spacer, scroll }, paint) {
     else if (y + drawn.row > scroll.scrollTop + GRID_HEIGHT) scroll.scrollTop = y + drawn.row - GRID_HEIGHT;
   };
 
+  /** Whether all of a cell can be seen from where the grid was scrolled to, and the grid reaches so far. */
+  const isWhole = ({ layer, column }) => {
+    const [x, y] = [column * drawn.column, Math.max(0, drawn.rows.indexOf(layer)) * drawn.row];
+    const across = x >= drawn.x && x + drawn.column <= drawn.x + drawn.room && drawn.x <= Math.max(0, drawn.across - drawn.width);
+    return across && y >= drawn.y && y + drawn.row <= drawn.y + GRID_HEIGHT;
+  };
+
   return {
     reveal,
-    /** Draws the scene: `{rows, labels, palette, here: {layer, column}, hover}` and what `paint` needs. */
-    draw(scene) {
+    /**
+     * Draws the scene: `{rows, labels, palette, here: {layer, column}, hover}` and what `paint` needs.
+     *
+     * `reveals` is whether the chosen cell is brought into sight: before it is drawn, so that all is drawn once.
+     */
+    draw(scene, reveals = false) {
       const before = drawn;
       drawn = measure(scene);
       // In less room, or with larger type, the chosen cell stays in sight.
-      if (before && (before.width !== drawn.width || before.column !== drawn.column)) {
+      const tighter = before && (before.width !== drawn.width || before.column !== drawn.column);
+      if (tighter || (reveals && !isWhole(scene.here))) {
         reveal(scene.here);
         drawn = measure(scene);
       }
@@ -135,6 +148,8 @@ export function makeLayerGrid({ canvas, spacer, scroll }, paint) {
       numbers(context, scene);
       clipped(context, [NUMBERS_WIDTH - 2, drawn.foot, drawn.width, LABELS_HEIGHT], () => words(context, scene));
     },
+    /** Whether somebody has scrolled since it was drawn. */
+    isScrolled: () => drawn !== null && (scroll.scrollLeft !== drawn.x || scroll.scrollTop !== drawn.y),
     /** The first column that can be seen, and one more than the last. */
     visibleColumns() {
       return drawn.visibleColumns;

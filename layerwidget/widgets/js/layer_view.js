@@ -1,6 +1,6 @@
 // A view of layers by columns: one grid with its pointer, its keys, its voice and its table.
 
-import { afterFrame, openView } from "./drawn_view.js";
+import { openView } from "./drawn_view.js";
 import { makeLayerGrid, movedCell } from "./layer_grid.js";
 import { layerNumbers } from "./rows.js";
 import { layerTable, makeTwin } from "./table_twin.js";
@@ -34,8 +34,9 @@ export function openLayerView(host, page, parts) {
   const grid = makeLayerGrid(page, parts.paint);
   const voice = makeVoice(shared, el, { news: said });
   let revealed = null;
-  // When the grid has the size of the new data.
-  const reveal = () => afterFrame(() => { if (view.scene()) grid.reveal(view.scene().here); });
+  let revealing = false;
+  // With what is drawn next.
+  const reveal = () => { revealing = true; };
   const inSight = () => !view.scene() || grid.sees(view.scene().here);
 
   const view = openView(host, {
@@ -55,7 +56,8 @@ export function openLayerView(host, page, parts) {
     },
     show(scene) {
       parts.layout?.(scene);
-      grid.draw(scene);
+      grid.draw(scene, revealing);
+      revealing = false;
       parts.show(scene);
       twin.changed();
     },
@@ -84,7 +86,7 @@ export function openLayerView(host, page, parts) {
 
   scroll.addEventListener("pointermove", (event) => view.point(grid.at(event)));
   scroll.addEventListener("pointerleave", () => view.point(null));
-  scroll.addEventListener("scroll", view.draw);
+  scroll.addEventListener("scroll", () => { if (grid.isScrolled()) view.draw(); });
   scroll.addEventListener("click", (event) => {
     const cell = view.scene() && grid.at(event);
     if (cell) choose(cell, view.scene());
