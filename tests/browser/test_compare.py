@@ -138,7 +138,7 @@ def test_a_second_prompt_that_is_typed_dims_what_is_older(explorer: ExplorerPage
     for view in views:
         expect(view).not_to_have_class(re.compile("lw-stale"))
     # Nothing else may wait for the model, which is busy elsewhere: nothing new can come.
-    explorer.notebook.expect_value("ex.report is not None", True)
+    explorer.expect_checked()
     explorer.notebook.run("model.lock.acquire()")
     try:
         explorer.root.locator(".lw-second textarea").fill(f"{SECOND} old")

@@ -33,7 +33,7 @@ logit_lens._Board.fill = until_first
 
 
 def test_an_appended_word_costs_one_position(explorer: ExplorerPage) -> None:
-    explorer.notebook.expect_value("ex.report is not None", True)
+    explorer.expect_checked()
     explorer.prompt.press_sequentially(" Oslo")
     explorer.settle()
     # Whatever was held before, this prompt is held now.
@@ -51,7 +51,7 @@ def test_an_appended_word_costs_one_position(explorer: ExplorerPage) -> None:
 
 
 def test_the_grade_is_shown_and_opens_its_figures(explorer: ExplorerPage) -> None:
-    explorer.notebook.expect_value("ex.report is not None", True)
+    explorer.expect_checked()
     chip = explorer.root.locator(".lw-checked")
     expect(chip).to_have_text("✓ checked: lens, residual, attention, skip, clean")
     report = explorer.root.locator(".lw-report")
@@ -133,7 +133,7 @@ def test_parts_are_marked_until_the_picture_is_complete(explorer: ExplorerPage) 
 def test_what_a_reader_scrolls_to_is_computed_first(explorer: ExplorerPage) -> None:
     page = explorer.notebook.page
     # What is done in idle moments is done.
-    explorer.notebook.expect_value("ex.report is not None", True)
+    explorer.expect_checked()
     explorer.notebook.run(CLOSED_LENS)
     try:
         explorer.prompt.fill("one two three four five six seven eight nine ten " * 14)

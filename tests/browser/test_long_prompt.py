@@ -41,7 +41,7 @@ def test_a_prompt_of_two_thousand_tokens_is_typed_answered_and_scrolled(explorer
     notebook, page = explorer.notebook, explorer.notebook.page
     explorer.settle()
     # Before it is proved how edits go on, they are computed anew.
-    notebook.expect_value("ex.report is not None", True)
+    explorer.expect_checked()
     expect(explorer.chips).to_have_count(N_POS - 1)
     parts, scroll = explorer.root.locator(PARTS), explorer.lens.locator(".lw-scroll")
     boxes, size = parts.evaluate_all(BOXES), explorer.root.bounding_box()

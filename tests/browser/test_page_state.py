@@ -13,7 +13,7 @@ def test_everything_that_belongs_to_an_older_text_is_dimmed(explorer: ExplorerPa
     stale = explorer.root.locator(".lw-stale")
     expect(stale).to_have_count(0)
     # Nothing else may wait for the model.
-    explorer.notebook.expect_value("ex.report is not None", True)
+    explorer.expect_checked()
     explorer.notebook.run("model.lock.acquire()")
     try:
         explorer.prompt.fill("Something else")
@@ -30,7 +30,7 @@ def test_everything_that_belongs_to_an_older_text_is_dimmed(explorer: ExplorerPa
 def test_nothing_is_drawn_again_for_a_token_that_has_no_answer_yet(explorer: ExplorerPage) -> None:
     """The model needs the cores meanwhile: the letter, its chip and a word of the status line change."""
     page = explorer.notebook.page
-    explorer.notebook.expect_value("ex.report is not None", True)
+    explorer.expect_checked()
     chips = explorer.root.locator(".lw-chip")
     before = chips.count()
     page.evaluate("""() => {
