@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import MappingProxyType
@@ -236,10 +237,12 @@ class Answering:
         """Ask what is wanted, and show each answer as soon as it is there."""
         explorer = self._explorer
         found: dict[str, Any] = {}
-        begun: list[tuple[Page, str, Any]] = []
         refusals: dict[str, LayerWidgetError] = {}
+        in_parts: set[TraceQuestion[Any]] = set()
+        unfinished = _Unfinished(wanted, prompt)
 
         def previewed(question: TraceQuestion[Any], answer: Any) -> None:
+            in_parts.add(question)
             for page, name in wanted[question]:
                 page.answer(name, answer, prompt)
                 page.finish(name, answer, prompt)
@@ -248,13 +251,19 @@ class Answering:
         def answered(question: TraceQuestion[Any], answer: Any) -> None:
             for page, name in wanted[question]:
                 found[name] = answer
-                begun.append((page, name, answer))
                 page.answer(name, answer, prompt)
+                if question in in_parts:
+                    # It takes long, and so may the others.
+                    page.finish(name, answer, prompt)
+                else:
+                    unfinished.add(page, name, answer)
+                unfinished.count(page)
 
         def refused(question: TraceQuestion[Any], error: LayerWidgetError) -> None:
             for page, name in wanted[question]:
                 refusals[name] = error
                 page.refuse(name, error, prompt)
+                unfinished.count(page)
 
         try:
             self.live.update(
@@ -269,13 +278,15 @@ class Answering:
             )
         finally:
             # Also when the rest is given up: what belongs together is about the same prompt.
-            for page, name, answer in begun:
-                page.finish(name, answer, prompt)
+            unfinished.finish_all()
         explorer.refusals = refusals
         explorer.results = MappingProxyType(found)
 
     def _catch_up(self) -> None:
-        # Not of an edit that was given up for a newer one: the answers to that are on their way.
+        """No more answers come: figures follow to where the reader was taken along to.
+
+        Not after an edit that was given up for a newer one: the answers to that are on their way.
+        """
         behind, self._behind = self._behind, []
         for figure in behind:
             figure.catch_up()
@@ -342,7 +353,7 @@ class Answering:
         if self.follows_last or position >= n_pos - 1:
             self.follows_last, self._taking_along = True, threading.get_ident()
             try:
-                with ahead_of_answers() as behind:
+                with ahead_of_answers(self._explorer.group) as behind:
                     self._explorer.position = n_pos - 1
                 self._behind += behind
             finally:
@@ -413,6 +424,39 @@ class Answering:
             self._said = None
             with status.hold_sync():
                 status.work, status.state = panel.message, "failed"
+
+
+class _Unfinished:
+    """Answers of which pages draw the rest when all that they ask is answered.
+
+    Args:
+        wanted: what the pages ask.
+        prompt: the text that it is about.
+    """
+
+    def __init__(self, wanted: _Wanted, prompt: str) -> None:
+        self._prompt = prompt
+        self._n_open = Counter(page for asking in wanted.values() for page, _ in asking)
+        self._answers: dict[Page, list[tuple[str, Any]]] = {}
+
+    def add(self, page: Page, name: str, answer: Any) -> None:
+        """An answer is drawn, but for the rest."""
+        self._answers.setdefault(page, []).append((name, answer))
+
+    def count(self, page: Page) -> None:
+        """A question of a page is answered, or never will be; after its last one, the rest is drawn."""
+        self._n_open[page] -= 1
+        if not self._n_open[page]:
+            self._finish(page)
+
+    def finish_all(self) -> None:
+        """No more answers come."""
+        for page in list(self._answers):
+            self._finish(page)
+
+    def _finish(self, page: Page) -> None:
+        for name, answer in self._answers.pop(page, ()):
+            page.finish(name, answer, self._prompt)
 
 
 def _is_about(pages: Iterable[Page], target: str) -> None:

@@ -17,6 +17,9 @@ from tests.tiny import letters, tiny
 def explorer() -> Iterator[lw.Explorer]:
     explorer = lw.Explorer(lw.HookedModel(tiny("llama"), letters(), "tiny"), "abcdef")
     explorer.wait()
+    deadline = time.monotonic() + 30
+    while explorer.report is None and time.monotonic() < deadline:
+        time.sleep(0.01)  # until then an edit is computed anew, and told in parts
     assert explorer.position == 5
     assert _word(explorer) == "f"
     yield explorer
@@ -49,9 +52,6 @@ def _word(explorer: lw.Explorer) -> str:
 def test_the_grid_and_attention_do_not_wait_for_the_curves(
     explorer: lw.Explorer, drawn: list[tuple[str, str | None]]
 ) -> None:
-    deadline = time.monotonic() + 30
-    while explorer.report is None and time.monotonic() < deadline:
-        time.sleep(0.01)  # until then an edit is computed anew, and told in parts
     for prompt in ("abcdefg", "abcdef"):  # one is computed, the other is still known
         drawn.clear()
         explorer.prompt = prompt
@@ -65,6 +65,19 @@ def test_curves_of_a_part_do_not_wait_for_the_rest(explorer: lw.Explorer, drawn:
     explorer.wait()
     assert drawn[:2] == [("lens_view", prompt), ("curves", prompt)]
     assert drawn[-1] == ("curves", prompt)
+
+
+def test_the_curves_wait_for_no_other_page(explorer: lw.Explorer, drawn: list[tuple[str, str | None]]) -> None:
+    explorer.pages = ["lens", "residual"]
+    explorer.wait()
+    residual = explorer.page("residual")
+    shown = residual.answer
+    residual.answer = lambda *told: (drawn.append(("residual", told[-1])), shown(*told))  # type: ignore[method-assign]
+    drawn.clear()
+    explorer.prompt = "abcdefg"
+    explorer.wait()
+    names = [name for name, _ in drawn]
+    assert names.index("attention_view") < names.index("curves") < names.index("residual")
 
 
 def test_the_curves_go_with_the_grid_where_the_rest_fails(
@@ -92,6 +105,21 @@ def test_curves_of_the_text_before_do_not_follow_the_end_of_the_new_one(explorer
     # A click is followed at once.
     explorer.position = 1
     assert _word(explorer) == "b"
+
+
+def test_a_figure_of_somebody_else_follows_at_once(explorer: lw.Explorer) -> None:
+    other = lw.DepthCurves(explorer.results["lens"], position=5)
+    seen: list[str] = []
+
+    def linked(change: dict[str, Any]) -> None:
+        other.driver.position = change["new"]
+        seen.append(other.driver.detail)
+
+    explorer.observe(linked, "position")
+    explorer.prompt = "abcxy"
+    explorer.wait()
+    assert [detail[-3:] for detail in seen] == ["“e”"]
+    other.close()
 
 
 def test_a_figure_without_a_new_answer_follows_in_the_end(

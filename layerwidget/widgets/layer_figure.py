@@ -39,7 +39,8 @@ from layerwidget.widgets.traits import MAX_PINNED
 #: How wide its picture becomes, in px.
 _WIDEST = 640
 
-_ahead = threading.local()
+#: Of each thread, while it leads readers on: the group of whoever it leads, and the figures that wait.
+_leading = threading.local()
 
 
 class LayerFigure(PicturedBox):
@@ -257,12 +258,11 @@ class LayerFigure(PicturedBox):
                 self._redraw(None)
 
     def _follow(self, change: dict[str, Any]) -> None:
-        behind: list[LayerFigure] | None = getattr(_ahead, "behind", None)
-        if behind is None or change["name"] != "position":
-            self._redraw(change)
-        else:
+        if change["name"] == "position" and getattr(_leading, "group", None) == self.driver.group:
             self._is_behind = True
-            behind.append(self)
+            _leading.behind.append(self)
+        else:
+            self._redraw(change)
 
     def _redraw(self, _change: object) -> None:
         with self._drawing:
@@ -387,18 +387,19 @@ class LayerFigure(PicturedBox):
 
 
 @contextmanager
-def ahead_of_answers() -> Iterator[list[LayerFigure]]:
-    """Meanwhile this thread moves the position to where answers are on their way: figures do not follow it yet.
+def ahead_of_answers(group: str) -> Iterator[list[LayerFigure]]:
+    """Meanwhile this thread moves a group's position to where answers are on their way: figures do not follow it yet.
 
     What they hold is about the text before, of which nobody wants to see that position. Yields those that are behind:
     `catch_up` is for when all answers are there.
     """
     found: list[LayerFigure] = []
-    _ahead.behind = found
+    _leading.group, _leading.behind = group, found
     try:
         yield found
     finally:
-        _ahead.behind = None
+        # The thread outlives whoever it leads.
+        _leading.group, _leading.behind = None, []
 
 
 @contextmanager

@@ -185,9 +185,10 @@ class Page(PicturedBox):
         """Draw an answer, perhaps in part, to the question of that name about a prompt."""
 
     def finish(self, name: str, answer: Any, prompt: str) -> None:
-        """Draw what of an answer comes second: called after `answer`, once the other answers are there as well.
+        """Draw what of an answer comes second: called after `answer`, when the page's other answers are there as well.
 
-        A browser reads all that it is told before it draws any of it: what is told here does not hold up the rest.
+        Of a part it is called at once, and of what has come in parts. A browser reads all that it is told before it
+        draws any of it: what is told here does not hold up the rest.
         """
 
     def refuse(self, name: str, error: LayerWidgetError, prompt: str) -> None:

@@ -5,7 +5,7 @@ import test, { afterEach, beforeEach } from "node:test";
 
 import { shareTraits } from "../../layerwidget/widgets/js/bus.js";
 import { openView } from "../../layerwidget/widgets/js/drawn_view.js";
-import { openStore } from "../../layerwidget/widgets/js/store.js";
+import { PATIENCE_MS, openStore } from "../../layerwidget/widgets/js/store.js";
 
 const PAGE = ["requestAnimationFrame", "cancelAnimationFrame", "getComputedStyle", "MutationObserver", "ResizeObserver", "ShadowRoot", "matchMedia", "document"];
 let kept;
@@ -143,6 +143,31 @@ test("a place in a text that is being typed, to which the kernel leads, is drawn
   shared.set({ position: 1 });
   nextFrame();
   assert.equal(drawn.length, 2);
+});
+
+test("a place to which the kernel leads is drawn after a while where no answer comes, and nowhere else than it was not at all", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { model, shared, view, drawn, answer } = opened();
+  const lead = (position) => { model.set("position", position); model.tell("change:position"); };
+  answer();
+  nextFrame();
+  drawn.length = 0;
+  shared.tell("prompt", "one two three");
+  lead(2);
+  shared.tell("prompt", "one two");
+  t.mock.timers.tick(1000);
+  assert.equal(frames.size, 0);
+  shared.tell("prompt", "one");
+  lead(0);
+  t.mock.timers.tick(PATIENCE_MS - 1);
+  assert.equal(frames.size, 0);
+  t.mock.timers.tick(1);
+  nextFrame();
+  assert.deepEqual(drawn, [{ hover: null, here: 0 }]);
+  lead(1);
+  view.close();
+  t.mock.timers.tick(1000);
+  assert.equal(frames.size, 0);
 });
 
 test("a place to which the kernel has led is drawn when the text that was typed is gone", () => {

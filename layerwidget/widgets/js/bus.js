@@ -28,14 +28,14 @@ export function shareTraits(model, names, own = []) {
   let saving = 0;
   const echoes = new Map();
   const handlers = new Set();
-  const hear = (name, value, told) => {
-    for (const handler of [...handlers]) if (handler(name, value, told) === true) return true;
+  const hear = (name, value, byKernel) => {
+    for (const handler of [...handlers]) if (handler(name, value, byKernel) === true) return true;
     return false;
   };
-  const put = (name, value, told = false) => {
+  const put = (name, value, byKernel = false) => {
     if (sameValue(group.values.get(name), value)) return;
     group.values.set(name, value);
-    for (const listener of [...group.listeners]) listener(name, value, told);
+    for (const listener of [...group.listeners]) listener(name, value, byKernel);
   };
   const fromKernel = (name) => {
     clearTimeout(echoes.get(name));
@@ -85,7 +85,7 @@ export function shareTraits(model, names, own = []) {
     },
     /** What the whole group has one of. */
     common: () => group.common,
-    /** `handler` hears of each change: its name, the value, and whether the kernel tells it, not somebody here. */
+    /** `handler` hears of each change: its name, the value, and whether it is the kernel's, not somebody's here. */
     listen(handler) {
       handlers.add(handler);
       return () => handlers.delete(handler);

@@ -3,7 +3,7 @@
 import { sameValue } from "./bus.js";
 import { readPalette } from "./colour.js";
 import { onFrame, watchLook } from "./dom.js";
-import { dimStale, isStale, isText } from "./store.js";
+import { PATIENCE_MS, dimStale, isStale, isText } from "./store.js";
 
 /** Calls `later` after the next frame, when what has come by now is drawn. */
 export function afterFrame(later) {
@@ -45,6 +45,7 @@ export function openView({ model, el, store, shared }, parts) {
   let hover = null;
   let drawnColumn = null;
   let behind = false;
+  let waiting = null;
 
   const dim = () => dimStale(el, shared, store.data);
   const draw = onFrame(() => {
@@ -68,17 +69,26 @@ export function openView({ model, el, store, shared }, parts) {
     // What is not complete is not the answer to the prompt yet.
     el.dataset.prompt = data.done ? "" : data.prompt ?? "";
   });
-  // Where the kernel leads to in a text that is not drawn yet is drawn with its answer, or when that text is gone.
-  const isAhead = (name, told) => told && name === "position" && scene && isStale(shared, scene.data);
+  // Where the kernel leads to in a text that is not drawn yet is drawn with its answer; or when that text is gone, or
+  // the picture is dimmed because no answer comes soon.
+  const isAhead = (name, byKernel) => byKernel && name === "position" && scene && isStale(shared, scene.data);
   const isBack = () => behind && scene && !isStale(shared, scene.data);
   const staysThere = (name) => column && scene && columnNames.includes(name) && column(scene.data) === drawnColumn;
-  shared.listen((name, _value, told) => {
-    // Typing changes nothing in the picture until its answer is there.
+  const change = (name) => { if (!heard?.(name)) draw(); };
+  const stayBehind = () => {
+    behind = true;
+    clearTimeout(waiting);
+    waiting = setTimeout(() => { if (behind) change("position"); }, PATIENCE_MS);
+  };
+  shared.listen((name, _value, byKernel) => {
     if (isText(name)) {
+      // Typing changes nothing in the picture until its answer is there.
       dim();
-      if (isBack()) draw();
-    } else if (isAhead(name, told)) behind = true;
-    else if (!staysThere(name) && !heard?.(name)) draw();
+      if (isBack()) change("position");
+    } else if (!staysThere(name)) {
+      if (isAhead(name, byKernel)) stayBehind();
+      else change(name);
+    }
   });
   for (const trait of traits) model.on(`change:${trait}`, draw);
   const off = [
@@ -108,6 +118,7 @@ export function openView({ model, el, store, shared }, parts) {
       off.forEach((stop) => stop());
       for (const trait of traits) model.off(`change:${trait}`, draw);
       draw.cancel();
+      clearTimeout(waiting);
       shared.close();
     },
   };

@@ -35,8 +35,7 @@ export function openLayerView(host, page, parts) {
   const voice = makeVoice(shared, el, { news: said });
   let revealed = null;
   let revealing = false;
-  // With what is drawn next.
-  const reveal = () => { revealing = true; };
+  const revealNext = () => { revealing = true; };
   const inSight = () => !view.scene() || grid.sees(view.scene().here);
 
   const view = openView(host, {
@@ -63,18 +62,18 @@ export function openLayerView(host, page, parts) {
     },
     heard(name) {
       if (parts.heard?.(name)) return true;
-      if ((parts.columnNames ?? ["position"]).includes(name)) reveal();
+      if ((parts.columnNames ?? ["position"]).includes(name)) revealNext();
       return false;
     },
     came() {
       parts.came?.();
       // The rest of an answer must not take a reader back who has scrolled away meanwhile.
-      if (store.data?.prompt !== revealed || inSight()) reveal();
+      if (store.data?.prompt !== revealed || inSight()) revealNext();
       revealed = store.data?.prompt;
     },
     resized() {
       // A place that was in sight stays there when there is less room.
-      if (inSight()) reveal();
+      if (inSight()) revealNext();
     },
   });
   const twin = makeTwin(scroll, () => {

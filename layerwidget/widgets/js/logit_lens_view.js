@@ -111,7 +111,8 @@ export default withStore(({ model, el, store }) => {
   });
 
   page.scroll.addEventListener("scroll", () => {
-    if (view.scene() && isBelow(model)) shared.tell("scrolled", [page.scroll.scrollLeft, page.scroll.scrollTop]);
+    // What a grid does by itself when it is drawn, the one beside it does, too, with data of its own.
+    if (view.scene() && isBelow(model) && view.grid.isScrolled()) shared.tell("scrolled", [page.scroll.scrollLeft, page.scroll.scrollTop]);
   });
   page.scroll.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !view.scene()) return;

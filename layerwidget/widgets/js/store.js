@@ -67,7 +67,7 @@ export function isStale(shared, data) {
 }
 
 /** What is answered sooner than this is never dimmed. */
-const PATIENCE_MS = 350;
+export const PATIENCE_MS = 350;
 const toBeDimmed = new WeakMap();
 
 /** Dims an element while it shows something old: after a while, because dimming costs the answer some of its time. */
