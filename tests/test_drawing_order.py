@@ -10,6 +10,7 @@ import pytest
 
 import layerwidget as lw
 from layerwidget.errors import Cancelled, LayerWidgetError
+from tests.test_pages import until
 from tests.tiny import letters, tiny
 
 
@@ -17,9 +18,8 @@ from tests.tiny import letters, tiny
 def explorer() -> Iterator[lw.Explorer]:
     explorer = lw.Explorer(lw.HookedModel(tiny("llama"), letters(), "tiny"), "abcdef")
     explorer.wait()
-    deadline = time.monotonic() + 30
-    while explorer.report is None and time.monotonic() < deadline:
-        time.sleep(0.01)  # until then an edit is computed anew, and told in parts
+    # Before, an edit is computed anew, and told in parts.
+    until(lambda: explorer.report is not None)
     assert explorer.position == 5
     assert _word(explorer) == "f"
     yield explorer
@@ -135,9 +135,7 @@ def test_a_figure_follows_where_the_answer_is_given_up(explorer: lw.Explorer) ->
     layers: Any = explorer.model.hf_model.model.layers
     handle = layers[1].register_forward_pre_hook(lambda *_: time.sleep(0.5))
     explorer.prompt = "abcxy"
-    deadline = time.monotonic() + 30
-    while explorer.position != 4 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: explorer.position == 4)
     assert _word(explorer) == "f"
     explorer.stop()
     with pytest.raises(Cancelled):

@@ -87,7 +87,12 @@ function opened() {
     revision += 1;
     host.model.tell("msg:custom", { type: "data", revision, meta: { layers: [0, 1], n_pos: 2, prompt: "one two", ...meta } }, []);
   };
-  return { ...host, view, drawn, empty, answer };
+  /** The kernel brings the reader to a position. */
+  const lead = (position) => {
+    host.model.set("position", position);
+    host.model.tell("change:position");
+  };
+  return { ...host, view, drawn, empty, answer, lead };
 }
 
 test("without data there is a placeholder, and with data a picture", () => {
@@ -127,8 +132,7 @@ test("a text that is typed, and a place that leads nowhere else, draw nothing", 
 });
 
 test("a place in a text that is being typed, to which the kernel leads, is drawn with its answer", () => {
-  const { model, shared, drawn, answer } = opened();
-  const lead = (position) => { model.set("position", position); model.tell("change:position"); };
+  const { shared, drawn, answer, lead } = opened();
   answer();
   nextFrame();
   drawn.length = 0;
@@ -147,8 +151,7 @@ test("a place in a text that is being typed, to which the kernel leads, is drawn
 
 test("a place to which the kernel leads is drawn after a while where no answer comes, and nowhere else than it was not at all", (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
-  const { model, shared, view, drawn, answer } = opened();
-  const lead = (position) => { model.set("position", position); model.tell("change:position"); };
+  const { shared, view, drawn, answer, lead } = opened();
   answer();
   nextFrame();
   drawn.length = 0;
@@ -171,13 +174,12 @@ test("a place to which the kernel leads is drawn after a while where no answer c
 });
 
 test("a place to which the kernel has led is drawn when the text that was typed is gone", () => {
-  const { model, shared, drawn, answer } = opened();
+  const { shared, drawn, answer, lead } = opened();
   answer();
   nextFrame();
   drawn.length = 0;
   shared.tell("prompt", "one");
-  model.set("position", 0);
-  model.tell("change:position");
+  lead(0);
   assert.equal(frames.size, 0);
   shared.tell("prompt", "one two");
   nextFrame();

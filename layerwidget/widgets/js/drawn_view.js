@@ -44,9 +44,13 @@ export function openView({ model, el, store, shared }, parts) {
   let scene = null;
   let hover = null;
   let drawnColumn = null;
-  let behind = false;
-  let waiting = null;
+  // Set while the place that is drawn is not the reader's.
+  let behind = null;
 
+  const keepUp = () => {
+    clearTimeout(behind);
+    behind = null;
+  };
   const dim = () => dimStale(el, shared, store.data);
   const draw = onFrame(() => {
     const { data } = store;
@@ -56,7 +60,7 @@ export function openView({ model, el, store, shared }, parts) {
     el.classList.toggle("lw-ready", ready);
     begin?.(data);
     dim();
-    behind = false;
+    keepUp();
     palette = readPalette(el, palette);
     scene = ready ? parts.scene(data, { palette, hover }) : null;
     if (!scene) {
@@ -72,13 +76,12 @@ export function openView({ model, el, store, shared }, parts) {
   // Where the kernel leads to in a text that is not drawn yet is drawn with its answer; or when that text is gone, or
   // the picture is dimmed because no answer comes soon.
   const isAhead = (name, byKernel) => byKernel && name === "position" && scene && isStale(shared, scene.data);
-  const isBack = () => behind && scene && !isStale(shared, scene.data);
+  const isBack = () => behind !== null && scene && !isStale(shared, scene.data);
   const staysThere = (name) => column && scene && columnNames.includes(name) && column(scene.data) === drawnColumn;
   const change = (name) => { if (!heard?.(name)) draw(); };
   const stayBehind = () => {
-    behind = true;
-    clearTimeout(waiting);
-    waiting = setTimeout(() => { if (behind) change("position"); }, PATIENCE_MS);
+    keepUp();
+    behind = setTimeout(() => change("position"), PATIENCE_MS);
   };
   shared.listen((name, _value, byKernel) => {
     if (isText(name)) {
@@ -118,7 +121,7 @@ export function openView({ model, el, store, shared }, parts) {
       off.forEach((stop) => stop());
       for (const trait of traits) model.off(`change:${trait}`, draw);
       draw.cancel();
-      clearTimeout(waiting);
+      keepUp();
       shared.close();
     },
   };

@@ -1,5 +1,6 @@
 // A grid whose rows are the layers in view, last one on top: layer numbers on the left, a label below each column.
 
+import { sameValue } from "./bus.js";
 import { typeSize } from "./colour.js";
 import { clipped, fitText, pointIn, sizedContext } from "./dom.js";
 import { GRID_HEIGHT, rowHeight } from "./rows.js";
@@ -103,22 +104,24 @@ export function makeLayerGrid({ canvas, spacer, scroll }, paint) {
       context.fillText(fitText(context, labels[c], column - 2), left(c) + column / 2, foot + LABELS_HEIGHT / 2 + 1);
     }
   };
-  /** Scrolls as far as needed to show a cell. */
-  const reveal = ({ layer, column }) => {
-    if (!drawn) return;
-    const [x, y] = [column * drawn.column, Math.max(0, drawn.rows.indexOf(layer)) * drawn.row];
-    const room = scroll.clientWidth - NUMBERS_WIDTH;
-    if (x < scroll.scrollLeft) scroll.scrollLeft = x;
-    else if (x + drawn.column > scroll.scrollLeft + room) scroll.scrollLeft = Math.ceil((x + drawn.column - room) / drawn.column) * drawn.column;
-    if (y < scroll.scrollTop) scroll.scrollTop = y;
-    else if (y + drawn.row > scroll.scrollTop + GRID_HEIGHT) scroll.scrollTop = y + drawn.row - GRID_HEIGHT;
+  /** Where to scroll to from `[x, y]`, as far as needed to show a cell. */
+  const showing = ({ layer, column }, [x, y], room) => {
+    const [left, upper] = [column * drawn.column, Math.max(0, drawn.rows.indexOf(layer)) * drawn.row];
+    const across = left + drawn.column > x + room ? Math.ceil((left + drawn.column - room) / drawn.column) * drawn.column : x;
+    const down = upper + drawn.row > y + GRID_HEIGHT ? upper + drawn.row - GRID_HEIGHT : y;
+    return [left < x ? left : across, upper < y ? upper : down];
   };
-
-  /** Whether all of a cell can be seen from where the grid was scrolled to, and the grid reaches so far. */
-  const isWhole = ({ layer, column }) => {
-    const [x, y] = [column * drawn.column, Math.max(0, drawn.rows.indexOf(layer)) * drawn.row];
-    const across = x >= drawn.x && x + drawn.column <= drawn.x + drawn.room && drawn.x <= Math.max(0, drawn.across - drawn.width);
-    return across && y >= drawn.y && y + drawn.row <= drawn.y + GRID_HEIGHT;
+  const reveal = (cell) => {
+    if (!drawn) return;
+    const from = [scroll.scrollLeft, scroll.scrollTop];
+    const [x, y] = showing(cell, from, scroll.clientWidth - NUMBERS_WIDTH);
+    if (x !== from[0]) scroll.scrollLeft = x;
+    if (y !== from[1]) scroll.scrollTop = y;
+  };
+  /** Whether the grid reaches to where it was scrolled, and shows all of a cell there. */
+  const isShown = (cell) => {
+    const { x, y, across, width, room } = drawn;
+    return x <= Math.max(0, across - width) && sameValue(showing(cell, [x, y], room), [x, y]);
   };
 
   return {
@@ -133,7 +136,7 @@ export function makeLayerGrid({ canvas, spacer, scroll }, paint) {
       drawn = measure(scene);
       // In less room, or with larger type, the chosen cell stays in sight.
       const tighter = before && (before.width !== drawn.width || before.column !== drawn.column);
-      if (tighter || (reveals && !isWhole(scene.here))) {
+      if (tighter || (reveals && !isShown(scene.here))) {
         reveal(scene.here);
         drawn = measure(scene);
       }
