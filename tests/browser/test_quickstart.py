@@ -198,6 +198,24 @@ def test_only_what_is_too_long_for_its_chip_is_cut_off(explorer: ExplorerPage) -
     assert dict(zip(texts, chips, strict=True))[long][0]
 
 
+#: Of each token, as the kernel knows them: what its chip says, and its title.
+CHIPS = "[[p.visible, f'token id {p.id}, position {i}'] for i, p in enumerate(model.tokenize(ex.prompt))]"
+SHOWN_CHIPS = "(chips) => chips.map((chip) => [chip.firstChild.textContent, chip.title])"
+
+
+def test_chips_follow_every_kind_of_edit(explorer: ExplorerPage) -> None:
+    text = "The cat sat on the mat and looked at the sea"
+    longer, shorter = text.replace("sat", "quietly sat down"), text.replace("cat sat", "dog")
+    # Shorter and longer, from the middle, from the start, the same again, and a beginning alone.
+    for edited in (text, longer, text, shorter, f"So {text}", text, "The cat", "", longer):
+        explorer.prompt.fill(edited)
+        if edited:
+            explorer.settle()
+            assert explorer.chips.evaluate_all(SHOWN_CHIPS) == explorer.notebook.value(CHIPS), edited
+        else:
+            expect(explorer.chips).to_have_count(0)
+
+
 def drag_end(explorer: ExplorerPage, part: str, by_layers: float) -> None:
     x, y, height = explorer.grab_thumb(part)
     mouse = explorer.notebook.page.mouse

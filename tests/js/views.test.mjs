@@ -30,7 +30,7 @@ import { exactPair, makeExactRows, roughNote } from "../../layerwidget/widgets/j
 import { cellNumbers, labelType, labelled } from "../../layerwidget/widgets/js/pattern_matrix.js";
 import { blend, colouredMatrix, exactMatrix, galleryPixels, largestShown, matrixPixels, rowShares, rowWeights, sameRows, drawnShares } from "../../layerwidget/widgets/js/patterns.js";
 import { layerRuns } from "../../layerwidget/widgets/js/recorded_figure.js";
-import { promptHeight } from "../../layerwidget/widgets/js/prompt_editor.js";
+import { commonStart, promptHeight } from "../../layerwidget/widgets/js/prompt_editor.js";
 import { recordedModel } from "../../layerwidget/widgets/js/recorded_model.js";
 import { movedAway, placeWords } from "../../layerwidget/widgets/js/recorded_page.js";
 import { writtenValue } from "../../layerwidget/widgets/js/recorded_points.js";
@@ -372,6 +372,16 @@ test("columns do not jump to and fro while the tokens of a word come and go", ()
   assert.equal(columnWidth(1, room, 0, { column: 102, columns: 3, room }), 544);
   // Larger type, which a column has no room for, comes first.
   assert.equal(columnWidth(14, room, 11.8, { column: 36, columns: 15, room }), 54);
+});
+
+test("tokens that two texts begin with alike are those of the same ids, written the same", () => {
+  const tokens = (ids, visible = ids.map(String)) => ({ ids, visible });
+  assert.equal(commonStart(tokens([1, 2, 3]), tokens([1, 2, 3])), 3);
+  assert.equal(commonStart(tokens([1, 2, 3]), tokens([1, 4, 3])), 1);
+  assert.equal(commonStart(tokens([1, 2]), tokens([1, 2, 3])), 2);
+  assert.equal(commonStart(tokens([1, 2, 3]), tokens([1])), 1);
+  assert.equal(commonStart(tokens([1, 2], ["a", "b"]), tokens([1, 2], ["a", "c"])), 1);
+  assert.equal(commonStart(tokens([]), tokens([1])), 0);
 });
 
 test("the text box is as high as whole lines of it", () => {

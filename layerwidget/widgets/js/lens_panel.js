@@ -1,6 +1,6 @@
 // The panel beside the lens grid: the most probable words of one cell, and the pinned words.
 
-import { KEYS, element } from "./dom.js";
+import { KEYS, element, setText } from "./dom.js";
 import { followedPlace, pinnedText, pinnedWord, wordName } from "./pinned_words.js";
 
 /** One click to how far the lens can be trusted: cells are coloured by KL to final, and by what they were before. */
@@ -32,8 +32,18 @@ function neuronOf(number) {
   return number < 0 ? "expert not chosen" : String(number);
 }
 
+const nats = ({ data }, index) => `${data[index].toFixed(3)} nats`;
+
+/** Names and numbers of a cell, each in a node of its own; those that stay the same are not laid out anew. */
+function writePairs(box, pairs) {
+  while (box.children.length > 2 * pairs.length) box.lastChild.remove();
+  while (box.children.length < 2 * pairs.length) box.append(element("span"), element("span", { class: "lw-number" }));
+  pairs.flat().forEach((text, place) => setText(box.children[place], text));
+}
+
 export function makeTopPanel(shared, colours, { pinnable = true, recorded = false } = {}) {
-  const head = element("div", { class: "lw-panel-title lw-facts-line" });
+  const [cellName, cellPlace] = [element("b"), element("span")];
+  const head = element("div", { class: "lw-panel-title lw-facts-line" }, cellName, cellPlace);
   const list = element("div", { class: "lw-words" });
   const facts = element("div", { class: "lw-cell-facts" });
   const trust = makeTrustButton(shared);
@@ -66,16 +76,16 @@ export function makeTopPanel(shared, colours, { pinnable = true, recorded = fals
   };
   const fill = (row, piece, probability, follow) => {
     row.piece = piece;
-    row.word.textContent = piece.visible;
+    setText(row.word, piece.visible);
     const editable = shared.get("prompt") !== undefined;
     const use = !piece.text ? " · part of a character, cannot be typed" : editable ? " · click to append it to the prompt" : "";
     row.word.title = `${piece.visible} · token id ${piece.id}${use}`;
     row.word.disabled = !piece.text || !editable;
     row.bar.style.width = `${(probability * 100).toFixed(2)}%`;
-    row.value.textContent = probability.toFixed(3);
+    setText(row.value, probability.toFixed(3));
     const pinned = shared.get("tokens").indexOf(piece.id);
     row.pinButton.hidden = !pinnable;
-    row.pinButton.textContent = pinned < 0 ? "⊕" : "●";
+    setText(row.pinButton, pinned < 0 ? "⊕" : "●");
     row.pinButton.style.color = pinned < 0 ? "" : colours[pinned];
     row.pinButton.title = pinned < 0 ? follow : "Unpin this word";
     row.pinButton.setAttribute("aria-label", `${row.pinButton.title} (${piece.visible})`);
@@ -91,7 +101,7 @@ export function makeTopPanel(shared, colours, { pinnable = true, recorded = fals
   };
   const fillPins = (data, cell) => {
     const tokens = shared.get("tokens");
-    pinsTitle.textContent = tokens.length ? "Pinned words" : !pinnable ? "" : "Pin a word with ⊕ to follow it over all layers.";
+    setText(pinsTitle, tokens.length ? "Pinned words" : !pinnable ? "" : "Pin a word with ⊕ to follow it over all layers.");
     while (pinRows.length < tokens.length) {
       pinRows.push(pinRow());
       pins.append(pinRows.at(-1).node);
@@ -107,11 +117,11 @@ export function makeTopPanel(shared, colours, { pinnable = true, recorded = fals
       row.id = tokens[index];
       row.remove.hidden = !pinnable;
       row.swatch.style.background = colours[index];
-      row.word.textContent = wordName(data, row.id);
+      setText(row.word, wordName(data, row.id));
       row.remove.setAttribute("aria-label", `Unpin ${row.word.textContent}`);
       const word = pinnedWord(data, cell, row.id);
       row.value.title = word && word.rank === null ? "Its rank was not recorded here: the cell lists it, and that is known" : "";
-      row.value.textContent = pinnedText(word, recorded ? "not recorded here" : data.prompt === null ? "not asked for" : "…");
+      setText(row.value, pinnedText(word, recorded ? "not recorded here" : data.prompt === null ? "not asked for" : "…"));
       row.node.classList.toggle("lw-here", shared.get("token") === row.id);
     });
   };
@@ -121,13 +131,14 @@ export function makeTopPanel(shared, colours, { pinnable = true, recorded = fals
     show(data, cell) {
       node.classList.toggle("lw-blank", !data);
       if (!data) {
-        head.textContent = "";
+        [cellName, cellPlace].forEach((part) => setText(part, ""));
         facts.textContent = "";
         rows.forEach((row) => { row.node.hidden = true; });
         return;
       }
       const index = cell.row * data.n_pos + cell.position;
-      head.replaceChildren(element("b", {}, `layer ${cell.layer} · after “${data.prompt_visible[cell.position]}”`), element("span", {}, ` (position ${cell.position})`));
+      setText(cellName, `layer ${cell.layer} · after “${data.prompt_visible[cell.position]}”`);
+      setText(cellPlace, ` (position ${cell.position})`);
       while (rows.length < data.k) {
         rows.push(wordRow());
         list.append(rows.at(-1).node);
@@ -138,11 +149,12 @@ export function makeTopPanel(shared, colours, { pinnable = true, recorded = fals
         const piece = data.pieces[data.top_ids.data[index * data.k + place]];
         fill(row, piece, data.top_probs.data[index * data.k + place] / 65535, recorded ? pinTitle(data, cell.position, piece.id) : "Pin this word: follow it over all layers");
       });
-      facts.replaceChildren(
-        element("span", {}, "entropy"), element("span", { class: "lw-number" }, `${data.entropy_nats.data[index].toFixed(3)} nats`),
-        ...(data.neurons ? [element("span", {}, "neuron"), element("span", { class: "lw-number" }, neuronOf(data.neurons.data[index]))] : []),
-        element("span", {}, "KL to final"), element("span", { class: "lw-number" }, `${data.kl_to_final_nats.data[index].toFixed(3)} nats`),
-        ...(data.jsd_nats ? [element("span", {}, "Jensen-Shannon"), element("span", { class: "lw-number" }, `${data.jsd_nats.data[index].toFixed(3)} nats`)] : []));
+      writePairs(facts, [
+        ["entropy", nats(data.entropy_nats, index)],
+        ...(data.neurons ? [["neuron", neuronOf(data.neurons.data[index])]] : []),
+        ["KL to final", nats(data.kl_to_final_nats, index)],
+        ...(data.jsd_nats ? [["Jensen-Shannon", nats(data.jsd_nats, index)]] : []),
+      ]);
       trust.draw();
       fillPins(data, index);
     },

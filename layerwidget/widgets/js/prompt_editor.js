@@ -8,9 +8,19 @@ import { makeVoice } from "./voice.js";
 /** Text that surely fits into a chip: others are cut off there, which takes 2 ms of every frame for 256 chips. */
 const FITS = /^[\x20-\u024f\u2010-\u24ff\u3040-\u9fff]{0,12}$/;
 
-/** Token strip: one chip per token, reused from edit to edit so that nothing flickers. */
-function drawChips(strip, data, select, choosable) {
-  const count = data ? data.ids.length : 0;
+/** How many tokens two texts begin with alike. */
+export function commonStart(one, other) {
+  const most = Math.min(one.ids.length, other.ids.length);
+  let count = 0;
+  while (count < most && one.ids[count] === other.ids[count] && one.visible[count] === other.visible[count]) count += 1;
+  return count;
+}
+
+const NO_TOKENS = { ids: [], visible: [] };
+
+/** Token strip: one chip per token, reused from edit to edit so that nothing flickers; `before` is what it shows. */
+function drawChips(strip, data, before, select, choosable) {
+  const count = data.ids.length;
   while (strip.children.length > count) strip.lastChild.remove();
   for (let index = strip.children.length; index < count; index += 1) {
     const chip = element("button", { ...KEYS, class: "lw-chip", type: "button", role: "option", tabindex: -1, "aria-selected": "false", "aria-disabled": String(!choosable) },
@@ -18,12 +28,12 @@ function drawChips(strip, data, select, choosable) {
     chip.addEventListener("click", () => select(index));
     strip.append(chip);
   }
-  for (let index = 0; index < count; index += 1) {
+  for (let index = commonStart(before, data); index < count; index += 1) {
     const chip = strip.children[index];
     const title = `token id ${data.ids[index]}, position ${index}`;
     setText(chip.firstChild, data.visible[index]);
     chip.firstChild.classList.toggle("lw-long", !FITS.test(data.visible[index]));
-    if (chip.title !== title) chip.title = title;
+    chip.title = title;
   }
 }
 
@@ -113,8 +123,11 @@ export default withStore(({ model, el, store }) => {
     if (chip) keepInSight(strip, chip);
     strip.dataset.tip = chip ? `${chip.firstChild.textContent} · ${chip.title}` : "";
   };
+  let drawn = NO_TOKENS;
   const draw = onFrame(() => {
-    drawChips(strip, store.data, select, choosable());
+    const tokens = store.data ?? NO_TOKENS;
+    drawChips(strip, tokens, drawn, select, choosable());
+    drawn = tokens;
     const said = note.textContent;
     note.textContent = replaced ? "Half a character, which cannot be encoded, is read as U+FFFD." : store.data?.note ?? "";
     if (note.textContent !== said) voice.say(() => note.textContent, { slot: "note" });
