@@ -6,7 +6,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,11 +22,11 @@ from layerwidget.errors import LayerWidgetError, PromptError
 from layerwidget.questions import TraceQuestion
 from layerwidget.widgets.attribution_view import AttributionView
 from layerwidget.widgets.base import View
-from layerwidget.widgets.layer_figure import LayerFigure, ahead_of_answers
 from layerwidget.widgets.neurons_view import NeuronsView
 from layerwidget.widgets.page import Page, Standpoint
 from layerwidget.widgets.parts import parts_of
 from layerwidget.widgets.shell import after_each_cell
+from layerwidget.widgets.taking_along import is_taking_along, taking_along
 from layerwidget.widgets.tuned_page import TunedPage
 
 if TYPE_CHECKING:
@@ -76,10 +76,8 @@ class Answering:
         self._measured: tuple[_Texts, int] = ("", ""), 0
         self._comparing = threading.RLock()
         self._saying = threading.RLock()
-        # The thread that takes the reader along with the end of a prompt, while it does so.
-        self._taking_along: int | None = None
-        # Figures that were not drawn yet at the position that the reader was taken along to.
-        self._behind: list[LayerFigure] = []
+        # Those that follow to where the reader was taken along to when all answers are there.
+        self._behind: list[Callable[[], None]] = []
         # What was said of the last picture, and the memory of its pass as it was counted last.
         self._said: tuple[str, ...] | None = None
         self._pass_bytes = 0
@@ -122,7 +120,7 @@ class Answering:
 
     def knows_all(self) -> bool:
         """Whether the open pages ask nothing from here that was not asked already, or is about to be."""
-        if self._taking_along == threading.get_ident():
+        if is_taking_along(self._explorer.group):
             return True
         with self._comparing:
             tokens, asked = self._asked_of
@@ -132,7 +130,7 @@ class Answering:
         """The reader goes to a position of the prompt that is asked for, whether it is shown already or not."""
         with self._placing:
             at_end = self.tokens is not None and position == len(self.tokens) - 1
-            if not (at_end and self._taking_along == threading.get_ident()):
+            if not (at_end and is_taking_along(self._explorer.group)):
                 self._put = self._asked, position
 
     def go_along(self) -> None:
@@ -288,8 +286,8 @@ class Answering:
         Not after an edit that was given up for a newer one: the answers to that are on their way.
         """
         behind, self._behind = self._behind, []
-        for figure in behind:
-            figure.catch_up()
+        for catch_up in behind:
+            catch_up()
 
     def _answered(self, error: Exception | None) -> None:
         try:
@@ -298,6 +296,8 @@ class Answering:
         finally:
             if self._explorer.report is None:
                 self._worker.submit_idle(self._explorer.status, self._check)
+            elif self.live.is_behind:
+                self._worker.submit_idle(self._explorer.status, self.live.prepare)
             self._worker.submit_idle(self._explorer.stack, self._tidy)
 
     def _stopped(self) -> None:
@@ -351,13 +351,10 @@ class Answering:
             position, self.follows_last = put[1], put[0] != texts and self._is_last(*put)
         self._put, self._measured = None, (texts, n_pos)
         if self.follows_last or position >= n_pos - 1:
-            self.follows_last, self._taking_along = True, threading.get_ident()
-            try:
-                with ahead_of_answers(self._explorer.group) as behind:
-                    self._explorer.position = n_pos - 1
-                self._behind += behind
-            finally:
-                self._taking_along = None
+            self.follows_last = True
+            with taking_along(self._explorer.group) as behind:
+                self._explorer.position = n_pos - 1
+            self._behind += behind
 
     def _is_last(self, texts: _Texts, position: int) -> bool:
         """Whether a position is at the end of a prompt, or beyond it."""

@@ -24,6 +24,8 @@ from layerwidget.questions import OnScreen
 from tests import tiny
 from tests.conformance.build import build, entry
 
+LENS = lw.LogitLens(k=3, tokens=(7, 9))
+
 SEQUENTIAL = [kind for kind in tiny.ALL if kind not in ("bert", "mamba", "jamba")]
 COMPONENTS = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")
 
@@ -314,8 +316,8 @@ def test_whichever_way_a_pass_that_is_given_up_leaves_nothing_wrong(
         assert_alike(going.trace(model.tokenize([*prompt, *end])), model.trace([*prompt, *end]))
 
 
-@pytest.mark.parametrize("rope", ["dynamic", "longrope"])
-def test_angles_that_change_with_the_length_are_computed_anew(rope: str) -> None:
+def turning(rope: str) -> HookedModel:
+    """A model whose rotary angles change when a prompt grows beyond 16 tokens."""
     factors = {"short_factor": [1.0] * 5, "long_factor": [1.5, 2.0, 2.5, 3.0, 3.5]}
     extra = {"factor": 2.0} if rope == "dynamic" else factors
     parameters = {"rope_type": rope, "rope_theta": 10000.0, "original_max_position_embeddings": 16, **extra}
@@ -326,11 +328,64 @@ def test_angles_that_change_with_the_length_are_computed_anew(rope: str) -> None
     hf_model.load_state_dict(tiny.tiny("llama").state_dict())
     model = HookedModel(hf_model)
     model.n_ctx = 64
+    return model
+
+
+@pytest.mark.parametrize("rope", ["dynamic", "longrope"])
+def test_angles_that_change_with_the_length_are_computed_anew(rope: str) -> None:
+    model = turning(rope)
     going = Continuation(model)
     prompt = tiny.ids(12)
     for n_pos in (12, 14, 15, 17, 19, 18, 13):
         prompt = [*prompt, *tiny.ids(20)][:n_pos]
         assert_alike(going.trace(model.tokenize(prompt)), model.trace(prompt))
+
+
+@pytest.mark.parametrize("rope", ["dynamic", "longrope"])
+def test_no_answer_goes_on_with_one_at_other_angles(rope: str) -> None:
+    model = turning(rope)
+    live, questions = lw.Live(model), (lw.LogitLens(k=3, tokens=(7, 9)), lw.Attention(), lw.ResidualStream())
+    prompt = tiny.ids(12)
+    for n_pos in (12, 14, 15, 17, 19, 18, 13):
+        prompt = [*prompt, *tiny.ids(20)][:n_pos]
+        lens, attention, stream = live.update(prompt, *questions)
+        trace = model.trace(prompt)
+        for answer, question in zip((lens, attention, stream), questions, strict=True):
+            for name, value in vars(question.run(trace)).items():
+                if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+                    np.testing.assert_allclose(getattr(answer, name), value, rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def test_after_an_edit_that_was_taken_back_the_next_one_goes_on_where_it_is() -> None:
+    model = HookedModel(tiny.tiny("llama"))
+    live, prompt = lw.Live(model), tiny.ids(12)
+    live.update(prompt, LENS)
+    live.prepare()
+    live.update([3, *prompt[1:]], LENS)
+    # Kept from before: no pass is run, and the one that is held is the other prompt's.
+    passes = live.passes
+    live.update(prompt, LENS)
+    assert live.passes == passes
+    assert live.is_behind
+    with pytest.raises(Cancelled), cancelled_by(lambda: True):
+        live.prepare()
+    assert live.is_behind
+    live.prepare()
+    assert live.passes > passes
+    assert not live.is_behind
+    (found,) = live.update([*prompt, 5], LENS)
+    assert live.reused == len(prompt)
+    expected = LENS.run(model.trace([*prompt, 5]))
+    np.testing.assert_allclose(found.token_log_probs, expected.token_log_probs, atol=1e-4)
+
+
+def test_where_nothing_can_be_gone_on_from_nothing_is_made_ready() -> None:
+    live, prompt = lw.Live(HookedModel(tiny.tiny("bert"))), tiny.ids(6)
+    live.update(prompt, LENS)
+    live.prepare()
+    live.update([3, *prompt[1:]], LENS)
+    live.update(prompt, LENS)
+    assert not live.is_behind
 
 
 def test_another_intervention_is_another_pass() -> None:

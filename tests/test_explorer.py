@@ -17,6 +17,7 @@ from layerwidget.engine import worker
 from layerwidget.errors import Cancelled
 from layerwidget.widgets import lens_page as module
 from layerwidget.widgets.parts import parts_of
+from tests.test_pages import until
 from tests.tiny import N_LAYERS, letters, tiny
 
 
@@ -422,4 +423,21 @@ def test_explore_takes_a_model(model: lw.HookedModel) -> None:
     explorer = lw.explore(model, "ab", layers="1")
     explorer.wait()
     assert explorer.layers == "1"
+    explorer.close()
+
+
+def test_who_takes_an_edit_back_goes_on_typing_where_they_are() -> None:
+    explorer = lw.Explorer(lw.HookedModel(tiny("llama"), letters(), "tiny"), "abcdef")
+    explorer.wait()
+    until(lambda: explorer.report is not None)
+    for prompt in ("xbcdef", "abcdef"):
+        explorer.prompt = prompt
+        explorer.wait()
+    assert "nothing recomputed" in explorer.status.work
+    # The pass over it, in place of the other's, is run when nothing else is to do.
+    until(lambda: not explorer._answering.live.is_behind)
+    assert "nothing recomputed" in explorer.status.work
+    explorer.prompt = "abcdefg"
+    explorer.wait()
+    assert "1 recomputed" in explorer.status.work
     explorer.close()

@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -89,6 +90,52 @@ def test_a_long_running_job_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None
     worker.submit(A, record([], "newer", done))
     assert done.wait(WAIT_S)
     assert long.ended == "given up"
+
+
+def test_whoever_types_on_sees_a_pass_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LONG_S", 0.0)
+    worker, gates, client = Worker(), [Gate() for _ in range(5)], Client()
+    worker.submit(client, gates[0])
+    for gate, newer in pairwise(gates):
+        assert gate.started.wait(WAIT_S)
+        worker.submit(client, newer)
+        # A key later, it still runs, or is given up already.
+        worker.submit(client, newer)
+        if gate is gates[0] or gate is gates[2]:
+            assert newer.started.wait(WAIT_S)
+            assert gate.ended == "given up"
+        else:
+            # The one before was given up: this one may come to its end, and is seen.
+            assert not newer.started.wait(0.1)
+            worker.painted(client)
+            gate.go.set()
+            assert newer.started.wait(WAIT_S)
+            assert gate.ended == "finished"
+            time.sleep(module.FRESH_S)
+    worker.leave(client)
+
+
+@pytest.mark.parametrize(
+    ("painted", "ended"), [("just before", "given up"), ("long before", None), ("since", "given up")]
+)
+def test_for_how_long_a_picture_is_fresh(painted: str, ended: str | None) -> None:
+    worker, gate, newer, client = Worker(), Gate(), Gate(), Client()
+    newer.go.set()
+    worker.painted(client)
+    if painted == "long before":
+        time.sleep(0.5)
+    worker.submit(client, gate)
+    assert gate.started.wait(WAIT_S)
+    if painted == "since":
+        # A part of its own answer, however long ago.
+        worker.painted(client)
+        time.sleep(0.5)
+    worker.submit(client, newer)
+    if ended is None:
+        assert not newer.started.wait(0.1)
+        gate.go.set()
+    assert newer.started.wait(WAIT_S)
+    assert gate.ended == (ended or "finished")
 
 
 def test_idle_work_gives_way_and_is_begun_again() -> None:

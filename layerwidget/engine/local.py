@@ -19,7 +19,7 @@ from layerwidget.engine.memory import editing
 from layerwidget.engine.told import Told
 from layerwidget.errors import Cancelled, LayerWidgetError
 from layerwidget.layers import LayerSelection, parse_layers
-from layerwidget.model.continuation import Continuation, common_length
+from layerwidget.model.continuation import Continuation
 from layerwidget.model.interventions import canonical
 from layerwidget.model.reading_pace import measure_pace
 from layerwidget.questions import DerivedQuestion, OnScreen, TraceQuestion, sources
@@ -66,6 +66,8 @@ class Live:
         self._answers: dict[TraceQuestion[Any], _Answer] = {}
         self._recent = KeptAnswers(answer_bytes)
         self._kept: dict[_Key, Any] = {}
+        # Of what the last answers are, where they were kept from before and the pass that is held is another prompt's.
+        self._recalled_of: tuple[Tokens, tuple[object, ...]] | None = None
         self.reused = self.reused_layers = 0
 
     @contextmanager
@@ -116,12 +118,24 @@ class Live:
         """How the first layers are reused when an intervention changes a later one, in a few words."""
         return self._continuation.how_layers
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the pass that is held is another prompt's, as after an edit that was taken back: see `prepare`."""
+        return self._recalled_of is not None and not self.computes_anew
+
     def prepare(self) -> None:
         """Do beforehand what the next edit would have to do: prove the ways of reusing something on this model.
 
-        Once in a process, it is also found out how many threads a pass over one position has use for.
+        Where the last answers were kept from before, the pass over their prompt is run, from which the next edit goes
+        on. Once in a process, it is also found out how many threads a pass over one position has use for.
+
+        Raises:
+            Cancelled: when something else is to be done; the next time goes on from there.
         """
         self._continuation.prepare()
+        if self.is_behind and self._recalled_of is not None:
+            self._continuation.trace(*self._recalled_of)
+            self._recalled_of = None
         measure_pace()
 
     @editing()
@@ -161,6 +175,7 @@ class Live:
         keys = {question: (question, tokens.key, changes) for question in (*questions, *read.values())}
         if self._recalled(tokens, changes, keys):
             return self._told(questions, answered)
+        self._recalled_of = None
         trace = self._continuation.trace(tokens, changes)
         self.reused, self.reused_layers = self._continuation.reused, self._continuation.reused_layers
         layers = parse_layers(on_screen, trace.anatomy.n_layers) if previewed is not None else ()
@@ -177,6 +192,7 @@ class Live:
         if not all(key in kept or key in self._recent for key in keys.values()):
             return False
         self.reused, self.reused_layers = len(tokens), 0
+        self._recalled_of = tokens, changes
         self._answers = {
             question: _Answer(tokens, changes, kept[key] if key in kept else self._recent[key])
             for question, key in keys.items()
@@ -243,7 +259,8 @@ class Live:
         same = held is not None and held.tokens.key == tokens.key
         if held is not None and same and _is_whole(held.value):
             return
-        n_same = len(trace.tokens) if same else self._n_same(tokens, held)
+        # How many positions of the answer hold after the edit.
+        n_same = len(trace.tokens) if same else 0 if held is None else self._continuation.n_alike(held.tokens, tokens)
         before = held.value if held is not None and n_same else None
         for answer in question.answers(trace, before, n_same, on_screen):
             self._answers[question] = _Answer(tokens, trace.interventions, answer)
@@ -262,10 +279,6 @@ class Live:
             value = question.derived(read.value)
             self._answers[question] = _Answer(read.tokens, read.interventions, value)
             yield value
-
-    def _n_same(self, tokens: Tokens, held: _Answer | None) -> int:
-        """How many positions of an answer hold after an edit."""
-        return common_length(held.tokens, tokens) if held is not None and self._continuation.sequential else 0
 
 
 def _is_whole(answer: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import threading
 import time
 import weakref
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 #: A running pass is given up for a newer edit only when the picture is fresher than this: always would starve it.
 FRESH_S = 0.4
-#: A pass that has run for longer than this is given up as well: nobody waits for a long text that is gone.
+#: A pass that has run for longer than this is given up as well, nobody waits for a long text that is gone: but not two
+#: in a row, or who goes on typing would see nothing.
 LONG_S = 5.0
 #: An idle thread ends after this time; the next job starts another.
 IDLE_S = 20.0
@@ -62,6 +64,8 @@ class Worker:
         # The last one runs; those before it have given way to it.
         self._running: list[_Running] = []
         self._painted: weakref.WeakKeyDictionary[object, float] = weakref.WeakKeyDictionary()
+        # When a job that had painted nothing was given up last because it took long.
+        self._given_up: weakref.WeakKeyDictionary[object, float] = weakref.WeakKeyDictionary()
         self._thread: threading.Thread | None = None
 
     @classmethod
@@ -136,9 +140,14 @@ class Worker:
             self._wake.wait_for(lambda: not self._running, timeout_s)
 
     def _may_give_up(self, running: _Running) -> bool:
-        now, painted = time.monotonic(), self._painted.get(running.client, -FRESH_S)
+        now, painted = time.monotonic(), self._painted.get(running.client, -math.inf)
         # A job that has painted a part of its answer starves nobody when the rest is given up.
-        return painted >= running.since or now - painted < FRESH_S or now - running.since > LONG_S
+        if painted >= running.since or now - painted < FRESH_S:
+            return True
+        if now - running.since <= LONG_S or self._given_up.get(running.client, -math.inf) > painted:
+            return False
+        self._given_up[running.client] = now
+        return True
 
     def _run(self, n_torch: int) -> None:
         import torch

@@ -99,6 +99,15 @@ class Continuation:
         """Whether it was proved that no position sees what comes after it."""
         return self._way(prove=False) is not None
 
+    def n_alike(self, one: Tokens, other: Tokens) -> int:
+        """At how many first positions two prompts have the same activations, as far as that was proved."""
+        return common_length(one, other) if self.sequential and self._turns_alike(one, other) else 0
+
+    def _turns_alike(self, one: Tokens, other: Tokens) -> bool:
+        """Whether both have the same rotary angles at the same positions."""
+        config = self.model.hf_model.config
+        return rotary_regime(config, len(one)) == rotary_regime(config, len(other))
+
     def prepare(self) -> None:
         """Find the ways of reusing something, and fill the cache for the prompt that is held; for idle moments."""
         way = self._way(prove=True)
@@ -171,9 +180,7 @@ class Continuation:
 
     def _reach(self, held: _Held, n_same: int, tokens: Tokens) -> int:
         """How many positions of what is held hold for an edited prompt, of which the first so many are unchanged."""
-        config = self.model.hf_model.config
-        lengths = (len(held.tokens), len(tokens))
-        if len({rotary_regime(config, n_pos) for n_pos in lengths}) > 1:
+        if not self._turns_alike(held.tokens, tokens):
             return 0
         if self.model not in _way_of:
             self._put_off += 1

@@ -34,13 +34,11 @@ from layerwidget.results import FloatArray
 from layerwidget.widgets.curve_driver import CurveDriver
 from layerwidget.widgets.parts import parts_of
 from layerwidget.widgets.pictured_box import PicturedBox
+from layerwidget.widgets.taking_along import follow_later, is_taking_along
 from layerwidget.widgets.traits import MAX_PINNED
 
 #: How wide its picture becomes, in px.
 _WIDEST = 640
-
-#: Of each thread, while it leads readers on: the group of whoever it leads, and the figures that wait.
-_leading = threading.local()
 
 
 class LayerFigure(PicturedBox):
@@ -251,16 +249,16 @@ class LayerFigure(PicturedBox):
 
     # How it is drawn
 
-    def catch_up(self) -> None:
+    def _catch_up(self) -> None:
         """Follow where the reader was taken along to, if no answer has come with it."""
         with self._drawing:
             if self._is_behind:
                 self._redraw(None)
 
     def _follow(self, change: dict[str, Any]) -> None:
-        if change["name"] == "position" and getattr(_leading, "group", None) == self.driver.group:
+        if change["name"] == "position" and is_taking_along(self.driver.group):
             self._is_behind = True
-            _leading.behind.append(self)
+            follow_later(self._catch_up)
         else:
             self._redraw(change)
 
@@ -384,22 +382,6 @@ class LayerFigure(PicturedBox):
             label.value = f"● {name}" if name else ""
             label.layout.display = None if name else "none"
             label.style.text_color = colour
-
-
-@contextmanager
-def ahead_of_answers(group: str) -> Iterator[list[LayerFigure]]:
-    """Meanwhile this thread moves a group's position to where answers are on their way: figures do not follow it yet.
-
-    What they hold is about the text before, of which nobody wants to see that position. Yields those that are behind:
-    `catch_up` is for when all answers are there.
-    """
-    found: list[LayerFigure] = []
-    _leading.group, _leading.behind = group, found
-    try:
-        yield found
-    finally:
-        # The thread outlives whoever it leads.
-        _leading.group, _leading.behind = None, []
 
 
 @contextmanager
