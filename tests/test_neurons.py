@@ -16,6 +16,7 @@ import layerwidget as lw
 import layerwidget.analysis  # registers the answers
 from layerwidget.model import neuron_memory, neuron_writing
 from layerwidget.model.continuation import Continuation
+from layerwidget.model.ffn_again import FfnAgain
 from layerwidget.model.hooked_model import HookedModel
 from layerwidget.model.neuron_writing import NeuronWriting, neuron_reading
 from layerwidget.model.products import Products
@@ -341,6 +342,29 @@ def test_an_edited_prompt_gives_what_a_fresh_one_gives(kind: str) -> None:
         np.testing.assert_array_equal(one.neurons, other.neurons)
         np.testing.assert_allclose(one.activations, other.activations, atol=1e-4)
         np.testing.assert_allclose(one.by_position, other.by_position, atol=1e-4)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "mixtral"])
+def test_an_edit_reads_what_is_new_and_gives_what_a_fresh_prompt_gives(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live, question, read = lw.Live(hooked(kind)), lw.Neurons(2, neuron=4), []
+    stream = FfnAgain.stream
+    monkeypatch.setattr(FfnAgain, "stream", lambda self, *span: read.append(span) or stream(self, *span))
+    start = tiny.ids(9)
+    live.update(start, question)
+    for prompt, first in (([*start, 44], 9), ([*start, 44, 12], 10), ([*start[:6], 3], 6), (start[:5], 4)):
+        read.clear()
+        (found,) = live.update(prompt, question)
+        assert min(begin for begin, _ in read) == first
+        expected = question.run(live.model.trace(prompt))
+        np.testing.assert_array_equal(found.neurons, expected.neurons)
+        for name in ("activations", "by_position", "router_weights"):
+            one, other = getattr(found, name), getattr(expected, name)
+            assert (one is None) == (other is None)
+            if one is not None:
+                np.testing.assert_allclose(one, other, atol=1e-4)
+        assert (found.experts is None and expected.experts is None) or (found.experts == expected.experts).all()
 
 
 @pytest.mark.parametrize("kind", ["llama", "mixtral"])

@@ -5,6 +5,7 @@ Source: science.md, "FFN as key-value memory".
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,32 +15,37 @@ from layerwidget.analysis.about import about
 from layerwidget.errors import MissingComponentError, SelectionError
 from layerwidget.model.neuron_writing import NeuronReading, NeuronWriting, neuron_reading
 from layerwidget.model.unembedding import promotion
-from layerwidget.questions import answers
+from layerwidget.questions import OnScreen, answers, steps
 from layerwidget.questions.neurons import ActivationGrid, NeuronActivations, NeuronGrid, Neurons
 from layerwidget.trace import Trace
 
 _NO_WORDS = ("promoted_ids", "promoted_logits", "demoted_ids", "demoted_logits")
 
 
-@answers(Neurons)
+@steps(Neurons)
 @torch.no_grad()
-def neurons(question: Neurons, trace: Trace) -> NeuronGrid:
+def neuron_steps(
+    question: Neurons, trace: Trace, before: NeuronGrid | None, n_same: int, on_screen: OnScreen
+) -> Iterator[NeuronGrid]:
     """The neurons that contribute most at one position, and one neuron over the whole prompt.
 
-    The layer's own FFN is called again on the stream that the trace holds; the model does not run.
+    The layer's own FFN is called again on the stream that the trace holds; the model does not run. What is known of
+    every position is taken from an earlier answer at the first ones: they see nothing of the rest.
 
     Raises:
         SelectionError: when layer, position or neuron are out of range.
         MissingComponentError: when the layer's FFN is not known to be a sum over neurons.
     """
     layer, position = _place(question, trace)
-    reading = neuron_reading(trace, layer, position, question.neuron)
+    # Something is always read: of a prompt that was shortened, its last position.
+    kept = 0 if before is None else min(n_same, len(trace.tokens) - 1)
+    reading = neuron_reading(trace, layer, position, question.neuron, kept)
     chosen, strongest = _strongest(reading.writing, question.k)
     words, why = _promoted(trace, reading.writing, chosen, position, question.n_tokens)
     lens = _lens(trace, reading.writing, chosen, position, question.n_tokens)
     shown = {int(token) for name, found in (words | lens).items() if "ids" in name and found is not None
              for token in found.flat}  # fmt: skip
-    return NeuronGrid(
+    yield NeuronGrid(
         **about(trace, (layer,), shown),
         position=position,
         kind="experts" if reading.n_experts else "gated" if reading.gated else "plain",
@@ -49,9 +55,9 @@ def neurons(question: Neurons, trace: Trace) -> NeuronGrid:
         **words,
         **lens,
         neuron=question.neuron,
-        by_position=_array(reading.by_position),
-        experts=_array(reading.experts),
-        router_weights=_array(reading.shares),
+        by_position=_joined(before, "by_position", kept, reading.by_position),
+        experts=_joined(before, "experts", kept, reading.experts),
+        router_weights=_joined(before, "router_weights", kept, reading.shares),
         note=" ".join([*_notes(reading), *([why] if why else [])]),
     )
 
@@ -157,6 +163,12 @@ def _notes(reading: NeuronReading) -> list[str]:
     if reading.gated and reading.writing.halves is None:
         notes.append("Gate and up are not told apart.")
     return notes
+
+
+def _joined(before: NeuronGrid | None, name: str, kept: int, rows: torch.Tensor | None) -> Any:
+    """The first rows of an array of an earlier answer, and those that were read."""
+    read = _array(rows)
+    return read if before is None or read is None else np.concatenate([getattr(before, name)[:kept], read])
 
 
 def _array(values: torch.Tensor | None) -> Any:

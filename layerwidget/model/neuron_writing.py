@@ -82,9 +82,10 @@ class NeuronReading:
         gated: whether a product of two halves makes the neurons.
         writing: how they write at one position; None where the experts cannot be taken apart.
         why: the reason why not; or empty.
-        experts: which experts each position goes through, shape [pos, n_active]; None without experts.
+        experts: which experts each position goes through from the first one that was asked for on, shape
+            [pos, n_active]; None without experts.
         shares: the router's weights of them, same shape.
-        by_position: the activation of one neuron at every position, shape [pos], NaN where its expert was not chosen;
+        by_position: the activation of one neuron at these positions, shape [pos], NaN where its expert was not chosen;
             None where none was asked for.
     """
 
@@ -99,7 +100,7 @@ class NeuronReading:
 
 
 @torch.no_grad()
-def neuron_reading(trace: Trace, layer: int, position: int, neuron: int | None = None) -> NeuronReading:
+def neuron_reading(trace: Trace, layer: int, position: int, neuron: int | None = None, first: int = 0) -> NeuronReading:
     """How the neurons of one layer write at one position.
 
     Args:
@@ -107,6 +108,7 @@ def neuron_reading(trace: Trace, layer: int, position: int, neuron: int | None =
         layer: which layer.
         position: which position, from 0.
         neuron: whose activation is wanted at every position; or None.
+        first: from which position on what is wanted at every position is read.
 
     Raises:
         MissingComponentError: when the FFN cannot be called by itself, does not give what the layer added, or is not
@@ -115,10 +117,10 @@ def neuron_reading(trace: Trace, layer: int, position: int, neuron: int | None =
     with trace.model.lock, inference(trace.model.hf_model):
         again = FfnAgain.of(trace, layer, position)
         read = _of_experts if again.ffn.n_experts else _of_one
-        return read(again, position, neuron)
+        return read(again, position, neuron, first)
 
 
-def _of_one(again: FfnAgain, position: int, neuron: int | None) -> NeuronReading:
+def _of_one(again: FfnAgain, position: int, neuron: int | None, first: int) -> NeuronReading:
     seen = again.watch(position, position + 1)
     memory = memory_of(again, seen, seen.output)
     n_neurons = memory.values.shape[0]
@@ -136,15 +138,15 @@ def _of_one(again: FfnAgain, position: int, neuron: int | None) -> NeuronReading
     )
     by_position = None
     if neuron is not None:
-        rows = [activations_of(again, again.watch(start, stop))[:, neuron].clone() for start, stop in _chunks(again)]
-        by_position = torch.cat(rows)
+        watched = (again.watch(start, stop) for start, stop in _chunks(again, first))
+        by_position = torch.cat([activations_of(again, seen)[:, neuron].clone() for seen in watched])
     return NeuronReading(n_neurons, 0, again.ffn.gated, writing, by_position=by_position)
 
 
-def _of_experts(again: FfnAgain, position: int, neuron: int | None) -> NeuronReading:
+def _of_experts(again: FfnAgain, position: int, neuron: int | None, first: int) -> NeuronReading:
     experts, shares, by_position = [], [], []
     width = again.ffn.n_neurons
-    for start, stop in _chunks(again):
+    for start, stop in _chunks(again, first):
         call = ExpertsCall.of(again, again.stream(start, stop))
         again.check(call.output, start)
         experts.append(call.experts)
@@ -220,9 +222,9 @@ def _first(halves: tuple[torch.Tensor, torch.Tensor] | None) -> tuple[torch.Tens
     return None if halves is None else (halves[0][0], halves[1][0])
 
 
-def _chunks(again: FfnAgain) -> Iterator[tuple[int, int]]:
-    """All positions, not too many at once."""
+def _chunks(again: FfnAgain, first: int) -> Iterator[tuple[int, int]]:
+    """All positions from one on, not too many at once."""
     n_pos = len(again.trace.tokens)
-    for start in range(0, n_pos, _AT_ONCE):
+    for start in range(first, n_pos, _AT_ONCE):
         checkpoint(f"the neurons of layer {again.layer}, position {start}")
         yield start, min(start + _AT_ONCE, n_pos)

@@ -130,7 +130,8 @@ class NeuronsView(Page):
 
     def questions(self, standpoint: Standpoint) -> Mapping[str, TraceQuestion[Any]]:
         """The neurons of the chosen layer."""
-        position = min(standpoint.position, len(standpoint.tokens) - 1)
+        # Of the last one always the same is asked, so that the answer to an edit goes on with the one before.
+        position = standpoint.position if standpoint.position < len(standpoint.tokens) - 1 else -1
         question = Neurons(standpoint.layer, position, k=_SHOWN, neuron=self.table.neuron, n_tokens=_WORDS)
         return {"neurons": question}
 
