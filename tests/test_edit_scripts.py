@@ -54,9 +54,13 @@ def script(n_edits: int, longest: int, new: Callable[[], int], draw: random.Rand
     yield from prompts
 
 
-def follow(live: lw.Live, prompts: Iterator[list[int]], draw: random.Random) -> tuple[int, float]:
-    """Edit by edit, one in five given up half-way first; how many were, and the least share of words told apart."""
-    given_up, told_apart = 0, 1.0
+def follow(live: lw.Live, prompts: Iterator[list[int]], draw: random.Random) -> tuple[int, int, float]:
+    """Edit by edit, one in five given up half-way first.
+
+    Returns:
+        How many were given up, how many went on from an earlier one, and the least share of words told apart.
+    """
+    given_up, went_on, told_apart = 0, 0, 1.0
     anew: dict[tuple[int, ...], lw.LensGrid] = {}
     for prompt in prompts:
         if draw.random() < 0.2:
@@ -67,11 +71,12 @@ def follow(live: lw.Live, prompts: Iterator[list[int]], draw: random.Random) -> 
             except Cancelled:
                 given_up += 1
         (found,) = live.update(prompt, LENS)
+        went_on += 0 < live.reused < len(prompt)
         # A prompt that comes back, or that nothing was changed in, has one full pass.
         expected = anew.get(tuple(prompt)) or LENS.run(live.model.trace(prompt))
         anew[tuple(prompt)] = expected
         told_apart = min(told_apart, assert_same(found, expected))
-    return given_up, told_apart
+    return given_up, went_on, told_apart
 
 
 def assert_same(found: lw.LensGrid, expected: lw.LensGrid) -> float:
@@ -96,19 +101,23 @@ def assert_same(found: lw.LensGrid, expected: lw.LensGrid) -> float:
 
 @pytest.mark.parametrize("kind", [*KINDS, *RECURRENT])
 def test_scripts_of_edits_give_what_full_passes_give(kind: str) -> None:
-    live, given_up = lw.Live(HookedModel(tiny.tiny(kind))), 0
+    live, given_up, went_on = lw.Live(HookedModel(tiny.tiny(kind))), 0, 0
     for seed in range(SCRIPTS):
         draw = random.Random(seed)
         prompts = script(EDITS, LONGEST, lambda draw=draw: draw.randrange(5, tiny.D_VOCAB), draw)  # type: ignore[misc]
-        stopped, told_apart = follow(live, prompts, draw)
+        stopped, continued, told_apart = follow(live, prompts, draw)
         given_up += stopped
+        went_on += continued
         assert told_apart > 0.5 or kind in CAPPED
     assert given_up > SCRIPTS / 4
+    # Some edits change the first token, some are taken back, and a recurrent layer goes on from where a pass has ended.
+    assert went_on > SCRIPTS * EDITS / (30 if kind in RECURRENT else 3)
 
 
 def test_edits_of_the_demo_model_give_what_full_passes_give(demo_model: HookedModel) -> None:
     draw = random.Random(1)
     prompts = script(DEMO_EDITS, DEMO_LONGEST, lambda: draw.randrange(5, 49000), draw)
-    given_up, told_apart = follow(lw.Live(demo_model), prompts, draw)
+    given_up, went_on, told_apart = follow(lw.Live(demo_model), prompts, draw)
     assert given_up > 2
+    assert went_on > DEMO_EDITS / 3
     assert told_apart > 0.5

@@ -119,7 +119,8 @@ def model() -> lw.HookedModel:
 def big_trace(model: lw.HookedModel, n_pos: int = N_POS) -> lw.Trace:
     """A trace of these sizes, without the gigabytes of work of a pass: the logits are all the same."""
     tokens = Tokens(np.zeros(n_pos, dtype=np.int64), {0: Piece.unnamed(0)})
-    logits = torch.linspace(0, 1, D_VOCAB).expand(n_pos, D_VOCAB)
+    d_vocab = model.anatomy.d_vocab
+    logits = torch.linspace(0, 1, d_vocab).expand(n_pos, d_vocab)
     stream = {layer: torch.randn(n_pos, model.anatomy.d_model) for layer in range(N_LAYERS)}
     return lw.Trace(model, tokens, logits, {"resid_pre": stream, "resid_post": stream}, {})
 
@@ -183,15 +184,19 @@ def test_a_soft_capped_lens_holds_less_than_64_mib(capped: lw.HookedModel, held:
     assert 2 * decoding.BLOCK_BYTES < held.most < 2.5 * decoding.BLOCK_BYTES < ALLOWED_BYTES - lens_cells._FINAL_BYTES
 
 
-@pytest.fixture(scope="module")
-def wide() -> lw.HookedModel:
+def made_quickly(**shape: int) -> lw.HookedModel:
     with no_init_weights():
-        model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**SHAPE | {"hidden_size": 1024})).eval()
+        model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**SHAPE | shape)).eval()
     torch.manual_seed(0)
     with torch.no_grad():
         for weight in model.parameters():
             weight.uniform_(-0.1, 0.1)
     return lw.HookedModel(model)
+
+
+@pytest.fixture(scope="module")
+def wide() -> lw.HookedModel:
+    return made_quickly(hidden_size=1024)
 
 
 @pytest.mark.parametrize("n_threads", [1, 4])
@@ -208,6 +213,17 @@ def test_a_wide_stream_in_many_threads_holds_less_than_64_mib(wide: lw.HookedMod
     assert whole.complete
     rows = 4 * wide.anatomy.d_model * N_LAYERS * (len(trace.tokens) - 1)
     assert 16 * 2**20 + rows < held.most < ALLOWED_BYTES
+
+
+def test_the_widest_streams_hold_less_than_64_mib(held: Held) -> None:
+    """As of models of 70 billion weights: of fewer rows at once, so that wider ones would need no more."""
+    model = made_quickly(hidden_size=8192, vocab_size=2 * decoding.BLOCK_WIDTH)
+    assert model.decodes_in_blocks
+    trace = big_trace(model, 40)
+    with Peak(held):
+        *_, whole = first_parts(lw.LogitLens(k=10, tokens=(3, 7_000)), trace)
+    assert whole.complete
+    assert 16 * 2**20 < held.most < ALLOWED_BYTES - decoding.BLOCK_BYTES
 
 
 def test_editing_holds_less_than_64_mib(model: lw.HookedModel, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,8 @@ OF_POSITION = ("final_ids", "followed_ids")
 _FINAL_BYTES = 12 * 2**20
 #: Probabilities of the model's own prediction that are held while a span is decoded.
 _PROBS_BYTES = 8 * 2**20
+#: Rows of the stream that are decoded at once; norms hold several copies of them.
+_ROWS_BYTES = 6 * 2**20
 
 
 def lens_cells(
@@ -67,7 +69,9 @@ def lens_cells(
     decoder, d_vocab = _Decoder(question, trace, layers, rows), trace.anatomy.d_vocab
     # Logits that are looked at twice are held meanwhile: to make them again takes longer than anything else.
     in_blocks = trace.model.decodes_in_blocks and not question.jsd
-    rows_at_once = BLOCK_BYTES // (4 * (BLOCK_WIDTH if in_blocks else d_vocab))
+    rows_at_once = min(
+        BLOCK_BYTES // (4 * (BLOCK_WIDTH if in_blocks else d_vocab)), _ROWS_BYTES // (4 * trace.anatomy.d_model)
+    )
     width = max(1, min(rows_at_once // len(layers), _PROBS_BYTES // (4 * d_vocab)))
     # Few rows are decoded as a whole, the last layer's among them: the head's weights are read once.
     few = decoder.has_ends and 4 * (end - first) * len(layers) * d_vocab <= BLOCK_BYTES

@@ -57,6 +57,61 @@ def test_a_head_is_opened_with_its_sources(explorer: ExplorerPage, panel: Locato
     expect(sources.locator(".lw-heat-readout")).to_contain_text(f"(position {place}): {most:.3f} logits")
 
 
+#: Words of one token each: more of them than there is room for bars.
+MANY_WORDS = "'one two three four five six seven eight nine ten ' * 13"
+#: The chosen head becomes one that takes most from a token beyond the first hundred.
+FIND_LATE_HEAD = """
+late = None
+for layer in range(29, -1, -1):
+    for head in range(9):
+        ex.layer, ex.head = layer, head
+        ex.wait()
+        if abs(ex.results['head_sources'].sources).argmax() > 105:
+            late = layer, head
+            break
+    if late:
+        break
+else:
+    raise LookupError('no head looks far')
+"""
+NOTE_BARS = """() => {
+    const clear = CanvasRenderingContext2D.prototype.clearRect;
+    window.bars = 0;
+    CanvasRenderingContext2D.prototype.clearRect = function (...area) {
+        if (this.canvas.closest(".lw-sources")) window.bars += 1;
+        return clear.apply(this, area);
+    };
+    window.noteNoBars = () => { CanvasRenderingContext2D.prototype.clearRect = clear; };
+}"""
+
+
+def test_the_largest_bar_is_brought_into_sight_before_it_is_drawn(explorer: ExplorerPage, panel: Locator) -> None:
+    notebook, page = explorer.notebook, explorer.notebook.page
+    scroll = explorer.root.locator(".lw-sources .lw-scroll")
+    notebook.run(f"ex.prompt = {MANY_WORDS}; ex.wait()")
+    notebook.run(FIND_LATE_HEAD)
+    late = notebook.value("int(abs(ex.results['head_sources'].sources).argmax())")
+    detail = explorer.root.locator(".lw-sources .lw-detail")
+    expect(detail).to_contain_text("layer {} head {} ".format(*notebook.value("late")))
+    left, width = scroll.evaluate("(box) => [box.scrollLeft, box.clientWidth]")
+    assert left > 0
+    assert left <= 12 * late <= left + width - 60 - 12
+    # From where the reader has scrolled to, it is drawn once, scrolled already.
+    notebook.run("other = (late[1] + 1) % 9; ex.head = other; ex.wait()")
+    expect(detail).to_contain_text(f"head {notebook.value('other')} ")
+    scroll.evaluate("(box) => { box.scrollLeft = 0; }")
+    notebook.rest()
+    page.evaluate(NOTE_BARS)
+    try:
+        notebook.run("ex.head = late[1]; ex.wait()")
+        expect(detail).to_contain_text(f"head {notebook.value('late')[1]} ")
+        notebook.rest()
+        assert scroll.evaluate("(box) => box.scrollLeft") > 0
+        assert page.evaluate("window.bars") == 1
+    finally:
+        page.evaluate("window.noteNoBars()")
+
+
 def test_the_difference_of_two_tokens(explorer: ExplorerPage, panel: Locator) -> None:
     second = explorer.notebook.value("int(ex.results['attribution'].top_ids[1])")
     panel.get_by_label("Minus the logit of").select_option(str(second))

@@ -134,6 +134,33 @@ def test_a_key_draws_each_picture_once(explorer: ExplorerPage) -> None:
         page.evaluate("window.noteNoDrawings()")
 
 
+#: What happens first when a key is pressed: a message leaves for the kernel, or a view hears of the new text.
+NOTE_ORDER = """() => {
+    const { kernel } = jupyterapp.shell.currentWidget.context.sessionContext.session;
+    window.order = [];
+    const sent = (_, { direction }) => { if (direction === "send") window.order.push("sent"); };
+    const heard = (name) => { if (name === "prompt") window.order.push("heard"); };
+    kernel.anyMessage.connect(sent);
+    const groups = [...layerwidgetGroups.values()];
+    for (const group of groups) group.listeners.add(heard);
+    window.noteNoOrder = () => {
+        kernel.anyMessage.disconnect(sent);
+        for (const group of groups) group.listeners.delete(heard);
+    };
+}"""
+
+
+def test_a_key_leaves_for_the_kernel_before_the_page_does_anything_else(explorer: ExplorerPage) -> None:
+    explorer.notebook.page.evaluate(NOTE_ORDER)
+    try:
+        explorer.prompt.press_sequentially("x")
+        explorer.settle()
+        order = explorer.notebook.page.evaluate("window.order")
+        assert order[:2] == ["sent", "heard"], order
+    finally:
+        explorer.notebook.page.evaluate("window.noteNoOrder()")
+
+
 #: The page loses the binary part of all that the kernel sends to widgets that are made from now on.
 LOSE_BUFFERS = """() => {
     const { kernel } = jupyterapp.shell.currentWidget.context.sessionContext.session;
@@ -233,6 +260,8 @@ def test_dragging_the_slider_sends_nothing_until_release(explorer: ExplorerPage)
     assert page.evaluate("window.sentToKernel") == 0
     page.mouse.up()
     explorer.notebook.expect_value("ex.layers", "12-29")
+    explorer.notebook.rest()
+    assert page.evaluate("window.sentToKernel") == 1
     explorer.notebook.run("ex.wait()")
     explorer.notebook.expect_value("list(ex.slider.value)", [12, 29])
     explorer.notebook.expect_value("list(ex.results['attention'].layers)", list(range(12, 30)))

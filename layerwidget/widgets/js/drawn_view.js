@@ -5,11 +5,6 @@ import { readPalette } from "./colour.js";
 import { onFrame, watchLook } from "./dom.js";
 import { PATIENCE_MS, dimStale, isStale, isText } from "./store.js";
 
-/** Calls `later` after the next frame, when what has come by now is drawn. */
-export function afterFrame(later) {
-  requestAnimationFrame(() => requestAnimationFrame(later));
-}
-
 /**
  * Keeps a view drawn, once per frame at most: new data, what is chosen, size and theme.
  *

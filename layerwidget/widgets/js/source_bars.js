@@ -4,7 +4,7 @@ import { shareTraits } from "./bus.js";
 import { typeSize } from "./colour.js";
 import { paintColumnWord, paintUnit } from "./column_words.js";
 import { KEYS, clipped, element, pointIn, setFacts, sizedContext } from "./dom.js";
-import { afterFrame, openView } from "./drawn_view.js";
+import { openView } from "./drawn_view.js";
 import { exactValue, shortValue } from "./heat_cells.js";
 import { withStore } from "./store.js";
 import { listTable, makeTwin } from "./table_twin.js";
@@ -46,6 +46,14 @@ export default withStore(({ model, el, store }) => {
     element("div", { class: "lw-sources-body" }, scroll, empty), readout);
   const voice = makeVoice(shared, el, { news: () => readout.textContent });
 
+  // Whether the largest bar is to be brought into sight: before it is drawn, so that all is drawn once.
+  let revealing = false;
+  /** Scrolls as far as needed to show a bar. */
+  const reveal = (place, { column, width }) => {
+    const [left, room] = [place * column, width - AXIS_WIDTH];
+    if (left < scroll.scrollLeft) scroll.scrollLeft = left;
+    else if (left + column > scroll.scrollLeft + room) scroll.scrollLeft = left + column - room;
+  };
   const makeScene = (data, looks) => {
     const values = data.sources.data;
     const [width, count] = [scroll.clientWidth, data.labels.length];
@@ -55,7 +63,12 @@ export default withStore(({ model, el, store }) => {
     const foot = scroll.offsetHeight - SCROLL_BAR - WORDS_HEIGHT;
     spacer.style.height = `${foot + WORDS_HEIGHT}px`;
     const y = (value) => PAD + ((high - value) / (high - low)) * (foot - 2 * PAD);
-    return { data, values, count, width, column, low, high, y, foot, x: scroll.scrollLeft, largest: largestPlace(values), ...looks };
+    const largest = largestPlace(values);
+    if (revealing && width) {
+      reveal(largest, { column, width });
+      revealing = false;
+    }
+    return { data, values, count, width, column, low, high, y, foot, x: scroll.scrollLeft, largest, ...looks };
   };
   const axis = (context, { width, low, high, y, palette }) => {
     context.font = `${typeSize(palette, 11)} ${palette.font}`;
@@ -116,21 +129,13 @@ export default withStore(({ model, el, store }) => {
       setFacts(detail, []);
       readout.textContent = "";
     },
-    // When the bars have the size of the new data.
-    came: () => afterFrame(() => { if (view.scene()) reveal(view.scene().largest); }),
+    came() { revealing = true; },
   });
   const twin = makeTwin(scroll, () => {
     const scene = view.scene();
     return scene && listTable(scroll.getAttribute("aria-label").split(":")[0], "token", "logits",
       scene.data.labels, view.hover() ?? scene.largest, (place) => exactValue(scene.values[place]));
   });
-  /** Scrolls as far as needed to show a bar. */
-  const reveal = (place) => {
-    const { column, width } = view.scene();
-    const [left, room] = [place * column, width - AXIS_WIDTH];
-    if (left < scroll.scrollLeft) scroll.scrollLeft = left;
-    else if (left + column > scroll.scrollLeft + room) scroll.scrollLeft = left + column - room;
-  };
   const at = (event) => {
     const [scene, x] = [view.scene(), pointIn(scroll, event)[0] - AXIS_WIDTH];
     const place = scene && Math.floor((x + scroll.scrollLeft) / scene.column);
@@ -138,7 +143,7 @@ export default withStore(({ model, el, store }) => {
   };
   scroll.addEventListener("pointermove", (event) => view.point(at(event)));
   scroll.addEventListener("pointerleave", () => view.point(null));
-  scroll.addEventListener("scroll", view.draw);
+  scroll.addEventListener("scroll", () => { if (view.scene() && scroll.scrollLeft !== view.scene().x) view.draw(); });
   scroll.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1, Home: -1e6, End: 1e6 }[event.key];
     const scene = view.scene();
@@ -147,7 +152,7 @@ export default withStore(({ model, el, store }) => {
     event.stopPropagation();
     const place = Math.min(scene.count - 1, Math.max(0, (view.hover() ?? scene.largest) + step));
     view.point(place);
-    reveal(place);
+    reveal(place, scene);
     voice.say(() => readout.textContent);
   });
   scroll.addEventListener("blur", () => view.point(null));
