@@ -46,12 +46,14 @@ _TO_THE_END = "(area) => { area.focus(); area.setSelectionRange(area.value.lengt
 _WATCH_KEYS = """() => {
     const root = document.querySelector(".lw-explorer");
     const [area, lens, state] = ["textarea.lw-prompt", ".lw-lens", ".lw-state"].map((name) => root.querySelector(name));
-    const bench = window.bench = { painted: null, settled: null };
-    area.addEventListener("keydown", (event) => {
-        bench.pressed = event.timeStamp;
-        bench.painted = bench.settled = null;
+    const bench = window.bench = { first: null, painted: null, settled: null };
+    bench.begin = (now) => {
+        bench.pressed = now;
+        bench.revision = lens.dataset.revision;
+        bench.first = bench.painted = bench.settled = null;
         bench.quiet = new Promise((resolve) => { bench.tell = resolve; });
-    }, true);
+    };
+    area.addEventListener("keydown", (event) => bench.begin(event.timeStamp), true);
     const note = (moment, holds) => {
         if (bench.pressed === undefined || bench[moment] !== null || !holds()) return;
         const { port1, port2 } = new MessageChannel();
@@ -62,8 +64,9 @@ _WATCH_KEYS = """() => {
         port2.postMessage(null);
     };
     const grid = () => lens.dataset.prompt === area.value;
+    const part = () => lens.dataset.revision !== bench.revision && (grid() || lens.classList.contains("lw-partial"));
     const all = () => grid() && state.dataset.state === "fresh";
-    const look = () => { note("painted", grid); note("settled", all); };
+    const look = () => { note("first", part); note("painted", grid); note("settled", all); };
     new MutationObserver(look).observe(lens, { attributes: true });
     new MutationObserver(look).observe(state, { attributes: true });
 }"""
@@ -72,8 +75,20 @@ _WATCH_KEYS = """() => {
 _WAIT_UNTIL_SETTLED = f"""() => new Promise((resolve, reject) => {{
     const {{ bench }} = window;
     const late = setTimeout(() => reject(new Error("nothing was painted in time")), {SETTLED_MS});
-    bench.quiet.then(() => {{ clearTimeout(late); resolve({{ painted: bench.painted, settled: bench.settled }}); }});
+    bench.quiet.then(() => {{
+        clearTimeout(late);
+        const {{ first, painted, settled }} = bench;
+        resolve({{ first, painted, settled }});
+    }});
 }})"""
+
+# As the editor's own command, which is what a paste ends in.
+_PASTE = """(area, text) => {
+    area.focus();
+    area.select();
+    window.bench.begin(performance.now());
+    document.execCommand("insertText", false, text);
+}"""
 
 _FRAMES = """
     let last = null;
@@ -104,15 +119,17 @@ class InBrowser:
 
     Attributes:
         keys: (row of `KEY_ROWS`, n tokens) -> milliseconds, key by key.
+        pastes: n tokens -> milliseconds until the first part of the answer to a new prompt is painted, paste by paste.
         drags: row of `DRAG_ROWS` -> values, drag by drag.
     """
 
     keys: dict[tuple[str, int], list[float]] = field(default_factory=dict)
+    pastes: dict[int, list[float]] = field(default_factory=dict)
     drags: dict[str, list[float]] = field(default_factory=dict)
 
 
 def measure(found: InBrowser, lengths: Sequence[int], turns: int, say: Callable[[str], None]) -> None:
-    """Press keys in a prompt of each length, and drag in one of `DRAG_TOKENS`; adds to `found`.
+    """Press keys in a prompt of each length, paste others, and drag in one of `DRAG_TOKENS`; adds to `found`.
 
     Args:
         found: where the values go.
@@ -134,6 +151,7 @@ def measure(found: InBrowser, lengths: Sequence[int], turns: int, say: Callable[
             notebook.page.evaluate(_WATCH_KEYS)
             for n in lengths:
                 found.keys |= {(row, n): values for row, values in _type(page, n, KEYS_PER_TURN * turns).items()}
+                found.pastes[n] = _paste(page, n, turns)
                 say(f"in the browser: {n} tokens")
             found.drags |= _drag(page, turns)
             path = _exported(notebook, Path(home))
@@ -182,6 +200,23 @@ def _type(page: ExplorerPage, n: int, n_keys: int) -> dict[str, list[float]]:
         page.notebook.run("time.sleep(0.3)\ntook_ms = clock_ms(edit)")
         found["alone"].append(page.notebook.value("took_ms"))
     return {row: values[1:] for row, values in found.items()}
+
+
+def _paste(page: ExplorerPage, n: int, n_pastes: int) -> list[float]:
+    """Paste prompts of n tokens of which nothing is known; the first warms up.
+
+    Returns:
+        Milliseconds until the first part of each answer is painted: the last position of the layers on screen.
+    """
+    found = []
+    for turn in range(-1, n_pastes):
+        text = page.notebook.value(f"work.pasted({n}, {turn})")
+        page.notebook.page.wait_for_timeout(300)
+        page.prompt.evaluate(_PASTE, text)
+        found.append(page.notebook.page.evaluate(_WAIT_UNTIL_SETTLED)["first"])
+        expect(page.root.locator(".lw-work")).to_contain_text(f"{n} tokens")
+        page.settle()
+    return found[1:]
 
 
 def _engine_ms(page: ExplorerPage) -> float:

@@ -17,8 +17,12 @@ from tests.bench.memory import ALLOWED, Look, growth, medians
 from tests.bench.plot import chart
 from tests.bench.rows import (
     ABOVE_ALONE,
+    ABOVE_APPEND,
     DRAG_LIMITS,
     DRAG_ROWS,
+    FIRST_LIMIT,
+    FIRST_PAINTED,
+    FIRST_RATIO,
     KEY_ROWS,
     PAINT_LIMIT,
     RATIOS,
@@ -26,6 +30,8 @@ from tests.bench.rows import (
     Limit,
     Ratio,
     above_alone,
+    above_append,
+    first_to_forward,
 )
 from tests.bench.scaling import N_TOKENS, Curve
 from tests.bench.timing import Recorded, Summary
@@ -103,6 +109,17 @@ def as_json(results: Results) -> dict[str, Any]:
             {"tokens": n, "keys": values, **_summary(values), **_verdict(PAINT_LIMIT, values)}
             for n in results.lengths
             if (values := above_alone(results.in_browser.keys, n))
+        ],
+        "pastes": [{"tokens": n, "pastes": times, **_summary(times)} for n, times in results.in_browser.pastes.items()],
+        "first_to_forward": [
+            {"tokens": n, "value": values[0], **_verdict(FIRST_LIMIT, values)}
+            for n in results.lengths
+            if (values := first_to_forward(results.in_browser.pastes, results.times, n))
+        ],
+        "above_append": [
+            {"tokens": n, "value": values[0], **_verdict(PAINT_LIMIT, values)}
+            for n in results.lengths
+            if (values := above_append(results.in_browser.keys, results.times, n))
         ],
         "drags": {
             row: {"values": values, **_summary(values), **_verdict(DRAG_LIMITS.get(row), values)}
@@ -216,8 +233,15 @@ def _keys_table(results: Results, brief: bool = False) -> str:
     keys, failure = results.in_browser.keys, results.times.failures.get("browser")
     for row, name in KEY_ROWS.items():
         lines.append(_times_row(name, [keys.get((row, n), []) for n in results.lengths], failure, brief))
-    above = (above_alone(keys, n) for n in results.lengths)
-    lines.append(_line(ABOVE_ALONE, *(_judged(values, PAINT_LIMIT) if values else "–" for values in above)))
+    pastes = results.in_browser.pastes
+    lines.append(_times_row(FIRST_PAINTED, [pastes.get(n, []) for n in results.lengths], failure, brief))
+    judged = (
+        (ABOVE_ALONE, PAINT_LIMIT, [above_alone(keys, n) for n in results.lengths]),
+        (ABOVE_APPEND, PAINT_LIMIT, [above_append(keys, results.times, n) for n in results.lengths]),
+        (FIRST_RATIO, FIRST_LIMIT, [first_to_forward(pastes, results.times, n) for n in results.lengths]),
+    )
+    for name, limit, found in judged:
+        lines.append(_line(name, *(_judged(values, limit) if values else "–" for values in found)))
     return "\n".join(lines)
 
 
@@ -236,7 +260,10 @@ def _drags_table(results: Results, brief: bool = False) -> str:
 def _judged(values: Sequence[float], limit: Limit | None) -> str:
     if limit is None:
         return _number(Summary.of(values).median)
-    return f"{_number(limit.judged(values))} {_sign(limit.met(values))} {limit.sign} {limit.figure:g}"
+    judged = limit.judged(values)
+    # Of a ratio, as of those in the other table.
+    said = f"{judged:.2f}" if 0 < limit.figure < 10 else _number(judged)
+    return f"{said} {_sign(limit.met(values))} {limit.sign} {limit.figure:g}"
 
 
 def _memory_table(results: Results) -> str:

@@ -36,6 +36,9 @@ KEY_ROWS = {
     "alone": "(k₀) the edit alone between two keys: (h) in the same kernel, nothing drawn",
 }
 ABOVE_ALONE = "(k) painted − the edit alone (k₀), key by key"
+ABOVE_APPEND = "(k) painted − one token appended (h), of their medians"
+FIRST_PAINTED = "(k) a new prompt pasted → the first part of its answer painted"
+FIRST_RATIO = "(k) first part painted / plain forward pass (a), of their medians"
 DRAG_ROWS = {
     "frames": "(k) frames per second while the layers are dragged, 30 layers × 64 tokens × 9 heads",
     "slowest": "(k) the longest time between two of those frames, ms",
@@ -64,8 +67,10 @@ class Limit:
         return _KEEPS[self.sign](self.judged(values), self.figure)
 
 
-#: What the picture may add to the edit alone, ms.
+#: What the picture may add to the edit, ms, whichever way that is measured.
 PAINT_LIMIT = Limit("≤", 60)
+#: How much longer than a plain pass a new prompt may take until something of it is seen.
+FIRST_LIMIT = Limit("≤", 1.5)
 #: Every drag is to send none, not only most.
 DRAG_LIMITS = {"frames": Limit("≥", 50), "messages": Limit("=", 0, max), "page": Limit("≥", 50)}
 
@@ -74,6 +79,18 @@ def above_alone(keys: Mapping[tuple[str, int], Sequence[float]], n: int) -> list
     """What each key took above the edit alone beside it, ms; none where no key was pressed."""
     painted, alone = keys.get(("painted", n), ()), keys.get(("alone", n), ())
     return [drawn - bare for drawn, bare in zip(painted, alone, strict=True)]
+
+
+def above_append(keys: Mapping[tuple[str, int], Sequence[float]], recorded: Recorded, n: int) -> list[float]:
+    """What the median key took above the median edit in a process without a browser, ms; none without either."""
+    painted, append = keys.get(("painted", n), ()), recorded.of("append", n)
+    return [statistics.median(painted) - statistics.median(append)] if painted and append else []
+
+
+def first_to_forward(pastes: Mapping[int, Sequence[float]], recorded: Recorded, n: int) -> list[float]:
+    """The median first part that is painted, in median plain passes; none without either."""
+    first, forward = pastes.get(n, ()), recorded.of("forward", n)
+    return [statistics.median(first) / statistics.median(forward)] if first and forward else []
 
 
 #: A limit that holds at every length.

@@ -24,7 +24,7 @@ from tests.bench.hidden import InExplorer
 from tests.bench.memory import LOOKS, Look, edited, growth
 from tests.bench.plot import chart
 from tests.bench.report import BEGIN, END, Results, as_json, as_markdown, into_readme
-from tests.bench.rows import ABOVE_ALONE, DRAG_ROWS, KEY_ROWS, RATIOS, ROWS
+from tests.bench.rows import ABOVE_ALONE, ABOVE_APPEND, DRAG_ROWS, FIRST_PAINTED, FIRST_RATIO, KEY_ROWS, RATIOS, ROWS
 from tests.bench.scaling import Curve
 from tests.bench.timing import PeerError, Recorded, Summary, take_turns
 from tests.bench.workload import Workload
@@ -35,9 +35,10 @@ def test_the_command_writes_every_row(tmp_path: Path) -> None:
     assert main(["--quick", "--only", "here", "--out", str(tmp_path)], lettered()) == 0
     page = (tmp_path / "table.md").read_text()
     browser_rows = (*KEY_ROWS.values(), *DRAG_ROWS.values())
-    for line in (*ROWS.values(), *(ratio.name for ratio in RATIOS), *browser_rows, ABOVE_ALONE):
+    more = (ABOVE_ALONE, ABOVE_APPEND, FIRST_PAINTED, FIRST_RATIO)
+    for line in (*ROWS.values(), *(ratio.name for ratio in RATIOS), *browser_rows, *more):
         assert f"| {line} |" in page
-    assert page.count("left out") == len(PEERS) + len(browser_rows) + 1
+    assert page.count("left out") == len(PEERS) + len(browser_rows) + 2
     found = json.loads((tmp_path / "table.json").read_text())
     assert {one["row"] for one in found["ms"]} == {*HERE, "first"}
     assert all(one["median"] > 0 for one in found["ms"])
@@ -51,6 +52,14 @@ def lettered() -> lw.HookedModel:
     tokenizer = letters()
     tokenizer.backend_tokenizer.decoder = decoders.Fuse()
     return lw.HookedModel(tiny("llama"), tokenizer, "tiny")
+
+
+def test_every_paste_begins_with_another_token() -> None:
+    work = Workload(lettered())
+    texts = [work.pasted(8, turn) for turn in range(-1, 5)]
+    ids = [work.model.tokenize(text).ids.tolist() for text in (*texts, work.text(8))]
+    assert len({first for first, *_ in ids}) == len(ids)
+    assert {tuple(rest) for _, *rest in ids} == {tuple(work.prompt(8)[1:])}
 
 
 def test_every_turn_types_another_token() -> None:
@@ -135,14 +144,30 @@ def test_every_length_is_judged_by_what_the_picture_adds_key_by_key() -> None:
         ("painted", 16): [161.0, 162.0],
         ("alone", 16): [100.0, 100.0],
     }
-    results = Results("toy", (8, 16, 32), 3, 1, Recorded({}, {"browser": "it broke"}), InBrowser(keys))
+    times = Recorded({("append", 8): [80.0, 195.0, 190.0], ("append", 32): [1.0]}, {"browser": "it broke"})
+    results = Results("toy", (8, 16, 32), 3, 1, times, InBrowser(keys))
     page = as_markdown(results)
     assert f"| {ABOVE_ALONE} | 50.0 ✓ ≤ 60 | 61.5 ✗ ≤ 60 | – |" in page
+    assert f"| {ABOVE_APPEND} | 60.0 ✓ ≤ 60 | – | – |" in page
     assert f"| {KEY_ROWS['painted']} | 250 (200–300) | 162 (161–162) | it broke |" in page
     assert f"| {DRAG_ROWS['frames']} | it broke |  |" in page
     assert "compared with the edit alone (k₀): (h) in the same kernel" in page
     found = as_json(results)["above_alone"]
     assert [(one["tokens"], one["limit"], one["met"]) for one in found] == [(8, "≤ 60", True), (16, "≤ 60", False)]
+    (found,) = as_json(results)["above_append"]
+    assert found == {"tokens": 8, "value": 60.0, "limit": "≤ 60", "met": True}
+
+
+def test_the_first_part_that_is_painted_is_judged_by_a_plain_pass() -> None:
+    times = Recorded({("forward", 8): [100.0, 110.0, 90.0], ("forward", 16): [100.0]}, {})
+    pastes = InBrowser(pastes={8: [140.0, 150.0, 160.0], 16: [151.0]})
+    results = Results("toy", (8, 16, 32), 3, 1, times, pastes)
+    page = as_markdown(results)
+    assert f"| {FIRST_PAINTED} | 150 (145–155) | 151 | – |" in page
+    assert f"| {FIRST_RATIO} | 1.50 ✓ ≤ 1.5 | 1.51 ✗ ≤ 1.5 | – |" in page
+    found = as_json(results)
+    assert [(one["value"], one["met"]) for one in found["first_to_forward"]] == [(1.5, True), (1.51, False)]
+    assert found["pastes"][0]["pastes"] == [140.0, 150.0, 160.0]
 
 
 def test_what_was_found_before_the_browser_broke_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

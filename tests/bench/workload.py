@@ -75,6 +75,25 @@ class Workload:
                 return before, after
         raise ValueError(f"No text of {n} tokens was found that goes on from one of {n - 1}, for turn {turn}.")
 
+    def pasted(self, n: int, turn: int) -> str:
+        """A text of n tokens, of which the first one is another one in every turn from -1 on: nothing of it is known.
+
+        Raises:
+            ValueError: when there is no such text.
+        """
+        if self.model.tokenizer is not None:
+            for text in islice(self._others(self.prompt(n)), turn + 1, None):
+                return text
+        raise ValueError(f"No text of {n} tokens was found that begins with another one, for turn {turn}.")
+
+    def _others(self, ids: list[int]) -> Iterator[str]:
+        """Texts that differ from this one by their first token, each by another one."""
+        for place in range(self.model.d_vocab):
+            other = [(1000 + place) % self.model.d_vocab, *ids[1:]]
+            text = self._text(other)
+            if other != ids and self.model.tokenize(text).ids.tolist() == other:
+                yield text
+
     def _longer(self, before: str) -> Iterator[str]:
         """Texts that have one token more than this one, each another one."""
         ids = self.model.tokenize(before).ids.tolist()
