@@ -74,14 +74,14 @@ for layer in range(29, -1, -1):
 else:
     raise LookupError('no head looks far')
 """
+#: Whenever the bars are drawn: which result, and how far they are scrolled then.
 NOTE_BARS = """() => {
-    const clear = CanvasRenderingContext2D.prototype.clearRect;
-    window.bars = 0;
-    CanvasRenderingContext2D.prototype.clearRect = function (...area) {
-        if (this.canvas.closest(".lw-sources")) window.bars += 1;
-        return clear.apply(this, area);
-    };
-    window.noteNoBars = () => { CanvasRenderingContext2D.prototype.clearRect = clear; };
+    const view = document.querySelector(".lw-explorer .lw-sources");
+    window.bars = [];
+    const note = () => window.bars.push([view.dataset.revision, view.querySelector(".lw-scroll").scrollLeft]);
+    const drawn = new MutationObserver((records) => records.forEach(note));
+    drawn.observe(view, { attributes: true, attributeFilter: ["data-revision"] });
+    window.noteNoBars = () => drawn.disconnect();
 }"""
 
 
@@ -106,8 +106,10 @@ def test_the_largest_bar_is_brought_into_sight_before_it_is_drawn(explorer: Expl
         notebook.run("ex.head = late[1]; ex.wait()")
         expect(detail).to_contain_text(f"head {notebook.value('late')[1]} ")
         notebook.rest()
-        assert scroll.evaluate("(box) => box.scrollLeft") > 0
-        assert page.evaluate("window.bars") == 1
+        drawn = page.evaluate("window.bars")
+        newest = [left for revision, left in drawn if revision == drawn[-1][0]]
+        assert newest == [scroll.evaluate("(box) => box.scrollLeft")], drawn
+        assert newest[0] > 0
     finally:
         page.evaluate("window.noteNoBars()")
 

@@ -259,9 +259,9 @@ def test_dragging_the_slider_sends_nothing_until_release(explorer: ExplorerPage)
     expect(title).to_contain_text("layers 12–29")
     assert page.evaluate("window.sentToKernel") == 0
     page.mouse.up()
-    explorer.notebook.expect_value("ex.layers", "12-29")
     explorer.notebook.rest()
     assert page.evaluate("window.sentToKernel") == 1
+    explorer.notebook.expect_value("ex.layers", "12-29")
     explorer.notebook.run("ex.wait()")
     explorer.notebook.expect_value("list(ex.slider.value)", [12, 29])
     explorer.notebook.expect_value("list(ex.results['attention'].layers)", list(range(12, 30)))
