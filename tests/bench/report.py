@@ -20,7 +20,6 @@ from tests.bench.rows import (
     ABOVE_APPEND,
     DRAG_LIMITS,
     DRAG_ROWS,
-    FIRST_LIMIT,
     FIRST_PAINTED,
     FIRST_RATIO,
     KEY_ROWS,
@@ -112,7 +111,7 @@ def as_json(results: Results) -> dict[str, Any]:
         ],
         "pastes": [{"tokens": n, "pastes": times, **_summary(times)} for n, times in results.in_browser.pastes.items()],
         "first_to_forward": [
-            {"tokens": n, "value": values[0], **_verdict(FIRST_LIMIT, values)}
+            {"tokens": n, "value": values[0]}
             for n in results.lengths
             if (values := first_to_forward(results.in_browser.pastes, results.times, n))
         ],
@@ -235,13 +234,12 @@ def _keys_table(results: Results, brief: bool = False) -> str:
         lines.append(_times_row(name, [keys.get((row, n), []) for n in results.lengths], failure, brief))
     pastes = results.in_browser.pastes
     lines.append(_times_row(FIRST_PAINTED, [pastes.get(n, []) for n in results.lengths], failure, brief))
-    judged = (
-        (ABOVE_ALONE, PAINT_LIMIT, [above_alone(keys, n) for n in results.lengths]),
-        (ABOVE_APPEND, PAINT_LIMIT, [above_append(keys, results.times, n) for n in results.lengths]),
-        (FIRST_RATIO, FIRST_LIMIT, [first_to_forward(pastes, results.times, n) for n in results.lengths]),
-    )
-    for name, limit, found in judged:
-        lines.append(_line(name, *(_judged(values, limit) if values else "–" for values in found)))
+    alone = (above_alone(keys, n) for n in results.lengths)
+    append = (above_append(keys, results.times, n) for n in results.lengths)
+    for name, above in ((ABOVE_ALONE, alone), (ABOVE_APPEND, append)):
+        lines.append(_line(name, *(_judged(values, PAINT_LIMIT) if values else "–" for values in above)))
+    first = (first_to_forward(pastes, results.times, n) for n in results.lengths)
+    lines.append(_line(FIRST_RATIO, *(_share(*values) if values else "–" for values in first)))
     return "\n".join(lines)
 
 
@@ -260,10 +258,7 @@ def _drags_table(results: Results, brief: bool = False) -> str:
 def _judged(values: Sequence[float], limit: Limit | None) -> str:
     if limit is None:
         return _number(Summary.of(values).median)
-    judged = limit.judged(values)
-    # Of a ratio, as of those in the other table.
-    said = f"{judged:.2f}" if 0 < limit.figure < 10 else _number(judged)
-    return f"{said} {_sign(limit.met(values))} {limit.sign} {limit.figure:g}"
+    return f"{_number(limit.judged(values))} {_sign(limit.met(values))} {limit.sign} {limit.figure:g}"
 
 
 def _memory_table(results: Results) -> str:

@@ -69,8 +69,6 @@ class Limit:
 
 #: What the picture may add to the edit, ms, whichever way that is measured.
 PAINT_LIMIT = Limit("≤", 60)
-#: How much longer than a plain pass a new prompt may take until something of it is seen.
-FIRST_LIMIT = Limit("≤", 1.5)
 #: Every drag is to send none, not only most.
 DRAG_LIMITS = {"frames": Limit("≥", 50), "messages": Limit("=", 0, max), "page": Limit("≥", 50)}
 
