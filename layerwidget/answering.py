@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from layerwidget.tokens import Tokens
     from layerwidget.widgets.request_desk import RequestDesk
 
+#: Who has taken an edit back, and does nothing for so long, in seconds, goes on from there.
+REST_S = 0.5
+
 _Kind = TypeVar("_Kind", bound=Page)
 #: A prompt, and of an encoder-decoder its target.
 _Texts = tuple[str, str]
@@ -67,7 +70,8 @@ class Answering:
         self.tokens: Tokens | None = None
         self.follows_last = True
         self.note = ""
-        self._tidying: threading.Timer | None = None
+        # What is to be done idly after a while, by whom it is submitted.
+        self._timers: dict[object, threading.Timer] = {}
         self._placing = threading.RLock()
         # Where the reader was put since a prompt was shown last, and in which one: shown, or about to be.
         self._put: tuple[_Texts, int] | None = None
@@ -77,7 +81,7 @@ class Answering:
         self._comparing = threading.RLock()
         self._saying = threading.RLock()
         # Those that follow to where the reader was taken along to when all answers are there.
-        self._behind: list[Callable[[], None]] = []
+        self._to_catch_up: list[Callable[[], None]] = []
         # What was said of the last picture, and the memory of its pass as it was counted last.
         self._said: tuple[str, ...] | None = None
         self._pass_bytes = 0
@@ -87,8 +91,8 @@ class Answering:
     def close(self) -> None:
         """Answer nothing any more."""
         self.turns.close()
-        if self._tidying is not None:
-            self._tidying.cancel()
+        for client in list(self._timers):
+            self._call_off(client)
         self._worker.leave(self._explorer.status)
         self._worker.leave(self._explorer.stack)
 
@@ -285,8 +289,8 @@ class Answering:
 
         Not after an edit that was given up for a newer one: the answers to that are on their way.
         """
-        behind, self._behind = self._behind, []
-        for catch_up in behind:
+        waiting, self._to_catch_up = self._to_catch_up, []
+        for catch_up in waiting:
             catch_up()
 
     def _answered(self, error: Exception | None) -> None:
@@ -297,7 +301,8 @@ class Answering:
             if self._explorer.report is None:
                 self._worker.submit_idle(self._explorer.status, self._check)
             elif self.live.is_behind:
-                self._worker.submit_idle(self._explorer.status, self.live.prepare)
+                # Not between two edits that are taken back.
+                self._submit_in(REST_S, self._explorer.status, self.live.prepare)
             self._worker.submit_idle(self._explorer.stack, self._tidy)
 
     def _stopped(self) -> None:
@@ -317,19 +322,26 @@ class Answering:
 
     def _tidy(self) -> None:
         """When there is nothing else to do: give back what is free, and say what is not."""
-        if self._tidying is not None:
-            self._tidying.cancel()
+        self._call_off(self._explorer.stack)
         if wait_s := give_back():
-            self._tidy_in(wait_s)
+            # Once more: else what the last edit has freed would stay until the next one.
+            self._submit_in(wait_s, self._explorer.stack, self._tidy)
         self._pass_bytes = self.live.held_pass_bytes
         self._show_work()
 
-    def _tidy_in(self, wait_s: float) -> None:
-        """Once more: else what the last edit has freed would stay until the next one."""
+    def _submit_in(self, wait_s: float, client: object, job: Callable[[], None]) -> None:
+        """Do something after a while, when nothing else is to do; in place of what was put off for that client."""
+        self._call_off(client)
         if not self.turns.closed:
-            self._tidying = threading.Timer(wait_s, self._worker.submit_idle, (self._explorer.stack, self._tidy))
-            self._tidying.daemon = True
-            self._tidying.start()
+            self._timers[client] = timer = threading.Timer(wait_s, self._worker.submit_idle, (client, job))
+            timer.daemon = True
+            timer.start()
+
+    def _call_off(self, client: object) -> None:
+        """Nothing is put off for that client any more."""
+        timer = self._timers.pop(client, None)
+        if timer is not None:
+            timer.cancel()
 
     # What is said about it
 
@@ -354,7 +366,7 @@ class Answering:
             self.follows_last = True
             with taking_along(self._explorer.group) as behind:
                 self._explorer.position = n_pos - 1
-            self._behind += behind
+            self._to_catch_up += behind
 
     def _is_last(self, texts: _Texts, position: int) -> bool:
         """Whether a position is at the end of a prompt, or beyond it."""

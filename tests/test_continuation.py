@@ -367,6 +367,12 @@ def test_after_an_edit_that_was_taken_back_the_next_one_goes_on_where_it_is() ->
     live.update(prompt, LENS)
     assert live.passes == passes
     assert live.is_behind
+    # A first token that is another one leaves nothing to go on from.
+    with pytest.raises(Cancelled), cancelled_by(lambda: True):
+        live.prepare()
+    live.update([*prompt[:6], 3, *prompt[7:]], LENS)
+    live.update(prompt, LENS)
+    assert live.is_behind
     with pytest.raises(Cancelled), cancelled_by(lambda: True):
         live.prepare()
     assert live.is_behind

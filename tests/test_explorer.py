@@ -430,7 +430,7 @@ def test_who_takes_an_edit_back_goes_on_typing_where_they_are() -> None:
     explorer = lw.Explorer(lw.HookedModel(tiny("llama"), letters(), "tiny"), "abcdef")
     explorer.wait()
     until(lambda: explorer.report is not None)
-    for prompt in ("xbcdef", "abcdef"):
+    for prompt in ("abxdef", "abcdef"):
         explorer.prompt = prompt
         explorer.wait()
     assert "nothing recomputed" in explorer.status.work

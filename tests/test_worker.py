@@ -9,7 +9,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from itertools import pairwise
 
 import pytest
 
@@ -92,50 +91,73 @@ def test_a_long_running_job_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None
     assert long.ended == "given up"
 
 
-def test_whoever_types_on_sees_a_pass_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LONG_S", 0.0)
-    worker, gates, client = Worker(), [Gate() for _ in range(5)], Client()
-    worker.submit(client, gates[0])
-    for gate, newer in pairwise(gates):
-        assert gate.started.wait(WAIT_S)
-        worker.submit(client, newer)
-        # A key later, it still runs, or is given up already.
-        worker.submit(client, newer)
-        if gate is gates[0] or gate is gates[2]:
-            assert newer.started.wait(WAIT_S)
-            assert gate.ended == "given up"
-        else:
-            # The one before was given up: this one may come to its end, and is seen.
-            assert not newer.started.wait(0.1)
-            worker.painted(client)
-            gate.go.set()
-            assert newer.started.wait(WAIT_S)
-            assert gate.ended == "finished"
-            time.sleep(module.FRESH_S)
-    worker.leave(client)
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The worker's time, which goes on when it is told to."""
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
 
 
-@pytest.mark.parametrize(
-    ("painted", "ended"), [("just before", "given up"), ("long before", None), ("since", "given up")]
-)
-def test_for_how_long_a_picture_is_fresh(painted: str, ended: str | None) -> None:
-    worker, gate, newer, client = Worker(), Gate(), Gate(), Client()
+class Clock:
+    """A time, in seconds."""
+
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def is_given_up(worker: Worker, client: Client, gate: Gate) -> bool:
+    """Whether what runs is given up when something newer is submitted; ends it in any case."""
+    newer = Gate()
     newer.go.set()
+    worker.submit(client, newer)
+    if not newer.started.wait(0.1):
+        gate.go.set()
+        assert newer.started.wait(WAIT_S)
+    return gate.ended == "given up"
+
+
+@pytest.mark.parametrize(("after_s", "given_up"), [(0.3, True), (0.5, False)])
+def test_for_how_long_a_picture_is_fresh(clock: Clock, after_s: float, given_up: bool) -> None:
+    worker, gate, client = Worker(), Gate(), Client()
     worker.painted(client)
-    if painted == "long before":
-        time.sleep(0.5)
+    clock.now += 0.1
     worker.submit(client, gate)
     assert gate.started.wait(WAIT_S)
-    if painted == "since":
-        # A part of its own answer, however long ago.
-        worker.painted(client)
-        time.sleep(0.5)
-    worker.submit(client, newer)
-    if ended is None:
-        assert not newer.started.wait(0.1)
-        gate.go.set()
-    assert newer.started.wait(WAIT_S)
-    assert gate.ended == (ended or "finished")
+    clock.now += after_s - 0.1
+    assert is_given_up(worker, client, gate) == given_up
+
+
+def test_who_has_painted_a_part_may_be_given_up_for_the_rest(clock: Clock) -> None:
+    worker, gate, client = Worker(), Gate(), Client()
+    worker.submit(client, gate)
+    assert gate.started.wait(WAIT_S)
+    clock.now += 1
+    worker.painted(client)
+    clock.now += 2
+    assert is_given_up(worker, client, gate)
+
+
+def test_whoever_types_on_sees_a_pass_that_takes_long(clock: Clock) -> None:
+    """Each that is given up leaves the next one more time, until something is painted, or somebody stops."""
+    worker, client = Worker(), Client()
+
+    def given_up_after(runs_s: float) -> bool:
+        gate = Gate()
+        worker.submit(client, gate)
+        assert gate.started.wait(WAIT_S)
+        clock.now += runs_s
+        return is_given_up(worker, client, gate)
+
+    ran_s = (4.9, 5.1, 5.1, 19.9, 20.1, 20.1)
+    assert [given_up_after(runs_s) for runs_s in ran_s] == [False, True, False, False, True, False]
+    worker.stop(client)
+    assert [given_up_after(runs_s) for runs_s in (5.1, 5.1)] == [True, False]
+    worker.painted(client)
+    clock.now += 1
+    assert [given_up_after(runs_s) for runs_s in (5.1, 5.1)] == [True, False]
 
 
 def test_idle_work_gives_way_and_is_begun_again() -> None:

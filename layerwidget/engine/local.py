@@ -66,7 +66,7 @@ class Live:
         self._answers: dict[TraceQuestion[Any], _Answer] = {}
         self._recent = KeptAnswers(answer_bytes)
         self._kept: dict[_Key, Any] = {}
-        # Of what the last answers are, where they were kept from before and the pass that is held is another prompt's.
+        # Of what the last answers are, where they were kept from before: the pass that is held may be another prompt's.
         self._recalled_of: tuple[Tokens, tuple[object, ...]] | None = None
         self.reused = self.reused_layers = 0
 
@@ -120,8 +120,12 @@ class Live:
 
     @property
     def is_behind(self) -> bool:
-        """Whether the pass that is held is another prompt's, as after an edit that was taken back: see `prepare`."""
-        return self._recalled_of is not None and not self.computes_anew
+        """Whether the pass that is held is another prompt's, as after an edit that was taken back: see `prepare`.
+
+        Not where nothing can go on from a pass, or one that is given up would cost more than it saves.
+        """
+        recalled, going = self._recalled_of, self._continuation
+        return recalled is not None and going.loses_nothing and not going.holds(*recalled)
 
     def prepare(self) -> None:
         """Do beforehand what the next edit would have to do: prove the ways of reusing something on this model.
@@ -130,12 +134,10 @@ class Live:
         on. Once in a process, it is also found out how many threads a pass over one position has use for.
 
         Raises:
-            Cancelled: when something else is to be done; the next time goes on from there.
+            Cancelled: when something else is to be done.
         """
-        self._continuation.prepare()
-        if self.is_behind and self._recalled_of is not None:
-            self._continuation.trace(*self._recalled_of)
-            self._recalled_of = None
+        recalled = self._recalled_of if self.is_behind else None
+        self._continuation.prepare(*(recalled or ()))
         measure_pace()
 
     @editing()
@@ -259,8 +261,9 @@ class Live:
         same = held is not None and held.tokens.key == tokens.key
         if held is not None and same and _is_whole(held.value):
             return
-        # How many positions of the answer hold after the edit.
-        n_same = len(trace.tokens) if same else 0 if held is None else self._continuation.n_alike(held.tokens, tokens)
+        n_same = 0 if held is None else self._continuation.n_same(held.tokens, tokens)
+        if same:
+            n_same = len(trace.tokens)
         before = held.value if held is not None and n_same else None
         for answer in question.answers(trace, before, n_same, on_screen):
             self._answers[question] = _Answer(tokens, trace.interventions, answer)

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 #: A running pass is given up for a newer edit only when the picture is fresher than this: always would starve it.
 FRESH_S = 0.4
-#: A pass that has run for longer than this is given up as well, nobody waits for a long text that is gone: but not two
-#: in a row, or who goes on typing would see nothing.
+#: A pass that has run for longer than this is given up as well: nobody waits for a long text that is gone.
 LONG_S = 5.0
+#: By so much longer runs the next one before it is given up, and the one after that: who goes on typing sees something.
+LONGER = 4
 #: An idle thread ends after this time; the next job starts another.
 IDLE_S = 20.0
 
@@ -50,7 +51,7 @@ class _Running:
     client: object | None
     job: Callable[[], None]
     idle: bool
-    since: float = field(default_factory=time.monotonic)
+    since: float = field(default_factory=lambda: time.monotonic())
     given_up: bool = False
 
 
@@ -64,8 +65,8 @@ class Worker:
         # The last one runs; those before it have given way to it.
         self._running: list[_Running] = []
         self._painted: weakref.WeakKeyDictionary[object, float] = weakref.WeakKeyDictionary()
-        # When a job that had painted nothing was given up last because it took long.
-        self._given_up: weakref.WeakKeyDictionary[object, float] = weakref.WeakKeyDictionary()
+        # For how long the next job may run, where others were given up that had painted nothing.
+        self._patience: weakref.WeakKeyDictionary[object, float] = weakref.WeakKeyDictionary()
         self._thread: threading.Thread | None = None
 
     @classmethod
@@ -105,6 +106,7 @@ class Worker:
     def painted(self, client: object) -> None:
         """The client's picture is up to date now, so its next pass may be given up for a newer edit."""
         self._painted[client] = time.monotonic()
+        self._patience.pop(client, None)
 
     def give_way(self) -> None:
         """Run what waits, then go on: for a long job between two of its steps, on the worker's own thread."""
@@ -119,6 +121,7 @@ class Worker:
             runs = [running for running in self._running if running.client is client]
             for running in runs:
                 running.given_up = True
+            self._patience.pop(client, None)
             return "running" if runs else "waiting" if waited else ""
 
     def leave(self, client: object) -> None:
@@ -144,9 +147,11 @@ class Worker:
         # A job that has painted a part of its answer starves nobody when the rest is given up.
         if painted >= running.since or now - painted < FRESH_S:
             return True
-        if now - running.since <= LONG_S or self._given_up.get(running.client, -math.inf) > painted:
+        patience = self._patience.get(running.client, LONG_S)
+        if now - running.since <= patience:
             return False
-        self._given_up[running.client] = now
+        if not running.given_up:
+            self._patience[running.client] = LONGER * patience
         return True
 
     def _run(self, n_torch: int) -> None:

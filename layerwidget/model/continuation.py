@@ -99,20 +99,40 @@ class Continuation:
         """Whether it was proved that no position sees what comes after it."""
         return self._way(prove=False) is not None
 
-    def n_alike(self, one: Tokens, other: Tokens) -> int:
+    def n_same(self, one: Tokens, other: Tokens) -> int:
         """At how many first positions two prompts have the same activations, as far as that was proved."""
-        return common_length(one, other) if self.sequential and self._turns_alike(one, other) else 0
+        return common_length(one, other) if self.sequential and self._same_angles(one, other) else 0
 
-    def _turns_alike(self, one: Tokens, other: Tokens) -> bool:
+    def _same_angles(self, one: Tokens, other: Tokens) -> bool:
         """Whether both have the same rotary angles at the same positions."""
         config = self.model.hf_model.config
         return rotary_regime(config, len(one)) == rotary_regime(config, len(other))
 
-    def prepare(self) -> None:
-        """Find the ways of reusing something, and fill the cache for the prompt that is held; for idle moments."""
+    def holds(self, tokens: Tokens, interventions: Sequence[object] = ()) -> bool:
+        """Whether the last pass is one over this prompt, under these interventions."""
+        held = self._held
+        return held is not None and held.tokens.key == tokens.key and held.trace.interventions == interventions
+
+    @property
+    def loses_nothing(self) -> bool:
+        """Whether a pass that goes on from what is held can be given up half-way, and what was held is held still."""
+        return self._held is not None and self._held.cache is not None and self._held.cache.by_layer
+
+    def prepare(self, tokens: Tokens | None = None, interventions: Sequence[object] = ()) -> None:
+        """Find the ways of reusing something, and fill the cache for the prompt that comes next; for idle moments.
+
+        Args:
+            tokens: that prompt; by default the one that is held.
+            interventions: its interventions.
+
+        Raises:
+            Cancelled: when something else is to be done.
+        """
         way = self._way(prove=True)
         self._goes_on_from_a_layer(prove=True)
-        if way is not None and self._held is not None and self._held.cache is None:
+        if tokens is not None:
+            self.trace(tokens, interventions)
+        elif way is not None and self._held is not None and self._held.cache is None:
             self._anew(self._held.tokens, self._held.trace.interventions)
 
     def _way(self, prove: bool) -> Way | None:
@@ -180,7 +200,7 @@ class Continuation:
 
     def _reach(self, held: _Held, n_same: int, tokens: Tokens) -> int:
         """How many positions of what is held hold for an edited prompt, of which the first so many are unchanged."""
-        if not self._turns_alike(held.tokens, tokens):
+        if not self._same_angles(held.tokens, tokens):
             return 0
         if self.model not in _way_of:
             self._put_off += 1

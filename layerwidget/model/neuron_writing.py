@@ -108,7 +108,7 @@ def neuron_reading(trace: Trace, layer: int, position: int, neuron: int | None =
         layer: which layer.
         position: which position, from 0.
         neuron: whose activation is wanted at every position; or None.
-        first: from which position on what is wanted at every position is read.
+        first: the first position at which that, and experts, are read.
 
     Raises:
         MissingComponentError: when the FFN cannot be called by itself, does not give what the layer added, or is not

@@ -130,7 +130,7 @@ class NeuronsView(Page):
 
     def questions(self, standpoint: Standpoint) -> Mapping[str, TraceQuestion[Any]]:
         """The neurons of the chosen layer."""
-        # Of the last one always the same is asked, so that the answer to an edit goes on with the one before.
+        # Of the last position -1 is asked, the same question after every edit: its answer goes on with the one before.
         position = standpoint.position if standpoint.position < len(standpoint.tokens) - 1 else -1
         question = Neurons(standpoint.layer, position, k=_SHOWN, neuron=self.table.neuron, n_tokens=_WORDS)
         return {"neurons": question}

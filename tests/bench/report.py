@@ -49,7 +49,7 @@ class Results:
         model: the model's name.
         lengths, turns, threads: the settings.
         times: of the rows of the table.
-        in_browser: keys and drags; empty where the browser was not run.
+        in_browser: keys, pastes and drags; empty where the browser was not run.
         memory: number of edits -> what is in memory; empty where it was not measured.
         curves: how time grows with the size of things.
     """
