@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.browser import DRAG_TOKENS, KEYS_PER_TURN, InBrowser
-from tests.bench.memory import ALLOWED, Look, growth, medians
+from tests.bench.memory import ALLOWED, LOOKS, Look, growth, medians
 from tests.bench.plot import chart
 from tests.bench.rows import (
     ABOVE_ALONE,
@@ -270,7 +270,7 @@ def _memory_table(results: Results) -> str:
     cells = (*(_number(mib) for mib in columns.values()), verdict)
     *_, last = results.memory.values()
     note = (
-        "The first and the last are medians of three looks around them. "
+        f"Medians: the first and the last of {len(LOOKS[min(LOOKS)])} looks, which go up and down by a tenth. "
         f"Of the last look, {last.mapped:.0f} MiB are pages of files, mostly of the model's weights."
     )
     return "\n".join([head, _rule(len(cells)), _line("resident memory, MiB", *cells), "", note])
