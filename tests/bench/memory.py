@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import layerwidget as lw
 
 #: Number of edits, as the table has it -> after how many memory is looked at. Between the medians of the first and the
-#: last it may grow by `ALLOWED`. What is free goes back to the system from time to time, so that what is resident goes up
-#: and down by a tenth: a few looks may all meet the same side of that.
+#: last it may grow by `ALLOWED`. What is free goes back to the system from time to time, so that what is resident goes
+#: up and down by a tenth: a few looks may all meet the same side of that.
 LOOKS = {
     200: tuple(range(150, 251, 10)),
     400: (390, 400, 410),
