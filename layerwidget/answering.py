@@ -70,8 +70,6 @@ class Answering:
         self.tokens: Tokens | None = None
         self.follows_last = True
         self.note = ""
-        # What is to be done idly after a while, by whom it is submitted.
-        self._timers: dict[object, threading.Timer] = {}
         self._placing = threading.RLock()
         # Where the reader was put since a prompt was shown last, and in which one: shown, or about to be.
         self._put: tuple[_Texts, int] | None = None
@@ -91,8 +89,6 @@ class Answering:
     def close(self) -> None:
         """Answer nothing any more."""
         self.turns.close()
-        for client in list(self._timers):
-            self._call_off(client)
         self._worker.leave(self._explorer.status)
         self._worker.leave(self._explorer.stack)
 
@@ -302,7 +298,7 @@ class Answering:
                 self._worker.submit_idle(self._explorer.status, self._check)
             elif self.live.is_behind:
                 # Not between two edits that are taken back.
-                self._submit_in(REST_S, self._explorer.status, self.live.prepare)
+                self._worker.submit_idle(self._explorer.status, self.live.prepare, REST_S)
             self._worker.submit_idle(self._explorer.stack, self._tidy)
 
     def _stopped(self) -> None:
@@ -322,26 +318,12 @@ class Answering:
 
     def _tidy(self) -> None:
         """When there is nothing else to do: give back what is free, and say what is not."""
-        self._call_off(self._explorer.stack)
-        if wait_s := give_back():
+        wait_s = give_back()
+        if wait_s and not self.turns.closed:
             # Once more: else what the last edit has freed would stay until the next one.
-            self._submit_in(wait_s, self._explorer.stack, self._tidy)
+            self._worker.submit_idle(self._explorer.stack, self._tidy, wait_s)
         self._pass_bytes = self.live.held_pass_bytes
         self._show_work()
-
-    def _submit_in(self, wait_s: float, client: object, job: Callable[[], None]) -> None:
-        """Do something after a while, when nothing else is to do; in place of what was put off for that client."""
-        self._call_off(client)
-        if not self.turns.closed:
-            self._timers[client] = timer = threading.Timer(wait_s, self._worker.submit_idle, (client, job))
-            timer.daemon = True
-            timer.start()
-
-    def _call_off(self, client: object) -> None:
-        """Nothing is put off for that client any more."""
-        timer = self._timers.pop(client, None)
-        if timer is not None:
-            timer.cancel()
 
     # What is said about it
 

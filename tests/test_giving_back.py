@@ -125,9 +125,9 @@ def test_whoever_types_is_not_at_rest_at_the_time_of_an_earlier_edit(monkeypatch
     monkeypatch.setattr("layerwidget.answering.give_back", lambda: waits.pop() if waits else 0.0)
     explorer = lw.Explorer(lw.HookedModel(tiny("llama"), letters(), "tiny"), "abc")
     answering, deadline = explorer._answering, time.monotonic() + 30
-    while not answering._timers and time.monotonic() < deadline:
+    while not answering._worker._later and time.monotonic() < deadline:
         time.sleep(0.01)
-    earlier = answering._timers[explorer.stack]
+    earlier = answering._worker._later[explorer.stack]
     assert not earlier.finished.is_set()
     explorer.prompt = "abcd"
     assert earlier.finished.wait(20)

@@ -181,6 +181,20 @@ def test_idle_work_gives_way_and_is_begun_again() -> None:
     assert ran == ["idle", "other", "idle"]
 
 
+def test_idle_work_that_is_put_off_gives_way_to_what_comes_after_it() -> None:
+    worker, ran, done, last = Worker(), [], threading.Event(), threading.Event()
+    stays, leaves = Client(), Client()
+    worker.submit_idle(stays, record(ran, "put off"), 0.2)
+    worker.submit_idle(stays, record(ran, "at once", done))
+    worker.submit_idle(leaves, record(ran, "of who has left"), 0.2)
+    worker.leave(leaves)
+    assert done.wait(WAIT_S)
+    worker.submit_idle(stays, record(ran, "after a while", last), 0.4)
+    assert ran == ["at once"]
+    assert last.wait(WAIT_S)
+    assert ran == ["at once", "after a while"]
+
+
 def test_who_leaves_is_forgotten() -> None:
     worker, gate, ran, done = Worker(), Gate(), [], threading.Event()
     worker.submit(A, gate)

@@ -66,8 +66,6 @@ class Live:
         self._answers: dict[TraceQuestion[Any], _Answer] = {}
         self._recent = KeptAnswers(answer_bytes)
         self._kept: dict[_Key, Any] = {}
-        # Of what the last answers are, where they were kept from before: the pass that is held may be another prompt's.
-        self._recalled_of: tuple[Tokens, tuple[object, ...]] | None = None
         self.reused = self.reused_layers = 0
 
     @contextmanager
@@ -124,8 +122,8 @@ class Live:
 
         Not where nothing can go on from a pass, or one that is given up would cost more than it saves.
         """
-        recalled, going = self._recalled_of, self._continuation
-        return recalled is not None and going.loses_nothing and not going.holds(*recalled)
+        answer, going = next(iter(self._answers.values()), None), self._continuation
+        return answer is not None and going.loses_nothing and not going.holds(answer.tokens, answer.interventions)
 
     def prepare(self) -> None:
         """Do beforehand what the next edit would have to do: prove the ways of reusing something on this model.
@@ -136,8 +134,11 @@ class Live:
         Raises:
             Cancelled: when something else is to be done.
         """
-        recalled = self._recalled_of if self.is_behind else None
-        self._continuation.prepare(*(recalled or ()))
+        if self.is_behind:
+            shown = next(iter(self._answers.values()))
+            self._continuation.prepare(shown.tokens, shown.interventions)
+        else:
+            self._continuation.prepare()
         measure_pace()
 
     @editing()
@@ -177,7 +178,6 @@ class Live:
         keys = {question: (question, tokens.key, changes) for question in (*questions, *read.values())}
         if self._recalled(tokens, changes, keys):
             return self._told(questions, answered)
-        self._recalled_of = None
         trace = self._continuation.trace(tokens, changes)
         self.reused, self.reused_layers = self._continuation.reused, self._continuation.reused_layers
         layers = parse_layers(on_screen, trace.anatomy.n_layers) if previewed is not None else ()
@@ -194,7 +194,6 @@ class Live:
         if not all(key in kept or key in self._recent for key in keys.values()):
             return False
         self.reused, self.reused_layers = len(tokens), 0
-        self._recalled_of = tokens, changes
         self._answers = {
             question: _Answer(tokens, changes, kept[key] if key in kept else self._recent[key])
             for question, key in keys.items()

@@ -9,7 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from layerwidget.cancellation import cancelled_by
@@ -51,7 +51,7 @@ class _Running:
     client: object | None
     job: Callable[[], None]
     idle: bool
-    since: float = field(default_factory=lambda: time.monotonic())
+    since: float
     given_up: bool = False
 
 
@@ -62,6 +62,7 @@ class Worker:
         self._wake = threading.Condition()
         self._waiting: dict[object, Callable[[], None]] = {}
         self._idle: dict[object, Callable[[], None]] = {}
+        self._later: dict[object, threading.Timer] = {}
         # The last one runs; those before it have given way to it.
         self._running: list[_Running] = []
         self._painted: weakref.WeakKeyDictionary[object, float] = weakref.WeakKeyDictionary()
@@ -85,11 +86,28 @@ class Worker:
                     running.given_up = True
             self._start()
 
-    def submit_idle(self, client: object, job: Callable[[], None]) -> None:
-        """Run `job` when nothing else waits; it is given up for anything else, and begun again afterwards."""
+    def submit_idle(self, client: object, job: Callable[[], None], after_s: float = 0.0) -> None:
+        """Run `job` when nothing else waits; it is given up for anything else, and begun again afterwards.
+
+        Args:
+            client: whose it is; what was put off for this client is not run any more.
+            job: what to run.
+            after_s: for so long it is put off.
+        """
         with self._wake:
+            self._call_off(client)
+            if after_s:
+                self._later[client] = timer = threading.Timer(after_s, self.submit_idle, (client, job))
+                timer.daemon = True
+                timer.start()
+                return
             self._idle[client] = job
             self._start()
+
+    def _call_off(self, client: object) -> None:
+        timer = self._later.pop(client, None)
+        if timer is not None:
+            timer.cancel()
 
     def _start(self) -> None:
         # Of whoever has asked: he may have computed something before.
@@ -129,6 +147,7 @@ class Worker:
         with self._wake:
             self._waiting.pop(client, None)
             self._idle.pop(client, None)
+            self._call_off(client)
             for running in self._running:
                 if running.client is client:
                     running.given_up, running.client = True, None
@@ -138,6 +157,8 @@ class Worker:
         with self._wake:
             self._waiting.clear()
             self._idle.clear()
+            for client in list(self._later):
+                self._call_off(client)
             for running in self._running:
                 running.given_up, running.client = True, None
             self._wake.wait_for(lambda: not self._running, timeout_s)
@@ -182,7 +203,7 @@ class Worker:
             if not jobs:
                 return None
             client = next(iter(jobs))
-            running = _Running(client, jobs.pop(client), idle=jobs is self._idle)
+            running = _Running(client, jobs.pop(client), idle=jobs is self._idle, since=time.monotonic())
             self._running.append(running)
             return running
 
