@@ -118,13 +118,19 @@ class Answering:
         asked = {} if standpoint is None else self._wanted(standpoint)
         return {name: question for question, wanted in asked.items() for _, name in wanted}
 
-    def knows_all(self) -> bool:
-        """Whether the open pages ask nothing from here that was not asked already, or is about to be."""
+    def ask_what_is_new(self) -> None:
+        """Ask again, unless the open pages ask nothing from here that was not asked already."""
         if is_taking_along(self._explorer.group):
-            return True
+            return
         with self._comparing:
             tokens, asked = self._asked_of
-            return tokens is None or self.turns.closed or self._all_asked(self._standpoint(tokens)) == asked
+            if tokens is None or self.turns.closed:
+                return
+            now = self._all_asked(self._standpoint(tokens))
+            if now == asked:
+                return
+            self._asked_of = (tokens, now)
+        self.turns.ask()
 
     def choose(self, position: int) -> None:
         """The reader goes to a position of the prompt that is asked for, whether it is shown already or not."""

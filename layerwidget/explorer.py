@@ -185,7 +185,8 @@ class Explorer(PicturedBox, SelectionTraits):
         for view in page.views:
             view.n_layers, view.n_heads, view.is_led = self.n_layers, self.n_heads, True
             view.observe(self._take, list(SHARED))
-            view.observe(self._ask_if_needed)
+            # What is shared the explorer asks for itself, once for all views.
+            view.observe(self._ask_if_needed, [name for name in view.trait_names() if name not in SHARED])
         page.observe(self._ask_if_needed)
         self._desk.serve(page, self.group)
         wear(page, self.preset)
@@ -423,8 +424,7 @@ class Explorer(PicturedBox, SelectionTraits):
 
     def _ask_if_needed(self, _change: object) -> None:
         """Something was chosen: compute what the open pages need to know of it, unless they know it already."""
-        if not self._answering.knows_all():
-            self._ask(None)
+        self._answering.ask_what_is_new()
 
     def asking_once(self) -> AbstractContextManager[None]:
         """Whatever is set meanwhile is asked for at the end, and nothing of what is only passed through."""

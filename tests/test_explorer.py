@@ -172,6 +172,24 @@ def test_pinned_tokens_are_answered(explorer: lw.Explorer) -> None:
     np.testing.assert_array_equal(explorer.curves.lines.y[1], explorer.results["lens"].token_ranks[:, 4, 1] + 1)
 
 
+def test_what_all_views_share_is_asked_once(explorer: lw.Explorer) -> None:
+    turns, go = explorer._answering.turns, threading.Event()
+    # Nothing is answered meanwhile: whoever asks after the first would find the answer missing.
+    explorer._answering._worker.submit(go, lambda: go.wait(10))
+    asked = turns.asked
+    for change in (
+        lambda: setattr(explorer, "tokens", [7]),
+        lambda: setattr(explorer.slider, "layers", "0-1"),
+        lambda: setattr(explorer.lens_view, "tokens", [7, 3]),
+        lambda: setattr(explorer.lens_view, "component", "attn_out"),
+    ):
+        change()
+        asked += 1
+        assert turns.asked == asked
+    go.set()
+    explorer.wait()
+
+
 def test_the_lens_decodes_what_is_chosen(explorer: lw.Explorer, model: lw.HookedModel) -> None:
     components = ["resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post", "head_out", "neuron_out"]
     assert explorer.lens_view.components == components

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -15,10 +16,12 @@ from layerwidget.errors import Cancelled, LayerWidgetError, PromptError
 class Client:
     """Answers by what it is given to do; remembers what it was told."""
 
-    def __init__(self) -> None:
+    def __init__(self, worker: Worker | None = None) -> None:
         self.does = lambda: None
         self.told: list[object] = []
-        self.turns = Turns(Worker(), self, lambda: self.does(), self.told.append, lambda: self.told.append("stopped"))
+        self.turns = Turns(
+            worker or Worker(), self, lambda: self.does(), self.told.append, lambda: self.told.append("stopped")
+        )
 
 
 def _fail() -> None:
@@ -71,3 +74,24 @@ def test_nothing_is_asked_of_what_is_closed() -> None:
     assert client.turns.asked == 0
     with pytest.raises(LayerWidgetError, match="closed"):
         client.turns.wait(10)
+
+
+def test_what_is_asked_before_a_turn_has_read_anything_is_answered_by_it() -> None:
+    class Hasty(Worker):
+        """Its client asks once more when the first job has begun."""
+
+        def submit(self, client: Client, job: Callable[[], None]) -> None:
+            def begun() -> None:
+                if client.turns.asked == 1:
+                    client.turns.ask()
+                job()
+
+            super().submit(client, begun)
+
+    worker, later = Hasty(), threading.Event()
+    client = Client(worker)
+    client.turns.ask()
+    client.turns.wait(10)
+    worker.submit_idle(client, later.set)
+    assert later.wait(10)
+    assert (client.told, client.turns.shown) == ([None], 2)

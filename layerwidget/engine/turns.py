@@ -106,6 +106,9 @@ class Turns:
         with self._change:
             # Read before what is asked is: whatever changes from here on asks again.
             asked = self.asked
+            if asked == self.shown:
+                # The turn before had begun to wait already, but not to read, when this was asked.
+                return
         error: Exception | None = None
         try:
             self._answer()
