@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -13,18 +14,19 @@ from cachetools import Cache, LRUCache
 class KeptAnswers(LRUCache[Any, Any]):
     """Answers by what was asked.
 
-    Answers share memory: of a pattern that is appended to, the old one is a part of the new one. Against the limit each
-    counts in full, as if it were alone; `held_bytes` is what they keep alive in fact, which is never more.
+    Answers share memory: of a pattern that is appended to, the old one is a part of the new one. What they share counts
+    once.
 
     Args:
         max_bytes: the limit.
 
     Attributes:
-        held_bytes: memory that they keep alive, what they share counted once.
+        held_bytes: memory that they keep alive, which is never more than the limit.
     """
 
     def __init__(self, max_bytes: int) -> None:
-        super().__init__(max_bytes, getsizeof=_n_bytes)
+        super().__init__(math.inf)
+        self._max_bytes = max_bytes
         self._holders: Counter[int] = Counter()
         self.held_bytes = 0
 
@@ -34,12 +36,17 @@ class KeptAnswers(LRUCache[Any, Any]):
         Raises:
             ValueError: when it is larger than the limit.
         """
+        owners = list(_owners([answer]))
+        if sum(owner.nbytes for owner in owners) > self._max_bytes:
+            raise ValueError("value too large")
         if key in self:
             del self[key]
         super().__setitem__(key, answer)
-        for owner in _owners([answer]):
+        for owner in owners:
             self.held_bytes += 0 if self._holders[id(owner)] else owner.nbytes
             self._holders[id(owner)] += 1
+        while self.held_bytes > self._max_bytes:
+            self.popitem()
 
     def __delitem__(self, key: Any) -> None:
         """Let go of an answer."""
@@ -54,11 +61,6 @@ class KeptAnswers(LRUCache[Any, Any]):
     def bytes_with(self, answers: Iterable[Any]) -> int:
         """Memory that is kept alive by these and by others that somebody holds."""
         return self.held_bytes + sum(one.nbytes for one in _owners(answers) if id(one) not in self._holders)
-
-
-def _n_bytes(answer: Any) -> int:
-    """Memory that an answer keeps alive: of an array that is a part of a larger one, all of that."""
-    return sum(owner.nbytes for owner in _owners([answer]))
 
 
 def _owners(answers: Iterable[Any]) -> Iterator[np.ndarray]:

@@ -83,8 +83,8 @@ class Live:
 
     @property
     def answer_bytes(self) -> int:
-        """What answers about recent prompts take of the limit: never more than that."""
-        return int(self._recent.currsize)
+        """Memory that answers about recent prompts keep alive: never more than the limit."""
+        return self._recent.held_bytes
 
     @property
     def held_answer_bytes(self) -> int:
