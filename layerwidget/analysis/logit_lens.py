@@ -27,6 +27,8 @@ from layerwidget.trace import COMPONENTS, Trace
 
 #: From so many columns on, the last one is shown before the others are computed.
 _WORTH_A_PART = 6
+#: So many columns more are multiplied with the head for the last one: a product with few rows reads its weights anyway.
+_READ_AHEAD = 16
 #: Rows between two parts of an answer.
 _ROWS_PER_STEP = 2048
 
@@ -73,8 +75,8 @@ def lens_steps(
     if on_screen.layers and len(missing) >= _WORTH_A_PART:
         seen = tuple(layer for layer in layers if layer in on_screen.layers)
         (first, end), _ = runs[0]
-        # The columns that come next, where they are those just before it.
-        next_to_it = end >= n_pos - 1 and end - first <= finals_at_once(trace)
+        # The columns that come next, where they are those just before it, and few.
+        next_to_it = end >= n_pos - 1 and end - first <= min(_READ_AHEAD, finals_at_once(trace))
         board.fill(seen, n_pos - 1, n_pos, n_pos - 1 - first if next_to_it else 0)
         yield board.grid()
     for (first, end), longest in runs:

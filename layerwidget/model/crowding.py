@@ -23,8 +23,8 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-#: A pass over so many positions at most leaves a core to others: it reads every weight for a few products.
-FEW_ROWS = 4
+#: A pass over so many positions at most leaves a core to others: beyond, it has more to multiply than to wait for.
+FEW_ROWS = 24
 #: The system's own threads want a core for moments: who is in the way at so many looks in a row wants it for longer.
 _NO_ACCIDENT = 2
 #: Nobody looks more often than this, in seconds: about as long as the system lets one thread run before the next.
