@@ -195,6 +195,18 @@ def test_idle_work_that_is_put_off_gives_way_to_what_comes_after_it() -> None:
     assert ran == ["at once", "after a while"]
 
 
+def test_what_is_due_when_its_client_leaves_is_not_run() -> None:
+    worker, ran, client = Worker(), [], Client()
+    with worker._wake:
+        worker.submit_idle(client, record(ran, "put off"), 0.01)
+        timer = worker._later[client]
+        # Until it has fired, and waits for the lock.
+        time.sleep(0.1)
+        worker.leave(client)
+    timer.join(WAIT_S)
+    assert (worker._idle, worker._later, ran) == ({}, {}, [])
+
+
 def test_who_leaves_is_forgotten() -> None:
     worker, gate, ran, done = Worker(), Gate(), [], threading.Event()
     worker.submit(A, gate)
