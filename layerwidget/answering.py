@@ -83,7 +83,7 @@ class Answering:
         # What was said of the last picture, and the memory of its pass as it was counted last.
         self._said: tuple[str, ...] | None = None
         self._pass_bytes = 0
-        # What was asked last, and of which prompt.
+        # Of which prompt something was asked last, and what.
         self._asked_of: tuple[Tokens | None, object] = (None, None)
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ class Answering:
         return {name: question for question, wanted in asked.items() for _, name in wanted}
 
     def ask_what_is_new(self) -> None:
-        """Ask again, unless the open pages ask nothing from here that was not asked already."""
+        """Ask, where the open pages ask something from here that was not asked yet."""
         if is_taking_along(self._explorer.group):
             return
         with self._comparing:
@@ -129,8 +129,8 @@ class Answering:
             now = self._all_asked(self._standpoint(tokens))
             if now == asked:
                 return
+            self.turns.ask()
             self._asked_of = (tokens, now)
-        self.turns.ask()
 
     def choose(self, position: int) -> None:
         """The reader goes to a position of the prompt that is asked for, whether it is shown already or not."""
@@ -385,7 +385,9 @@ class Answering:
                 elif before is not None:
                     self.follows_last = True
                 self._put, self._measured = None, (texts, 0)
-        self._asked_of, self._said = (None, None), None
+        with self._comparing:
+            self._asked_of = (None, None)
+        self._said = None
         self._show_strips(None)
         explorer.length_bar.note_of(None)
         for page in explorer.stack.made_pages:

@@ -185,8 +185,7 @@ class Explorer(PicturedBox, SelectionTraits):
         for view in page.views:
             view.n_layers, view.n_heads, view.is_led = self.n_layers, self.n_heads, True
             view.observe(self._take, list(SHARED))
-            # What is shared the explorer asks for itself, once for all views.
-            view.observe(self._ask_if_needed, [name for name in view.trait_names() if name not in SHARED])
+            view.observe(self._ask_for_view)
         page.observe(self._ask_if_needed)
         self._desk.serve(page, self.group)
         wear(page, self.preset)
@@ -425,6 +424,11 @@ class Explorer(PicturedBox, SelectionTraits):
     def _ask_if_needed(self, _change: object) -> None:
         """Something was chosen: compute what the open pages need to know of it, unless they know it already."""
         self._answering.ask_what_is_new()
+
+    def _ask_for_view(self, change: dict[str, Any]) -> None:
+        """The same for a view; what all of them share the explorer asks for itself, once."""
+        if change["name"] not in SHARED:
+            self._ask_if_needed(change)
 
     def asking_once(self) -> AbstractContextManager[None]:
         """Whatever is set meanwhile is asked for at the end, and nothing of what is only passed through."""

@@ -174,20 +174,27 @@ def test_pinned_tokens_are_answered(explorer: lw.Explorer) -> None:
 
 def test_what_all_views_share_is_asked_once(explorer: lw.Explorer) -> None:
     turns, go = explorer._answering.turns, threading.Event()
+    began = threading.Event()
     # Nothing is answered meanwhile: whoever asks after the first would find the answer missing.
-    explorer._answering._worker.submit(go, lambda: go.wait(10))
+    explorer._answering._worker.submit(go, lambda: (began.set(), go.wait(10)))
+    assert began.wait(10)
     asked = turns.asked
-    for change in (
-        lambda: setattr(explorer, "tokens", [7]),
-        lambda: setattr(explorer.slider, "layers", "0-1"),
-        lambda: setattr(explorer.lens_view, "tokens", [7, 3]),
-        lambda: setattr(explorer.lens_view, "component", "attn_out"),
-    ):
-        change()
-        asked += 1
-        assert turns.asked == asked
-    go.set()
+    try:
+        for change in (
+            lambda: setattr(explorer, "tokens", [7]),
+            lambda: setattr(explorer.slider, "layers", "0-1"),
+            lambda: setattr(explorer.lens_view, "tokens", [7, 3]),
+            lambda: setattr(explorer.lens_view, "component", "attn_out"),
+            # Back to what was asked before all of these.
+            lambda: setattr(explorer.lens_view, "component", "resid_post"),
+        ):
+            change()
+            asked += 1
+            assert turns.asked == asked
+    finally:
+        go.set()
     explorer.wait()
+    assert explorer.results["lens"].tokens == (7, 3)
 
 
 def test_the_lens_decodes_what_is_chosen(explorer: lw.Explorer, model: lw.HookedModel) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -76,6 +78,7 @@ def test_taking_an_edit_back_costs_no_pass(live: lw.Live) -> None:
 def test_answers_are_kept_up_to_a_size() -> None:
     answer = lw.LogitLens().run(hooked("llama").trace(ids(9)))
     size = sum(array.nbytes for array in vars(answer).values() if isinstance(array, np.ndarray))
+    size += sys.getsizeof(answer.pieces)
     live = lw.Live(hooked("llama"), answer_bytes=2 * size)
     for seed in range(5):
         live.update(ids(9, seed), lw.LogitLens())

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import layerwidget as lw
-from layerwidget.analysis import decoding, lens_cells
+from layerwidget.analysis import decoding, lens_cells, logit_lens
+from layerwidget.questions import OnScreen
 from tests.tiny import D_VOCAB, N_LAYERS, ids, jensen_shannon, plain_output, tiny
 
 KINDS = ["llama", "gpt2", "gpt_neox", "gemma3"]
@@ -207,3 +208,21 @@ def test_equal_words_are_followed_in_the_order_of_the_prediction() -> None:
     first = torch.tensor([[4], [9]])
     top = torch.tensor([[2, 4, 7], [3, 2, 1]])
     assert decoding._first_first(first, top).tolist() == [[4, 2, 7], [9, 3, 2]]
+
+
+@pytest.mark.parametrize(("n_pos", "n_ahead"), [(17, 16), (18, 0)])
+def test_the_first_part_reads_ahead_for_few_columns_only(
+    n_pos: int, n_ahead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill, ahead = logit_lens._Board.fill, []
+
+    def filled(board: object, layers: tuple[int, ...], start: int, stop: int, n_before: int = 0) -> None:
+        ahead.append((start, stop, n_before))
+        fill(board, layers, start, stop, n_before)
+
+    monkeypatch.setattr(logit_lens._Board, "fill", filled)
+    trace = lw.HookedModel(tiny("llama")).trace(ids(n_pos))
+    first, *_, whole = lw.LogitLens().answers(trace, None, 0, OnScreen((N_LAYERS - 1,), 0, n_pos))
+    assert ahead[0] == (n_pos - 1, n_pos, n_ahead)
+    assert not first.complete
+    assert whole.complete

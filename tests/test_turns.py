@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -22,6 +23,12 @@ class Client:
         self.turns = Turns(
             worker or Worker(), self, lambda: self.does(), self.told.append, lambda: self.told.append("stopped")
         )
+
+
+def _wait(started: threading.Event, go: threading.Event, then: Callable[[], None]) -> None:
+    started.set()
+    assert go.wait(10)
+    then()
 
 
 def _fail() -> None:
@@ -95,3 +102,34 @@ def test_what_is_asked_before_a_turn_has_read_anything_is_answered_by_it() -> No
     worker.submit_idle(client, later.set)
     assert later.wait(10)
     assert (client.told, client.turns.shown) == ([None], 2)
+
+
+def test_stopping_gives_up_what_waits_behind_what_runs() -> None:
+    for ends_with in (lambda: checkpoint("a step"), lambda: None):
+        client, started, go = Client(), threading.Event(), threading.Event()
+
+        client.does = partial(_wait, started, go, ends_with)
+        client.turns.ask()
+        assert started.wait(10)
+        # Nothing was painted yet: what runs is not given up for it.
+        client.turns.ask()
+        client.turns.stop()
+        go.set()
+        with pytest.raises(Cancelled):
+            client.turns.wait(10)
+        assert client.told[-1] == "stopped"
+        client.does = lambda: None
+        client.turns.ask()
+        client.turns.wait(10)
+        assert client.told[-1] is None
+
+
+def test_a_stop_that_came_too_late_stops_nothing_later() -> None:
+    client = Client()
+    client.turns.ask()
+    client.turns.wait(10)
+    client.turns.stop()
+    client.does = lambda: client.turns.ask() if client.turns.asked == 2 else None
+    client.turns.ask()
+    client.turns.wait(10)
+    assert (client.told, client.turns.shown) == ([None, None, None], 3)

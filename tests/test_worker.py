@@ -197,11 +197,12 @@ def test_idle_work_that_is_put_off_gives_way_to_what_comes_after_it() -> None:
 
 def test_what_is_due_when_its_client_leaves_is_not_run() -> None:
     worker, ran, client = Worker(), [], Client()
+    fired, submit_due = threading.Event(), worker._submit_due
+    worker._submit_due = lambda *due: (fired.set(), submit_due(*due))
     with worker._wake:
         worker.submit_idle(client, record(ran, "put off"), 0.01)
         timer = worker._later[client]
-        # Until it has fired, and waits for the lock.
-        time.sleep(0.1)
+        assert fired.wait(WAIT_S)
         worker.leave(client)
     timer.join(WAIT_S)
     assert (worker._idle, worker._later, ran) == ({}, {}, [])

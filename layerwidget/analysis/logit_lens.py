@@ -76,8 +76,8 @@ def lens_steps(
         seen = tuple(layer for layer in layers if layer in on_screen.layers)
         (first, end), _ = runs[0]
         # The columns that come next, where they are those just before it, and few.
-        next_to_it = end >= n_pos - 1 and end - first <= min(_READ_AHEAD, finals_at_once(trace))
-        board.fill(seen, n_pos - 1, n_pos, n_pos - 1 - first if next_to_it else 0)
+        n_before = n_pos - 1 - first if end >= n_pos - 1 else 0
+        board.fill(seen, n_pos - 1, n_pos, n_before if n_before <= min(_READ_AHEAD, finals_at_once(trace)) else 0)
         yield board.grid()
     for (first, end), longest in runs:
         if end - first > longest:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from cachetools import Cache, LRUCache
+
+_Part: TypeAlias = np.ndarray | dict[Any, Any]
 
 
 class KeptAnswers(LRUCache[Any, Any]):
@@ -21,7 +24,7 @@ class KeptAnswers(LRUCache[Any, Any]):
         max_bytes: the limit.
 
     Attributes:
-        held_bytes: memory that they keep alive, which is never more than the limit.
+        held_bytes: memory that their arrays and dictionaries take, which is never more than the limit.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -36,15 +39,15 @@ class KeptAnswers(LRUCache[Any, Any]):
         Raises:
             ValueError: when it is larger than the limit.
         """
-        owners = list(_owners([answer]))
-        if sum(owner.nbytes for owner in owners) > self._max_bytes:
+        parts = list(_parts([answer]))
+        if sum(map(_n_bytes, parts)) > self._max_bytes:
             raise ValueError("value too large")
         if key in self:
             del self[key]
         super().__setitem__(key, answer)
-        for owner in owners:
-            self.held_bytes += 0 if self._holders[id(owner)] else owner.nbytes
-            self._holders[id(owner)] += 1
+        for part in parts:
+            self.held_bytes += 0 if self._holders[id(part)] else _n_bytes(part)
+            self._holders[id(part)] += 1
         while self.held_bytes > self._max_bytes:
             self.popitem()
 
@@ -52,24 +55,29 @@ class KeptAnswers(LRUCache[Any, Any]):
         """Let go of an answer."""
         answer = Cache.__getitem__(self, key)
         super().__delitem__(key)
-        for owner in _owners([answer]):
-            self._holders[id(owner)] -= 1
-            if not self._holders[id(owner)]:
-                del self._holders[id(owner)]
-                self.held_bytes -= owner.nbytes
+        for part in _parts([answer]):
+            self._holders[id(part)] -= 1
+            if not self._holders[id(part)]:
+                del self._holders[id(part)]
+                self.held_bytes -= _n_bytes(part)
 
     def bytes_with(self, answers: Iterable[Any]) -> int:
         """Memory that is kept alive by these and by others that somebody holds."""
-        return self.held_bytes + sum(one.nbytes for one in _owners(answers) if id(one) not in self._holders)
+        return self.held_bytes + sum(_n_bytes(one) for one in _parts(answers) if id(one) not in self._holders)
 
 
-def _owners(answers: Iterable[Any]) -> Iterator[np.ndarray]:
-    """The arrays whose memory answers keep alive, each once."""
-    arrays = (value for answer in answers for value in vars(answer).values() if isinstance(value, np.ndarray))
-    yield from {id(owner): owner for owner in map(_owner, arrays)}.values()
+def _parts(answers: Iterable[Any]) -> Iterator[_Part]:
+    """What answers keep alive, each once: of an array that is a part of a larger one, all of that."""
+    found = (value for answer in answers for value in vars(answer).values() if isinstance(value, (np.ndarray, dict)))
+    yield from {id(part): part for part in map(_whole, found)}.values()
 
 
-def _owner(array: np.ndarray) -> np.ndarray:
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
+def _whole(part: _Part) -> _Part:
+    while isinstance(part, np.ndarray) and isinstance(part.base, np.ndarray):
+        part = part.base
+    return part
+
+
+def _n_bytes(part: _Part) -> int:
+    """Of a dictionary without what is in it, which answers share with the vocabulary."""
+    return part.nbytes if isinstance(part, np.ndarray) else sys.getsizeof(part)

@@ -88,7 +88,7 @@ class Live:
 
     @property
     def held_answer_bytes(self) -> int:
-        """Memory that answers keep alive in fact, those that are shown now among them, however large they are."""
+        """Memory that answers keep alive, those that are shown now among them, however large they are."""
         return self._recent.bytes_with(answer.value for answer in self._answers.values())
 
     @property

@@ -37,7 +37,8 @@ class Turns:
         self._worker, self._client = worker, client
         self._answer, self._answered, self._stopped = answer, answered, stopped
         self._change = threading.Condition()
-        self._stopping = False
+        # Of what was asked until somebody wanted to stop, nothing is answered any more.
+        self._stopped_at = 0
         self._error: Exception | None = None
         self.asked = self.shown = 0
         self.closed = self._held_back = False
@@ -88,11 +89,10 @@ class Turns:
 
     def stop(self) -> None:
         """Give up what is being answered."""
-        self._stopping = True
-        was = self._worker.stop(self._client)
-        self._stopping = was == "running"
-        if was == "waiting":
-            self._give_up(self.asked, Cancelled("The work was stopped before it had begun."))
+        with self._change:
+            self._stopped_at = self.asked
+        if self._worker.stop(self._client) == "waiting":
+            self._give_up(self._stopped_at, _not_begun())
 
     def close(self) -> None:
         """Ask and answer nothing any more; whoever waits hears of it."""
@@ -107,17 +107,16 @@ class Turns:
             # Read before what is asked is: whatever changes from here on asks again.
             asked = self.asked
             if asked == self.shown:
-                # The turn before had begun to wait already, but not to read, when this was asked.
+                # The turn before had begun, but had read nothing yet, when this was asked.
                 return
         error: Exception | None = None
         try:
             self._answer()
         except Cancelled as cancelled:
-            if not self._stopping:
+            if asked > self._stopped_at:
                 # Whoever gave this up has asked for something newer.
                 raise
-            self._stopping = False
-            self._give_up(asked, cancelled)
+            self._give_up(self._stopped_at, cancelled)
             return
         except Exception as caught:
             error = caught
@@ -125,7 +124,11 @@ class Turns:
             self._answered(error)
         finally:
             self._worker.painted(self._client)
-            self._is_shown(asked, error)
+            if asked < self._stopped_at:
+                # It was at its end when somebody wanted to stop; what waited behind it was dropped.
+                self._give_up(self._stopped_at, _not_begun())
+            else:
+                self._is_shown(asked, error)
 
     def _give_up(self, asked: int, cancelled: Cancelled) -> None:
         self._stopped()
@@ -135,3 +138,7 @@ class Turns:
         with self._change:
             self.shown, self._error = asked, error
             self._change.notify_all()
+
+
+def _not_begun() -> Cancelled:
+    return Cancelled("The work was stopped before it had begun.")

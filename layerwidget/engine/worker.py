@@ -97,14 +97,14 @@ class Worker:
         with self._wake:
             self._call_off(client)
             if after_s:
-                self._later[client] = timer = threading.Timer(after_s, self._is_due, (client, job))
+                self._later[client] = timer = threading.Timer(after_s, self._submit_due, (client, job))
                 timer.daemon = True
                 timer.start()
                 return
             self._idle[client] = job
             self._start()
 
-    def _is_due(self, client: object, job: Callable[[], None]) -> None:
+    def _submit_due(self, client: object, job: Callable[[], None]) -> None:
         with self._wake:
             # It may have been called off while this waited for its turn.
             if self._later.get(client) is threading.current_thread():

@@ -23,8 +23,9 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-#: A pass over so many positions at most leaves a core to others: beyond, it has more to multiply than to wait for.
-FEW_ROWS = 24
+#: A pass over so many positions at most leaves a core to others: with more, it gains more by the last core than it
+#: loses by waiting for it. Where nobody says who wants a core, only one that has next to nothing to multiply.
+FEW_ROWS = 24 if resource is not None else 4
 #: The system's own threads want a core for moments: who is in the way at so many looks in a row wants it for longer.
 _NO_ACCIDENT = 2
 #: Nobody looks more often than this, in seconds: about as long as the system lets one thread run before the next.

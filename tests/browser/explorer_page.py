@@ -84,6 +84,7 @@ class ExplorerPage:
     def expect_checked(self) -> None:
         """Wait until the model is checked and edits go on from what is known: in idle moments, which may be rare."""
         self.notebook.expect_value("ex.report is not None", True, timeout_s=240)
+        self.notebook.expect_value("ex._answering.live.is_behind", False, timeout_s=240)
 
     def settle(self) -> None:
         """Wait until what is drawn belongs to the text in the box, and stays where it is."""
