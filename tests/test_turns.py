@@ -126,10 +126,39 @@ def test_stopping_gives_up_what_waits_behind_what_runs() -> None:
 
 def test_a_stop_that_came_too_late_stops_nothing_later() -> None:
     client = Client()
+
+    def late(error: Exception | None) -> None:
+        client.told.append(error)
+        if client.turns.asked == 1:
+            client.turns.stop()
+
+    def answer() -> None:
+        if client.turns.asked == 2:
+            # Of what is painted already, the rest is given up.
+            client.turns._worker.painted(client)
+            client.turns.ask()
+            checkpoint("a step")
+
+    client.turns._answered, client.does = late, answer
     client.turns.ask()
     client.turns.wait(10)
-    client.turns.stop()
-    client.does = lambda: client.turns.ask() if client.turns.asked == 2 else None
     client.turns.ask()
     client.turns.wait(10)
-    assert (client.told, client.turns.shown) == ([None, None, None], 3)
+    assert (client.told, client.turns.shown) == ([None, None], 3)
+
+
+def test_a_stop_between_the_end_of_an_answer_and_that_of_its_turn() -> None:
+    client = Client()
+    is_shown = client.turns._is_shown
+
+    def stopped_before(asked: int, error: Exception | None) -> None:
+        if asked == 1:
+            client.turns.ask()
+            client.turns.stop()
+        is_shown(asked, error)
+
+    client.turns._is_shown = stopped_before
+    client.turns.ask()
+    with pytest.raises(Cancelled, match="before it had begun"):
+        client.turns.wait(10)
+    assert (client.told, client.turns.shown) == ([None, "stopped"], 2)

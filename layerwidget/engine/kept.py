@@ -31,6 +31,7 @@ class KeptAnswers(LRUCache[Any, Any]):
         super().__init__(math.inf)
         self._max_bytes = max_bytes
         self._holders: Counter[int] = Counter()
+        self._sizes: dict[int, int] = {}
         self.held_bytes = 0
 
     def __setitem__(self, key: Any, answer: Any) -> None:
@@ -46,7 +47,9 @@ class KeptAnswers(LRUCache[Any, Any]):
             del self[key]
         super().__setitem__(key, answer)
         for part in parts:
-            self.held_bytes += 0 if self._holders[id(part)] else _n_bytes(part)
+            if not self._holders[id(part)]:
+                self._sizes[id(part)] = size = _n_bytes(part)
+                self.held_bytes += size
             self._holders[id(part)] += 1
         while self.held_bytes > self._max_bytes:
             self.popitem()
@@ -59,7 +62,7 @@ class KeptAnswers(LRUCache[Any, Any]):
             self._holders[id(part)] -= 1
             if not self._holders[id(part)]:
                 del self._holders[id(part)]
-                self.held_bytes -= _n_bytes(part)
+                self.held_bytes -= self._sizes.pop(id(part))
 
     def bytes_with(self, answers: Iterable[Any]) -> int:
         """Memory that is kept alive by these and by others that somebody holds."""

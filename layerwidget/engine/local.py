@@ -83,7 +83,7 @@ class Live:
 
     @property
     def answer_bytes(self) -> int:
-        """Memory that answers about recent prompts keep alive: never more than the limit."""
+        """Memory of the arrays and dictionaries of answers about recent prompts: never more than the limit."""
         return self._recent.held_bytes
 
     @property

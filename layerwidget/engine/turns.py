@@ -39,6 +39,8 @@ class Turns:
         self._change = threading.Condition()
         # Of what was asked until somebody wanted to stop, nothing is answered any more.
         self._stopped_at = 0
+        # Turns that have begun to answer and may still be stopped.
+        self._n_answering = 0
         self._error: Exception | None = None
         self.asked = self.shown = 0
         self.closed = self._held_back = False
@@ -90,9 +92,13 @@ class Turns:
     def stop(self) -> None:
         """Give up what is being answered."""
         with self._change:
-            self._stopped_at = self.asked
-        if self._worker.stop(self._client) == "waiting":
-            self._give_up(self._stopped_at, _not_begun())
+            self._stopped_at = asked = self.asked
+            self._worker.stop(self._client)
+            if self._n_answering:
+                # It gives up all of it, in its own thread.
+                return
+        if asked > self.shown:
+            self._give_up(asked, _not_begun())
 
     def close(self) -> None:
         """Ask and answer nothing any more; whoever waits hears of it."""
@@ -109,14 +115,16 @@ class Turns:
             if asked == self.shown:
                 # The turn before had begun, but had read nothing yet, when this was asked.
                 return
+            self._n_answering += 1
         error: Exception | None = None
         try:
             self._answer()
         except Cancelled as cancelled:
-            if asked > self._stopped_at:
+            stopped_at = self._end_of_turn()
+            if asked > stopped_at:
                 # Whoever gave this up has asked for something newer.
                 raise
-            self._give_up(self._stopped_at, cancelled)
+            self._give_up(stopped_at, cancelled)
             return
         except Exception as caught:
             error = caught
@@ -124,11 +132,18 @@ class Turns:
             self._answered(error)
         finally:
             self._worker.painted(self._client)
-            if asked < self._stopped_at:
+            stopped_at = self._end_of_turn()
+            if asked < stopped_at:
                 # It was at its end when somebody wanted to stop; what waited behind it was dropped.
-                self._give_up(self._stopped_at, _not_begun())
+                self._give_up(stopped_at, _not_begun())
             else:
                 self._is_shown(asked, error)
+
+    def _end_of_turn(self) -> int:
+        """No stop reaches this turn from here on; how much was asked when somebody wanted to stop last."""
+        with self._change:
+            self._n_answering -= 1
+            return self._stopped_at
 
     def _give_up(self, asked: int, cancelled: Cancelled) -> None:
         self._stopped()
@@ -136,7 +151,9 @@ class Turns:
 
     def _is_shown(self, asked: int, error: Exception | None) -> None:
         with self._change:
-            self.shown, self._error = asked, error
+            # Another thread may have given up more than this meanwhile.
+            if asked >= self.shown:
+                self.shown, self._error = asked, error
             self._change.notify_all()
 
 

@@ -24,8 +24,10 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 #: A pass over so many positions at most leaves a core to others: with more, it gains more by the last core than it
-#: loses by waiting for it. Where nobody says who wants a core, only one that has next to nothing to multiply.
-FEW_ROWS = 24 if resource is not None else 4
+#: loses by waiting for it.
+FEW_ROWS = 24
+#: The same where the system does not say who waits, so that it may be left to nobody.
+_FEW_ROWS_UNTOLD = 4
 #: The system's own threads want a core for moments: who is in the way at so many looks in a row wants it for longer.
 _NO_ACCIDENT = 2
 #: Nobody looks more often than this, in seconds: about as long as the system lets one thread run before the next.
@@ -52,7 +54,7 @@ def leaving_a_core(n_rows: int, most: int | None = None) -> Iterator[None]:
     before = torch.get_num_threads()
     most = before if most is None else min(most, before)
     fewer = min(most, max(1, _n_cores() - 1))
-    if n_rows > FEW_ROWS or fewer == before:
+    if n_rows > (_FEW_ROWS_UNTOLD if _n_running() is None else FEW_ROWS) or fewer == before:
         yield
         return
     watch = _Watch(most, fewer) if fewer < most else None
@@ -145,13 +147,17 @@ def _others_wait(now: int, most: int, unless_told: bool) -> bool:
         unless_told: the answer where the system does not say who waits.
     """
     n_cores = _n_cores()
-    # What runs is counted on all cores of the machine: of a process that may use some of them, that says nothing.
-    running = _n_running() if n_cores == os.cpu_count() else None
+    running = _n_running()
     return unless_told if running is None else running - now + min(most, n_cores) > n_cores
 
 
 def _n_running() -> int | None:
-    """How many threads of the machine run or could run, this one among them; None where nobody says it."""
+    """How many threads of the machine run or could run, this one among them; None where nobody says it.
+
+    They are counted on all cores of the machine: of a process that may use some of them, that says nothing.
+    """
+    if _n_cores() != os.cpu_count():
+        return None
     try:
         return int(_RUNNING.read_bytes().split()[3].partition(b"/")[0]) or None
     except (OSError, IndexError, ValueError):
