@@ -385,6 +385,17 @@ def test_after_an_edit_that_was_taken_back_the_next_one_goes_on_where_it_is() ->
     np.testing.assert_allclose(found.token_log_probs, expected.token_log_probs, atol=1e-4)
 
 
+def test_so_it_does_where_the_edit_was_taken_back_before_anything_was_proved() -> None:
+    live, prompt = lw.Live(HookedModel(tiny.tiny("llama")), proves_at_once=False), tiny.ids(12)
+    live.update(prompt, LENS)
+    live.update([*prompt[:6], 3, *prompt[7:]], LENS)
+    live.update(prompt, LENS)
+    live.prepare()
+    assert not live.is_behind
+    live.update([*prompt, 5], LENS)
+    assert live.reused == len(prompt)
+
+
 def test_where_nothing_can_be_gone_on_from_nothing_is_made_ready() -> None:
     live, prompt = lw.Live(HookedModel(tiny.tiny("bert"))), tiny.ids(6)
     live.update(prompt, LENS)

@@ -134,11 +134,11 @@ class Live:
         Raises:
             Cancelled: when something else is to be done.
         """
+        self._continuation.prepare()
+        # Whether something can go on from a pass may be known only now.
         if self.is_behind:
             shown = next(iter(self._answers.values()))
-            self._continuation.prepare(shown.tokens, shown.interventions)
-        else:
-            self._continuation.prepare()
+            self._continuation.trace(shown.tokens, shown.interventions)
         measure_pace()
 
     @editing()

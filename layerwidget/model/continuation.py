@@ -118,21 +118,15 @@ class Continuation:
         """Whether a pass that goes on from what is held can be given up half-way, and what was held is held still."""
         return self._held is not None and self._held.cache is not None and self._held.cache.by_layer
 
-    def prepare(self, tokens: Tokens | None = None, interventions: Sequence[object] = ()) -> None:
-        """Find the ways of reusing something, and fill the cache for the prompt that comes next; for idle moments.
-
-        Args:
-            tokens: that prompt; by default the one that is held.
-            interventions: its interventions.
+    def prepare(self) -> None:
+        """Find the ways of reusing something, and fill the cache for the prompt that is held; for idle moments.
 
         Raises:
             Cancelled: when something else is to be done.
         """
         way = self._way(prove=True)
         self._goes_on_from_a_layer(prove=True)
-        if tokens is not None:
-            self.trace(tokens, interventions)
-        elif way is not None and self._held is not None and self._held.cache is None:
+        if way is not None and self._held is not None and self._held.cache is None:
             self._anew(self._held.tokens, self._held.trace.interventions)
 
     def _way(self, prove: bool) -> Way | None:

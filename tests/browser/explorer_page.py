@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-import time
 
 from playwright.sync_api import Locator, ViewportSize, expect
 
 from tests.browser.notebook import Notebook, rest
 
 PROMPT = "The Eiffel Tower is in the city of Paris, and the Colosseum is in the city of"
-#: How long a pass in an idle moment takes at most, with what it waits for, seconds.
-_IDLE_PASS_S = 5.0
 #: How large the window is.
 VIEWPORT: ViewportSize = {"width": 1280, "height": 900}
 #: Run once in a notebook that is shared, so that `FIRST_STATE` finds back to it.
@@ -88,9 +85,7 @@ class ExplorerPage:
         """Wait until the model is checked and edits go on from what is known: in idle moments, which may be rare."""
         self.notebook.expect_value("ex.report is not None", True, timeout_s=240)
         # A pass that is run when nothing else is to do begins half a second after the last answer, and takes the model.
-        deadline = time.monotonic() + _IDLE_PASS_S
-        while self.notebook.value("ex._answering.live.is_behind") and time.monotonic() < deadline:
-            self.notebook.page.wait_for_timeout(50)
+        self.notebook.expect_value("ex._answering.live.is_behind", False)
 
     def settle(self) -> None:
         """Wait until what is drawn belongs to the text in the box, and stays where it is."""
