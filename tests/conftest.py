@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 import layerwidget as lw
 from layerwidget.model.hooked_model import HookedModel
@@ -18,6 +19,10 @@ from layerwidget.model.load import load
 from tests.tiny import letters, tiny
 
 BROWSER_TESTS = Path(__file__).parent / "browser"
+
+# Several threads add up in another order from one pass to the next, where others want the cores too: some tests compare
+# every bit. Those that are about threads ask for more.
+torch.set_num_threads(1)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

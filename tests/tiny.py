@@ -13,7 +13,7 @@ import torch
 import transformers
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
-from layerwidget.model.hooked_model import HookedModel
+import layerwidget as lw
 
 D_VOCAB = 101
 N_LAYERS = 3
@@ -286,9 +286,9 @@ def letters() -> transformers.PreTrainedTokenizerFast:
 
 
 @cache
-def hooked(kind: str) -> HookedModel:
+def hooked(kind: str) -> lw.HookedModel:
     """One HookedModel per kind for the tests that only read it."""
-    return HookedModel(tiny(kind))
+    return lw.HookedModel(tiny(kind))
 
 
 def ids(n_pos: int, seed: int = 3) -> list[int]:
