@@ -83,6 +83,8 @@ class Answering:
         # What was said of the last picture, and the memory of its pass as it was counted last.
         self._said: tuple[str, ...] | None = None
         self._pass_bytes = 0
+        # Which texts are being answered since when: a turn that is given up for another about them is counted with it.
+        self._begun: tuple[_Texts, float] | None = None
         # Of which prompt something was asked last, and what.
         self._asked_of: tuple[Tokens | None, object] = (None, None)
 
@@ -210,8 +212,11 @@ class Answering:
     # How it is answered, on the worker's thread
 
     def _answer(self) -> None:
-        explorer, started = self._explorer, time.perf_counter()
+        explorer = self._explorer
         prompt, target = texts = explorer.prompt, explorer.target
+        if self._begun is None or self._begun[0] != texts:
+            self._begun = texts, time.perf_counter()
+        _, started = self._begun
         explorer.status.state = "busy"
         tokens = self._model.tokenize(prompt, extrapolate=explorer.length_bar.extrapolate)
         if not len(tokens):
@@ -296,6 +301,7 @@ class Answering:
             catch_up()
 
     def _answered(self, error: Exception | None) -> None:
+        self._begun = None
         try:
             self._catch_up()
             self._show_error(error)
@@ -308,6 +314,7 @@ class Answering:
             self._worker.submit_idle(self._explorer.stack, self._tidy)
 
     def _stopped(self) -> None:
+        self._begun = None
         self._catch_up()
         self._explorer.status.state = "stopped"
 

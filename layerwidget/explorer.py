@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import ipywidgets
 import traitlets as t
 
+from layerwidget.analysis.logit_lens import columns_per_step
 from layerwidget.answering import Answering
 from layerwidget.errors import LayerWidgetError, PromptError
 from layerwidget.export.html import write_html
@@ -447,6 +448,7 @@ class Explorer(PicturedBox, SelectionTraits):
         return self._answering.standpoint
 
     def _ask_for_sight(self, _change: object) -> None:
-        """The reader has scrolled; what is not computed yet is now computed in another order."""
-        if self._answering.turns.busy:
+        """The reader has scrolled; what is not computed yet is now computed in another order, where there is one."""
+        tokens, at_once = self._answering.tokens, columns_per_step(self.model.anatomy.n_layers)
+        if self._answering.turns.busy and tokens is not None and len(tokens) > at_once:
             self._ask(None)

@@ -466,3 +466,18 @@ def test_who_takes_an_edit_back_goes_on_typing_where_they_are() -> None:
     explorer.wait()
     assert "1 recomputed" in explorer.status.work
     explorer.close()
+
+
+def test_scrolling_in_a_prompt_that_is_computed_at_once_asks_nothing() -> None:
+    explorer = lw.Explorer(lw.HookedModel(tiny("llama"), letters(), "tiny"), "abcdef")
+    explorer.wait()
+    until(lambda: explorer.report is not None)
+    turns = explorer._answering.turns
+    with explorer.model.lock:
+        explorer.prompt = "abcdefgh"
+        asked = turns.asked
+        assert turns.busy
+        explorer.lens_view.in_sight = (0, 3)
+        assert turns.asked == asked
+    explorer.wait()
+    explorer.close()

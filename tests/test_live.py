@@ -98,3 +98,22 @@ def test_a_prompt_that_is_remembered_is_checked_all_the_same(live: lw.Live) -> N
     live.model.n_ctx = 5
     with pytest.raises(lw.PromptError, match="8 tokens"):
         live.update(ids(8), lw.LogitLens())
+
+
+def test_what_an_update_that_was_given_up_has_run_is_counted_for_the_next_about_the_same() -> None:
+    live, prompt, question = lw.Live(hooked("llama")), ids(12), lw.LogitLens()
+    live.update(prompt, question)
+    longer = [*prompt, 5]
+
+    def give_up(*_: object) -> None:
+        raise Cancelled("a newer one")
+
+    with pytest.raises(Cancelled):
+        live.update(longer, question, answered=give_up)
+    passes = live.passes
+    live.update(longer, question)
+    assert live.passes == passes
+    assert live.reused == len(prompt)
+    # Now it is known.
+    live.update(longer, question, lw.Attention())
+    assert live.reused == len(longer)

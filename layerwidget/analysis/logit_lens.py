@@ -40,6 +40,11 @@ _FOLLOWED = ("followed_ranks", "followed_log_probs")
 _JSD = ("jsd_nats",)
 
 
+def columns_per_step(n_layers: int) -> int:
+    """How many positions are decoded between two parts of an answer about so many layers."""
+    return max(1, _ROWS_PER_STEP // n_layers)
+
+
 @steps(LogitLens)
 def logit_lens_steps(
     question: LogitLens, trace: Trace, before: LensGrid | None, n_same: int, on_screen: OnScreen
@@ -68,7 +73,7 @@ def lens_steps(
     layers, n_pos = _layers(question, trace), len(trace.tokens)
     board = _Board.of(question, trace, layers, before, n_same, rows)
     missing = board.missing
-    per_step = max(1, _ROWS_PER_STEP // len(layers)) if on_screen.layers else n_pos
+    per_step = columns_per_step(len(layers)) if on_screen.layers else n_pos
     in_sight = (on_screen.first <= missing) & (missing < on_screen.stop)
     runs = [(run, n_pos) for run in _runs(missing[in_sight], n_pos)]
     runs += [(run, per_step) for run in _runs(missing[~in_sight], max(per_step, finals_at_once(trace)))]

@@ -66,6 +66,8 @@ class Live:
         self._answers: dict[TraceQuestion[Any], _Answer] = {}
         self._recent = KeptAnswers(answer_bytes)
         self._kept: dict[_Key, Any] = {}
+        # Of which prompt a pass is there, and not all answers yet.
+        self._begun: tuple[bytes, tuple[object, ...]] | None = None
         self.reused = self.reused_layers = 0
 
     @contextmanager
@@ -177,15 +179,20 @@ class Live:
         read = sources(questions)
         keys = {question: (question, tokens.key, changes) for question in (*questions, *read.values())}
         if self._recalled(tokens, changes, keys):
+            self._begun = None
             return self._told(questions, answered)
         trace = self._continuation.trace(tokens, changes)
-        self.reused, self.reused_layers = self._continuation.reused, self._continuation.reused_layers
+        if self._begun != (tokens.key, changes):
+            # Else an update that was given up has run that pass, and nobody has seen yet what it took.
+            self.reused, self.reused_layers = self._continuation.reused, self._continuation.reused_layers
+        self._begun = tokens.key, changes
         layers = parse_layers(on_screen, trace.anatomy.n_layers) if previewed is not None else ()
         told = Told(questions, answered, previewed, refused)
         self._answer(questions, read, partial(self._steps, trace, tokens, OnScreen(layers, *in_sight)), told)
         self._answers = {question: self._answers[question] for question in keys if question in self._answers}
         for question, answer in self._answers.items():
             self._keep(keys[question], answer.value)
+        self._begun = None
         return self._told(questions, None)
 
     def _recalled(self, tokens: Tokens, changes: tuple[object, ...], keys: Mapping[TraceQuestion[Any], _Key]) -> bool:
