@@ -181,8 +181,9 @@ class Live:
         if self._recalled(tokens, changes, keys):
             self._begun = None
             return self._told(questions, answered)
+        again, self._begun = self._begun == (tokens.key, changes), None
         trace = self._continuation.trace(tokens, changes)
-        if self._begun != (tokens.key, changes):
+        if not again:
             # Else an update that was given up has run that pass, and nobody has seen yet what it took.
             self.reused, self.reused_layers = self._continuation.reused, self._continuation.reused_layers
         self._begun = tokens.key, changes
